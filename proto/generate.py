@@ -28,7 +28,9 @@ def generate(target: Path) -> None:
 
 def drifted(committed: Path, fresh: Path) -> list[str]:
     """Names of the stubs that differ from what the contracts say now."""
-    names = {str(path.relative_to(base)) for base in (committed, fresh) for path in base.rglob("*.py*") if path.is_file()}
+    names = {
+        str(path.relative_to(base)) for base in (committed, fresh) for path in base.rglob("*.py*") if path.is_file()
+    }
     names = {name for name in names if "__pycache__" not in name and not name.endswith(".pyc")}
     _, differing, missing = filecmp.cmpfiles(committed, fresh, sorted(names), shallow=False)
     return differing + missing
