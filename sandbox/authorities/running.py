@@ -1,0 +1,154 @@
+"""Starting, stopping and describing the two authorities, from the side of whoever needs them."""
+
+import contextlib
+import json
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from sandbox.authorities import certomancer_authority
+from sandbox.authorities.faults import Fault, set_fault
+from sandbox.authorities.second import pki as second_pki
+
+START_SECONDS = 60.0  # a cold import and RSA key generation on a busy machine
+STOP_SECONDS = 5.0
+_LOG_TAIL_BYTES = 2000
+
+
+class AuthorityError(RuntimeError):
+    """A local authority could not be started; the text has the end of its log."""
+
+
+class Authority:
+    """One local authority: its child process, its address and its root certificate.
+
+    `url` is where time-stamp requests are posted, `root_path` the PEM file of its root, which stays the same
+    from one start to the next.
+    """
+
+    def __init__(self, *, name: str, which: Literal["one", "two"], policy: str, directory: Path) -> None:
+        self.name = name
+        self.policy = policy
+        self.directory = directory.resolve()
+        self.root_path = self.directory / "root.pem"
+        self.url = ""
+        self._which = which
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def root_pem(self) -> bytes:
+        """The root certificate, as PEM."""
+        return self.root_path.read_bytes()
+
+    @property
+    def process_id(self) -> int | None:
+        """The process of the running authority, or None while it is stopped."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process and wait until it answers. Raises AuthorityError when it does not come up."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # our own module, with our own arguments
+                [sys.executable, "-m", "sandbox.authorities", self._which, str(self.directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        try:
+            ready = json.loads(self._first_line(self._process))
+        except BaseException:
+            self.stop()
+            raise
+        self.url = ready["url"]
+        self.root_path.write_text(ready["root_pem"], encoding="ascii")
+
+    def stop(self) -> None:
+        """End the process; connections are refused from now on. Keys and port stay for the next start."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process = None
+
+    def misbehave(self, fault: Fault) -> None:
+        """Do `fault` from the next answer on; `Fault.NONE` ends it. Only `sandbox-two` can."""
+        if self._which == "one":
+            raise ValueError("sandbox-one is other people's code and does not misbehave on command; use sandbox-two")
+        set_fault(self.directory, fault)
+
+    def configuration(self) -> str:
+        """The table for the ledger's authorities file (TOML)."""
+        return _toml_table(self.name, {"url": self.url, "roots": [str(self.root_path)], "policies": [self.policy]})
+
+    def trust(self) -> str:
+        """The table for a verifier's trust policy (TOML)."""
+        return _toml_table(self.name, {"roots": [str(self.root_path)], "policies": [self.policy]})
+
+    def _first_line(self, process: subprocess.Popen[bytes]) -> bytes:
+        """What the child says when it is ready. Raises AuthorityError when it ends or stays silent."""
+        if process.stdout is None:
+            raise AuthorityError(f"{self.name} was started without an output to read")
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            readable, _, _ = select.select([process.stdout], [], [], 0.5)
+            if readable:
+                line = process.stdout.readline()
+                if line:
+                    return line
+                break
+        log = (self.directory / "log").read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")
+        raise AuthorityError(f"the local authority {self.name} did not start; its log ends with:\n{log}")
+
+
+class Authorities:
+    """Both authorities, running."""
+
+    def __init__(self, *, one: Authority, two: Authority) -> None:
+        self.one = one
+        self.two = two
+
+    def __iter__(self) -> Iterator[Authority]:
+        return iter((self.one, self.two))
+
+    def write_configuration(self, path: Path) -> None:
+        """Write the ledger's authorities file (`INDELIBLE_AUTHORITIES`) for these two."""
+        path.write_text("\n".join(authority.configuration() for authority in self), encoding="utf-8")
+
+    def write_trust_policy(self, path: Path) -> None:
+        """Write the `[authorities.NAME]` tables of a verifier's trust policy for these two."""
+        path.write_text("\n".join(authority.trust() for authority in self), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def start_authorities(directory: Path) -> Iterator[Authorities]:
+    """Run both authorities, with their keys under `directory`, until the block ends.
+
+    Raises AuthorityError when one does not come up; nothing is left running then.
+    """
+    one = Authority(
+        name="sandbox-one", which="one", policy=certomancer_authority.POLICY, directory=directory / "sandbox-one"
+    )
+    two = Authority(name="sandbox-two", which="two", policy=second_pki.POLICY, directory=directory / "sandbox-two")
+    with contextlib.ExitStack() as running:
+        for authority in (one, two):
+            running.callback(authority.stop)
+            authority.start()
+        yield Authorities(one=one, two=two)
+
+
+def _toml_table(name: str, members: dict[str, str | list[str]]) -> str:
+    # JSON strings and lists of strings are TOML as well.
+    lines = [f"[authorities.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in members.items())]
+    return "\n".join(lines) + "\n"
