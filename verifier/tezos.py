@@ -253,11 +253,10 @@ def list_root(items: list[bytes]) -> bytes:
     if not items:
         return _blake2b(b"")
     level = [_blake2b(item) for item in items]
+    # The leaves are padded, not each level: with 6 leaves the fourth pair is (last, last), not a copy of the third.
+    level += [level[-1]] * ((1 << (len(level) - 1).bit_length()) - len(level))
     while len(level) > 1:
-        # Padding level by level with the last node equals padding the leaves with the last leaf.
-        if len(level) % 2:
-            level.append(level[-1])
-        level = [_blake2b(level[place] + level[place + 1]) for place in range(0, len(level), 2)]
+        level = [_blake2b(left + right) for left, right in zip(level[::2], level[1::2], strict=True)]
     return level[0]
 
 
