@@ -1,0 +1,112 @@
+"""The operator's authorities file: which authorities are asked, where, and what is trusted of them.
+
+[authorities.freetsa]
+preset = "freetsa"
+roots = ["freetsa-root.pem"]            # paths are relative to this file
+
+[authorities.notary]
+url = "https://tsa.example.com/tsr"
+roots = ["notary-root.pem"]
+policies = ["1.2.3.4.5"]
+basic_auth_file = "notary-password"     # one line: NAME:PASSWORD
+"""
+
+import contextlib
+import re
+import tomllib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.anchoring.port import AnchorBackend
+from ledger.anchoring.rfc3161 import AuthorityConfiguration, TimestampAuthority
+from ledger.anchoring.rfc3161.evidence import FETCH_SECONDS, EvidenceCollector
+from ledger.anchoring.rfc3161.transport import open_client, open_evidence_client
+from ledger.anchoring.tables import AuthorityTable, TableProblem
+from ledger.store.values import AnchorTarget
+
+MAX_FILE_BYTES = 1024 * 1024
+MAX_AUTHORITIES = 32
+
+# What the bundle format allows in a file name made from it.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class AuthoritiesError(ValueError):
+    """The authorities file cannot be used; the text lists every problem with its table, key and remedy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Authorities:
+    """Every configured authority, in the order of their names."""
+
+    configurations: tuple[AuthorityConfiguration, ...] = ()
+
+    @property
+    def targets(self) -> tuple[AnchorTarget, ...]:
+        """What every checkpoint is anchored at."""
+        return tuple(configuration.target for configuration in self.configurations)
+
+    @contextlib.asynccontextmanager
+    async def open_backends(self) -> AsyncIterator[Sequence[AnchorBackend]]:
+        """The backends with their HTTP clients, until the context ends."""
+        async with contextlib.AsyncExitStack() as clients:
+            evidence_client = await clients.enter_async_context(open_evidence_client(FETCH_SECONDS))
+            evidence = EvidenceCollector(evidence_client)
+            yield [
+                TimestampAuthority(
+                    configuration, await clients.enter_async_context(open_client(configuration)), evidence
+                )
+                for configuration in self.configurations
+            ]
+
+
+def load_authorities(path: Path) -> Authorities:
+    """Read and check the authorities file, and every file it names. Raises AuthoritiesError."""
+    tables = _read_tables(path)
+    problems: list[str] = []
+    configurations: list[AuthorityConfiguration] = []
+    seen: dict[str, str] = {}
+    for name in sorted(tables):
+        try:
+            _require_name(name, seen)
+            configurations.append(AuthorityTable(name, tables[name], directory=path.parent).read())
+        except TableProblem as problem:
+            problems.extend(f"{path}, [authorities.{name}]{line}" for line in problem.lines)
+    if problems:
+        raise AuthoritiesError("\n".join(problems))
+    return Authorities(configurations=tuple(configurations))
+
+
+def _read_tables(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+        if len(raw) > MAX_FILE_BYTES:
+            raise AuthoritiesError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this cannot be an authorities file")
+        content = tomllib.loads(raw.decode("utf-8"))
+    except OSError as error:
+        raise AuthoritiesError(f"{path}: cannot be read ({error.strerror}); is the path right?") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise AuthoritiesError(f"{path}: not valid TOML: {error}") from error
+    if unknown := sorted(set(content) - {"authorities"}):
+        raise AuthoritiesError(
+            f"{path}: unknown key {unknown[0]!r} at the top; each authority is a table [authorities.NAME]"
+        )
+    tables = content.get("authorities", {})
+    if not isinstance(tables, dict) or not tables:
+        raise AuthoritiesError(f"{path}: names no authority; add a table [authorities.NAME] for each")
+    if len(tables) > MAX_AUTHORITIES:
+        raise AuthoritiesError(f"{path}: names {len(tables)} authorities; at most {MAX_AUTHORITIES} are asked")
+    return tables
+
+
+def _require_name(name: str, seen: dict[str, str]) -> None:
+    if not _NAME.fullmatch(name):
+        raise TableProblem(
+            [': the name may have letters, digits, ".", "_" and "-", up to 64, and begins with a letter or digit']
+        )
+    # Names become file names in bundles, where case does not tell two files apart.
+    other = seen.setdefault(name.lower(), name)
+    if other != name:
+        raise TableProblem([f": differs from [authorities.{other}] only in case; choose another name"])

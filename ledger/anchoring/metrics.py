@@ -1,0 +1,40 @@
+"""What the anchoring worker tells Prometheus. `oldest_unanchored_seconds` is the one to watch and to alert on."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+# Authorities answer in tenths of seconds; a backend that must wait for a block, in minutes.
+_LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class AnchoringMetrics:
+    """The worker's metrics in `registry`; make one per registry.
+
+    The label `outcome` is obtained, in_progress, refused, unavailable, defect, not_stored, or duplicate (another
+    worker had stored it first).
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.oldest_unanchored_seconds = Gauge(
+            "indelible_anchoring_oldest_unanchored_seconds",
+            "Age of the oldest checkpoint that an authority has still to anchor; 0 when none waits.",
+            registry=registry,
+        )
+        self.pending = Gauge(
+            "indelible_anchoring_pending",
+            "Checkpoints that wait for this authority.",
+            ["backend", "authority"],
+            registry=registry,
+        )
+        self.attempts = Counter(
+            "indelible_anchoring_attempts",
+            "Attempts to get an anchor, by outcome.",
+            ["backend", "authority", "outcome"],
+            registry=registry,
+        )
+        self.latency_seconds = Histogram(
+            "indelible_anchoring_latency_seconds",
+            "Time from asking an authority to its verified answer.",
+            ["backend", "authority"],
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )

@@ -1,0 +1,290 @@
+"""The anchoring worker: takes due jobs, asks their authorities, stores what they prove, and never gives up.
+
+Rules:
+
+1. Each authority has its own lane: it leases only its own jobs, no more than it has room for. One that is down or
+   slow holds up nothing but itself.
+2. A job is only ever removed by the commit that stores its anchor and notes it on the operations chain. Until then it
+   is either due, waiting for its next attempt, or leased; a lease runs out by itself. So whatever dies, wherever,
+   the job is done again: at worst an authority is asked twice and the second answer is thrown away.
+3. Failures are tried again for ever, the pause doubling up to an hour, shortened at random so that many jobs that
+   failed together do not come back together.
+4. Any number of workers may run, in any number of processes.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import socket
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from ledger.anchoring.metrics import AnchoringMetrics
+from ledger.anchoring.port import (
+    AnchorBackend,
+    AnchoringFailedError,
+    BackendSource,
+    InProgress,
+    Obtained,
+    UnavailableError,
+)
+from ledger.errors import LedgerError, Reason
+from ledger.store.values import AnchorJob, AnchorTarget, Evidence
+
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 3600.0
+POLL_SECONDS = 0.5  # from a close to its first request, when nothing else is going on
+DRAIN_SECONDS = 10.0  # what is under way when the worker is told to stop may take this long to finish
+STORE_RETRY_SECONDS = 2.0
+LEASE_MARGIN_SECONDS = 60.0  # beyond an attempt's own time: for storing, also through a short database outage
+GAUGE_SECONDS = 5.0
+LONGEST_POLL_SECONDS = 30.0  # between attempts to reach a database that is away
+
+_MAX_ERROR_CHARACTERS = 500
+
+_log = structlog.get_logger()
+
+
+class AnchorStore(Protocol):
+    """What the worker needs of the ledger's store."""
+
+    async def lease_anchor_jobs(
+        self, *, owner: str, lease: timedelta, limit: int, authorities: Collection[AnchorTarget]
+    ) -> list[AnchorJob]:
+        """Up to `limit` due jobs of `authorities`, which nobody else gets before `lease` is over."""
+
+    async def complete_anchor_job(
+        self,
+        job: AnchorJob,
+        *,
+        request: bytes,
+        response: bytes,
+        anchored_at: datetime,
+        evidence: Sequence[Evidence],
+    ) -> bool:
+        """Store the anchor, note it on the operations chain and end the job, all at once; False: it was done before."""
+
+    async def fail_anchor_job(
+        self, job: AnchorJob, *, error: str, next_attempt_at: datetime, state: dict[str, object] | None = None
+    ) -> None:
+        """Give the lease back, until `next_attempt_at`."""
+
+    async def oldest_unanchored(self) -> datetime | None:
+        """When the oldest waiting job was asked for."""
+
+    async def pending_anchor_counts(self) -> Mapping[AnchorTarget, int]:
+        """How many jobs wait, by authority."""
+
+
+class AnchoringWorker:
+    """Serves every backend of `source` until told to stop."""
+
+    def __init__(self, store: AnchorStore, source: BackendSource, *, metrics: AnchoringMetrics) -> None:
+        self._store = store
+        self._source = source
+        self._metrics = metrics
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then finish what is under way, for at most DRAIN_SECONDS, and return."""
+        owner = f"{socket.gethostname()}-{secrets.token_hex(6)}"
+        async with self._source.open_backends() as backends, asyncio.TaskGroup() as group:
+            for backend in backends:
+                lane = _Lane(self._store, backend, self._metrics, owner)
+                group.create_task(lane.run(stop), name=f"anchoring-{backend.target.authority}")
+            group.create_task(self._keep_gauges(stop, [backend.target for backend in backends]))
+
+    async def _keep_gauges(self, stop: asyncio.Event, targets: Sequence[AnchorTarget]) -> None:
+        while not stop.is_set():
+            try:
+                await self._refresh_gauges(targets)
+            except Exception as error:  # noqa: BLE001  # gauges that are late must not stop what they are about
+                _report(_log, "anchoring_gauges_stale", error)
+            await _pause(stop, GAUGE_SECONDS)
+
+    async def _refresh_gauges(self, targets: Sequence[AnchorTarget]) -> None:
+        oldest = await self._store.oldest_unanchored()
+        counts = await self._store.pending_anchor_counts()
+        age = (datetime.now(tz=UTC) - oldest).total_seconds() if oldest is not None else 0.0
+        self._metrics.oldest_unanchored_seconds.set(max(age, 0.0))
+        # Authorities that were taken out of the configuration may still have jobs; those show as well.
+        for target in {*targets, *counts}:
+            self._metrics.pending.labels(target.backend, target.authority).set(counts.get(target, 0))
+
+
+class _Lane:
+    """One authority's jobs."""
+
+    def __init__(self, store: AnchorStore, backend: AnchorBackend, metrics: AnchoringMetrics, owner: str) -> None:
+        self._store = store
+        self._backend = backend
+        self._metrics = metrics
+        self._owner = owner
+        self._lease = timedelta(seconds=backend.attempt_seconds + LEASE_MARGIN_SECONDS)
+        self._running: set[asyncio.Task[None]] = set()
+        self._log = _log.bind(backend=backend.target.backend, authority=backend.target.authority)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Lease and start jobs as there is room and the authority's own pace allows."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                jobs = await self._lease_jobs()
+                failures = 0
+            except Exception as error:  # noqa: BLE001  # whatever it is, the lane must come back
+                failures += 1
+                _report(self._log, "anchor_jobs_not_leased", error)
+                await _pause(stop, pause_seconds(failures, LONGEST_POLL_SECONDS))
+                continue
+            for job in jobs:
+                task = asyncio.create_task(self._attend(job))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+            await self._wait_for_room(stop, leased=len(jobs))
+        await self._drain()
+
+    async def _lease_jobs(self) -> list[AnchorJob]:
+        room = self._backend.concurrency - len(self._running)
+        if self._backend.min_interval_seconds > 0:
+            room = min(room, 1)  # none is leased only to wait its turn
+        if room <= 0:
+            return []
+        return await self._store.lease_anchor_jobs(
+            owner=self._owner, lease=self._lease, limit=room, authorities=[self._backend.target]
+        )
+
+    async def _wait_for_room(self, stop: asyncio.Event, *, leased: int) -> None:
+        if leased and self._backend.min_interval_seconds > 0:
+            await _pause(stop, self._backend.min_interval_seconds)
+        if len(self._running) >= self._backend.concurrency:
+            stopping = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait({*self._running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+        elif not leased:
+            await _pause(stop, POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  # spreads load, guards nothing
+
+    async def _drain(self) -> None:
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running, timeout=DRAIN_SECONDS)
+        for task in late:
+            task.cancel()  # its lease runs out, and another worker does it again
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _attend(self, job: AnchorJob) -> None:
+        """One attempt at one job, from question to commit."""
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + self._lease.total_seconds()
+        try:
+            began = clock.time()
+            async with asyncio.timeout(self._backend.attempt_seconds):
+                outcome = await self._backend.anchor(job.digest, job.state)
+            self._metrics.latency_seconds.labels(job.backend, job.authority).observe(clock.time() - began)
+        except TimeoutError:
+            took_too_long = UnavailableError(f"it took longer than {self._backend.attempt_seconds:g} seconds")
+            await self._record_failure(job, took_too_long, "unavailable")
+        except AnchoringFailedError as error:
+            await self._record_failure(job, error, "unavailable" if isinstance(error, UnavailableError) else "refused")
+        except Exception as error:  # noqa: BLE001  # a defect in a backend must not cost the job
+            self._log.exception("anchoring_defect", chain_id=job.chain_id, sequence=job.sequence)
+            await self._record_failure(job, error, "defect")
+        else:
+            await self._record_success(job, outcome, deadline)
+
+    async def _record_success(self, job: AnchorJob, outcome: Obtained | InProgress, deadline: float) -> None:
+        if isinstance(outcome, InProgress):
+            await self._give_back(job, "in progress", outcome.again_at, dict(outcome.state))
+            self._count(job, "in_progress")
+            return
+        # Durability boundary: the answer exists only in this process's memory. Dying here costs the answer, never the
+        # job: the lease runs out and the authority is asked again. While only the database is away, what we hold is
+        # worth keeping, until the lease is over and the job may be another's.
+        while True:
+            try:
+                stored = await self._store.complete_anchor_job(
+                    job,
+                    request=outcome.request,
+                    response=outcome.response,
+                    anchored_at=outcome.anchored_at,
+                    evidence=outcome.evidence,
+                )
+                break
+            except Exception as error:  # noqa: BLE001  # a job that cannot be stored must not take others with it
+                _report(self._log, "anchor_not_stored", error, chain_id=job.chain_id, sequence=job.sequence)
+                if not _will_pass(error):
+                    await self._record_failure(job, error, "not_stored")
+                    return
+                if asyncio.get_running_loop().time() + STORE_RETRY_SECONDS > deadline:
+                    self._count(job, "not_stored")
+                    return
+            await asyncio.sleep(STORE_RETRY_SECONDS)
+        self._count(job, "obtained" if stored else "duplicate")
+        self._log.info(
+            "anchor_obtained" if stored else "anchor_was_there",
+            organisation_id=job.organisation_id,
+            chain_id=job.chain_id,
+            sequence=job.sequence,
+            anchored_at=outcome.anchored_at.isoformat(),
+        )
+
+    async def _record_failure(self, job: AnchorJob, error: Exception, outcome: str) -> None:
+        pause = pause_seconds(job.attempts, LONGEST_PAUSE_SECONDS)
+        if isinstance(error, AnchoringFailedError) and error.retry_after_seconds is not None:
+            pause = min(max(pause, error.retry_after_seconds), LONGEST_PAUSE_SECONDS)
+        ours = not isinstance(error, AnchoringFailedError)
+        text = f"a defect in the ledger ({type(error).__name__})" if ours else presentable(str(error))
+        self._count(job, outcome)
+        self._log.warning(
+            "anchor_not_obtained",
+            organisation_id=job.organisation_id,
+            chain_id=job.chain_id,
+            sequence=job.sequence,
+            attempts=job.attempts,
+            outcome=outcome,
+            error=text,
+            again_in_seconds=round(pause, 1),
+        )
+        await self._give_back(job, text, datetime.now(tz=UTC) + timedelta(seconds=pause), None)
+
+    async def _give_back(
+        self, job: AnchorJob, error: str, next_attempt_at: datetime, state: dict[str, object] | None
+    ) -> None:
+        try:
+            await self._store.fail_anchor_job(job, error=error, next_attempt_at=next_attempt_at, state=state)
+        except Exception as failure:  # noqa: BLE001  # the lease runs out by itself; the job is due again then
+            _report(self._log, "anchor_job_not_given_back", failure, chain_id=job.chain_id, sequence=job.sequence)
+
+    def _count(self, job: AnchorJob, outcome: str) -> None:
+        self._metrics.attempts.labels(job.backend, job.authority, outcome).inc()
+
+
+def pause_seconds(attempts: int, longest: float) -> float:
+    """How long to wait after the attempt number `attempts` failed: doubling, capped, shortened by up to half."""
+    doublings = min(max(attempts, 1) - 1, 32)
+    return min(FIRST_PAUSE_SECONDS * 2.0**doublings, longest) * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load
+
+
+def _report(log: Any, what: str, error: Exception, **where: object) -> None:
+    # What the store says it cannot do is news; anything else is a defect, and its traceback is needed.
+    log.warning(what, error=str(error), exc_info=None if isinstance(error, LedgerError) else error, **where)
+
+
+def _will_pass(error: Exception) -> bool:
+    """Whether storing may work in a moment, with nothing changed but time."""
+    return isinstance(error, LedgerError) and error.reason in {Reason.DATABASE_UNAVAILABLE, Reason.OVERLOADED}
+
+
+def presentable(text: str) -> str:
+    """`text` on one line, without control characters and of bounded length: parts of it may be a stranger's."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable[:_MAX_ERROR_CHARACTERS]
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

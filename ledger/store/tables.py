@@ -1,0 +1,207 @@
+"""The tables, as SQLAlchemy declares them. The migrations build the same: a test compares the two catalogues.
+
+Whatever is part of the record is insert-only, and the database itself refuses anything else (migrations/sql).
+Only `outbox`, `anchor_jobs` and `disclosures` lose rows: work that is done, and disclosures that were erased.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "indelible"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+organisations = Table(
+    "organisations",
+    metadata,
+    Column("organisation_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    CheckConstraint("organisation_id ~ '^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$'", name="organisation_id"),
+    CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+)
+
+chains = Table(
+    "chains",
+    metadata,
+    Column("chain_key", BigInteger, Identity(always=True), primary_key=True),
+    Column("organisation_id", Text, ForeignKey("indelible.organisations.organisation_id"), nullable=False),
+    Column("chain_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("organisation_id", "chain_id"),
+    CheckConstraint("chain_id ~ '^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$'", name="chain_id"),
+    # The operations chain is known by its name, so the two must agree.
+    CheckConstraint(
+        "type IN ('session', 'operations') AND (type = 'operations') = (chain_id = 'operations')", name="type"
+    ),
+)
+
+# No foreign key to chains: it would be checked row by row, and the insert guard checks the same set by set.
+events = Table(
+    "events",
+    metadata,
+    Column("chain_key", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("append_count", Integer),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("organisation_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("payload", Text, nullable=False),
+    Column("payload_jsonb", JSONB, Computed("payload::jsonb", persisted=False)),
+    UniqueConstraint("chain_key", "sequence"),
+    UniqueConstraint("chain_key", "prev_hash"),
+    Index(
+        "events_chain_key_idempotency_key_key",
+        "chain_key",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
+    # For "when was this chain last checkpointed?"; ordinary events are not in it and pay nothing.
+    Index(
+        "events_checkpoints",
+        "chain_key",
+        "sequence",
+        postgresql_include=["kind"],
+        postgresql_where=text("kind IN ('chain.checkpointed', 'chain.closed')"),
+    ),
+)
+
+disclosures = Table(
+    "disclosures",
+    metadata,
+    Column("chain_key", BigInteger, nullable=False),
+    Column("organisation_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("disclosure", Text, nullable=False),
+    ForeignKeyConstraint(["chain_key", "sequence"], ["indelible.events.chain_key", "indelible.events.sequence"]),
+    Index("disclosures_chain_key_sequence", "chain_key", "sequence"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("organisation_id", Text, nullable=False),
+    Column("chain_key", BigInteger, nullable=False),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+)
+
+anchor_jobs = Table(
+    "anchor_jobs",
+    metadata,
+    Column("organisation_id", Text, nullable=False),
+    Column("chain_key", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("authority", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", Text, nullable=False, server_default=text("''")),
+    Column("next_attempt_at", DateTime(timezone=True), nullable=False),
+    Column("leased_until", DateTime(timezone=True)),
+    Column("lease_owner", Text),
+    Column("state", JSONB),
+    PrimaryKeyConstraint("chain_key", "sequence", "backend", "authority"),
+    ForeignKeyConstraint(["chain_key", "sequence"], ["indelible.events.chain_key", "indelible.events.sequence"]),
+    Index("anchor_jobs_next_attempt_at", "next_attempt_at"),
+)
+
+anchors = Table(
+    "anchors",
+    metadata,
+    Column("organisation_id", Text, nullable=False),
+    Column("chain_key", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("authority", Text, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("obtained_at", DateTime(timezone=True), nullable=False),
+    Column("anchored_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("chain_key", "sequence", "backend", "authority"),
+    ForeignKeyConstraint(["chain_key", "sequence"], ["indelible.events.chain_key", "indelible.events.sequence"]),
+)
+
+anchor_evidence = Table(
+    "anchor_evidence",
+    metadata,
+    Column("chain_key", BigInteger, nullable=False),
+    Column("organisation_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("authority", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    ForeignKeyConstraint(
+        ["chain_key", "sequence", "backend", "authority"],
+        [
+            "indelible.anchors.chain_key",
+            "indelible.anchors.sequence",
+            "indelible.anchors.backend",
+            "indelible.anchors.authority",
+        ],
+    ),
+    CheckConstraint("kind IN ('certificate', 'crl', 'ocsp')", name="kind"),
+    Index("anchor_evidence_anchor", "chain_key", "sequence", "backend", "authority"),
+)
+
+verify_links = Table(
+    "verify_links",
+    metadata,
+    Column("link_id", Uuid, primary_key=True),
+    Column("organisation_id", Text, nullable=False),
+    Column("chain_key", BigInteger, nullable=False),
+    Column("head_sequence", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    ForeignKeyConstraint(["chain_key", "head_sequence"], ["indelible.events.chain_key", "indelible.events.sequence"]),
+)
+
+verify_link_revocations = Table(
+    "verify_link_revocations",
+    metadata,
+    Column("link_id", Uuid, ForeignKey("indelible.verify_links.link_id"), primary_key=True),
+    Column("organisation_id", Text, nullable=False),
+    Column("revoked_by", Text, nullable=False),
+    Column("revoked_at", DateTime(timezone=True), nullable=False),
+)

@@ -1,0 +1,93 @@
+"""Indelible's database on a sandbox server: migrated once, then copied as often as needed."""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from sandbox.postgres import Postgres
+
+RUNTIME_ROLE = "indelible_runtime"
+APPEND_ROLE = "indelible_append"
+WORKER_ROLE = "indelible_worker"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Database:
+    """Connection strings of one migrated database: the superuser's, and those of the ledger's three login roles."""
+
+    name: str
+    admin_dsn: str
+    runtime_dsn: str
+    append_dsn: str
+    worker_dsn: str
+
+
+class Databases:
+    """The databases of one server. The login roles' passwords belong to the server, and are kept beside its data."""
+
+    def __init__(self, server: Postgres) -> None:
+        """Use `server`, which must be running."""
+        self._server = server
+        self._passwords = _load_or_make_passwords(server.directory.parent / "role-passwords.json")
+
+    def migrated(self, name: str) -> Database:
+        """The database `name`, created if it is missing, with the newest schema."""
+        with self._connect() as connection:
+            exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+            if exists is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        database = self._describe(name)
+        from ledger.store.migrate import migrate
+
+        migrate(
+            database.admin_dsn,
+            runtime_password=self._passwords[RUNTIME_ROLE],
+            append_password=self._passwords[APPEND_ROLE],
+            worker_password=self._passwords[WORKER_ROLE],
+        )
+        return database
+
+    @contextlib.contextmanager
+    def copy(self, template: Database) -> Iterator[Database]:
+        """A fresh copy of `template`, dropped afterwards whoever is still connected to it.
+
+        Nobody may be connected to the template.
+        """
+        name = sql.Identifier(made := f"{template.name}_{secrets.token_hex(6)}")
+        with self._connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template.name)))
+        try:
+            yield self._describe(made)
+        finally:
+            with self._connect() as connection:
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+    def _describe(self, name: str) -> Database:
+        def dsn_of(role: str) -> str:
+            return self._server.dsn(name, user=role, password=self._passwords[role])
+
+        return Database(
+            name=name,
+            admin_dsn=self._server.dsn(name),
+            runtime_dsn=dsn_of(RUNTIME_ROLE),
+            append_dsn=dsn_of(APPEND_ROLE),
+            worker_dsn=dsn_of(WORKER_ROLE),
+        )
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(self._server.dsn(), autocommit=True)
+
+
+def _load_or_make_passwords(file: Path) -> dict[str, str]:
+    if not file.exists():
+        file.touch(mode=0o600)
+        roles = (RUNTIME_ROLE, APPEND_ROLE, WORKER_ROLE)
+        file.write_text(json.dumps({role: secrets.token_urlsafe(24) for role in roles}))
+    passwords: dict[str, str] = json.loads(file.read_text())
+    return passwords

@@ -1,0 +1,121 @@
+"""Real servers for every test: started once per run when first asked for, stopped with it, even when it is killed."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.authorities import Authorities, start_authorities
+from sandbox.database import Database, Databases
+from sandbox.issuer import Issuer
+from sandbox.nats import Nats
+from sandbox.objects import Objects
+from sandbox.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def sandbox_directory() -> Iterator[Path]:
+    """A folder for servers. Unlike `tmp_path`, an unprivileged PostgreSQL may enter it when root runs the tests."""
+    directory = Path(tempfile.mkdtemp(prefix="indelible-tests-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(sandbox_directory: Path) -> Iterator[Postgres]:
+    """The run's PostgreSQL server. A test that stops or kills it must start it again, or use `own_postgres`."""
+    server = Postgres(sandbox_directory / "postgres")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_postgres(sandbox_directory: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server for one test that stops, kills or starves it. Takes a second to make."""
+    directory = Path(tempfile.mkdtemp(dir=sandbox_directory, prefix="own-"))
+    directory.chmod(0o711)
+    server = Postgres(directory / "postgres")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Databases:
+    """Creates and copies databases on the run's server."""
+    return Databases(postgres)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(databases: Databases) -> Database:
+    """The database that every test's own is copied from. Never connect to it."""
+    return databases.migrated("template_migrated")
+
+
+@pytest.fixture
+def database(databases: Databases, migrated_template: Database) -> Iterator[Database]:
+    """A fresh, migrated, empty database for one test."""
+    with databases.copy(migrated_template) as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def module_database(databases: Databases, migrated_template: Database) -> Iterator[Database]:
+    """A fresh, migrated database that the tests of one module share."""
+    with databases.copy(migrated_template) as copy:
+        yield copy
+
+
+@pytest.fixture
+def nats_server(sandbox_directory: Path) -> Iterator[Nats]:
+    """A NATS server with empty streams for one test, which may kill and restart it. Takes 0.1 s to make."""
+    directory = Path(tempfile.mkdtemp(dir=sandbox_directory, prefix="nats-"))
+    server = Nats(directory)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def objects(sandbox_directory: Path) -> Iterator[Objects]:
+    """The run's S3 server. Takes 3 s to make."""
+    server = Objects(sandbox_directory / "objects")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def issuer(sandbox_directory: Path) -> Issuer:
+    """Mints bearer tokens; `issuer.jwks_file` is what a ledger under test is told to trust."""
+    return Issuer(sandbox_directory / "issuer")
+
+
+@pytest.fixture(scope="session")
+def authorities(sandbox_directory: Path) -> Iterator[Authorities]:
+    """The two local time-stamp authorities of the run, behaving. A test of misbehaviour starts its own."""
+    with start_authorities(sandbox_directory / "authorities") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Real tokens and bundles of other people, which are not part of the repository."""
+    named = os.environ.get("INDELIBLE_CORPUS")
+    if not named:
+        pytest.skip("INDELIBLE_CORPUS is not set: the corpus of real time-stamp tokens is kept apart")
+    directory = Path(named)
+    if not directory.is_dir():
+        pytest.skip(f"INDELIBLE_CORPUS names {directory}, which is not a folder")
+    return directory
