@@ -1,0 +1,135 @@
+"""OpenTimestamps proofs, checked offline against Bitcoin block headers that the user supplies.
+
+A Bitcoin attestation claims that its message is the Merkle root of the block at a height. That is worth something only
+next to the header of that very block; without it the proof is "anchored-unchecked". A pending attestation is a
+calendar's promise, nothing more.
+
+What must hold, in the order it is checked by `check_proof`:
+
+1. the file is an OpenTimestamps proof of version 1 and is consumed to its last byte, within every limit;
+2. its first operation names the SHA-256 digest of the stamped bytes (SHA-1 and RIPEMD-160 digests are too weak for
+   evidence, though both may appear further down, where Bitcoin itself relies on them), and that is the expected digest;
+3. no Bitcoin attestation contradicts a supplied header: a proof that claims something false about a block is not to be
+   relied on for another;
+4. at least one Bitcoin attestation equals the Merkle root of a supplied header, which carries its proof of work.
+
+Attestations of other kinds are listed and skipped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from verifier.findings import Finding, Severity
+from verifier.opentimestamps.headers import block_time, merkle_root, work_problem
+from verifier.opentimestamps.proof import (
+    BITCOIN_TAG,
+    PENDING_TAG,
+    Attestation,
+    UnusableProofError,
+    bitcoin_height,
+    parse_proof,
+)
+
+_FOREIGN_TAGS = {
+    bytes.fromhex("06869a0d73d71b45"): "a Litecoin block",
+    bytes.fromhex("30fe8087b5c7ead7"): "an Ethereum block",
+}
+
+Status = Literal["valid", "anchored-unchecked", "pending", "invalid"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProofResult:
+    """What a proof shows. `height` and `time` are those of the earliest confirmed block."""
+
+    ok: bool
+    status: Status
+    findings: tuple[Finding, ...]
+    height: int | None = None
+    time: datetime | None = None
+
+
+def check_proof(proof: bytes, *, digest: bytes, headers: Mapping[int, bytes] | None = None) -> ProofResult:
+    """Checks `proof` for a SHA-256 `digest` against trusted `headers` by height. Never raises on bytes."""
+    try:
+        parsed = parse_proof(proof)
+    except UnusableProofError as error:
+        return _invalid("ots-unreadable", f"The file is not a usable OpenTimestamps proof: {error}.")
+    if parsed.algorithm != "SHA-256":
+        return _invalid(
+            "ots-weak-digest", f"The proof starts from a {parsed.algorithm} digest; only SHA-256 is accepted."
+        )
+    if parsed.digest != digest:
+        return _invalid("ots-digest-mismatch", "The proof is about other bytes: it starts from a different digest.")
+    claims = {tag: [leaf for leaf in parsed.attestations if leaf.tag == tag] for tag in (BITCOIN_TAG, PENDING_TAG)}
+    notes = tuple(_skipped(leaf) for leaf in parsed.attestations if leaf.tag not in claims)
+    if promises := len(claims[PENDING_TAG]):
+        notes = (
+            _info("ots-pending", f"{promises} calendar(s) promised an anchor that this proof does not hold yet."),
+            *notes,
+        )
+    return _judge(claims[BITCOIN_TAG], headers or {}, notes, pending=bool(promises))
+
+
+def _judge(
+    claims: list[Attestation], headers: Mapping[int, bytes], notes: tuple[Finding, ...], *, pending: bool
+) -> ProofResult:
+    heights = {leaf: bitcoin_height(leaf) for leaf in claims}
+    for leaf, height in heights.items():
+        if problem := _contradiction(leaf, height, headers):
+            return _invalid("ots-contradicted", problem, notes)
+    known = sorted(height for height in heights.values() if height is not None)
+    if confirmed := [height for height in known if height in headers]:
+        return _valid(confirmed[0], headers[confirmed[0]], notes)
+    if known:
+        message = f"The proof leads to Bitcoin block {known[0]}, but no header of it was given to check it against."
+        return _undecided("anchored-unchecked", "ots-no-header", message, notes, known[0])
+    if pending:
+        message = "The proof is not anchored yet: a calendar's promise alone proves nothing."
+        return _undecided("pending", "ots-not-anchored", message, notes)
+    return _invalid("ots-nothing-checkable", "The proof holds no Bitcoin attestation and no pending one.", notes)
+
+
+def _contradiction(leaf: Attestation, height: int | None, headers: Mapping[int, bytes]) -> str | None:
+    if height is None:
+        return "A Bitcoin attestation of the proof is malformed."
+    if (header := headers.get(height)) is None:
+        return None
+    if problem := work_problem(height, header):
+        return f"The supplied header cannot be trusted: {problem}."
+    if merkle_root(header) != leaf.message:
+        return f"The proof claims Bitcoin block {height}, whose header says otherwise."
+    return None
+
+
+def _valid(height: int, header: bytes, notes: tuple[Finding, ...]) -> ProofResult:
+    time = block_time(header)
+    message = (
+        f"The bytes existed not later than Bitcoin block {height}, whose miner dated it {time:%Y-%m-%d %H:%M} UTC "
+        "(block times can be off by about two hours)."
+    )
+    findings = (_info("ots-anchored", message), *notes)
+    return ProofResult(ok=True, status="valid", height=height, time=time, findings=findings)
+
+
+def _undecided(
+    status: Status, code: str, message: str, notes: tuple[Finding, ...], height: int | None = None
+) -> ProofResult:
+    warning = Finding(code=code, severity=Severity.WARNING, message=message)
+    return ProofResult(ok=False, status=status, height=height, findings=(warning, *notes))
+
+
+def _invalid(code: str, message: str, notes: tuple[Finding, ...] = ()) -> ProofResult:
+    error = Finding(code=code, severity=Severity.ERROR, message=message)
+    return ProofResult(ok=False, status="invalid", findings=(error, *notes))
+
+
+def _info(code: str, message: str) -> Finding:
+    return Finding(code=code, severity=Severity.INFO, message=message)
+
+
+def _skipped(leaf: Attestation) -> Finding:
+    name = _FOREIGN_TAGS.get(leaf.tag, f"the unknown kind {leaf.tag.hex()}")
+    return _info("ots-attestation-skipped", f"An attestation of {name} was skipped: this verifier checks Bitcoin only.")
