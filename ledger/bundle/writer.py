@@ -1,0 +1,237 @@
+"""Writing a bundle: one snapshot of the chain, staged on disk, then packed."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import rfc8785
+
+from ledger.bundle.bag import Bag, HashedFile
+from ledger.bundle.readme import ReadmeFacts, readme_text
+from ledger.chain.event import Event
+from ledger.store.snapshots import ChainSnapshot, EvidenceFile, PendingAnchor
+from ledger.store.values import StoredAnchor
+from ledger.timestamps import moment, rfc3339
+
+FORMAT = "indelible-bundle/1"
+
+# Limits of a reader (bundle.md, sections 3 and 7). The newest anchors are kept: a checkpoint commits to every event
+# before it, so the newest anchor covers what older ones covered.
+MAX_ANCHORS = 10_000
+MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
+MAX_EVIDENCE_FILE_BYTES = 16 * 1024 * 1024
+# Hundreds of revocation lists say no more than the newest; this keeps the number of files within a reader's limit.
+MAX_EVIDENCE_FILES = 150
+
+_EVIDENCE_PLACES = {
+    "certificate": ("certificates", "der"),
+    "crl": ("crls", "crl"),
+    "ocsp": ("ocsp", "ocsp"),
+}
+
+
+class SnapshotStore(Protocol):
+    """What the writer needs of a store."""
+
+    def snapshot(self, organisation_id: str, chain_id: str) -> AbstractAsyncContextManager[ChainSnapshot]:
+        """The chain as of one moment."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleSummary:
+    """What a written bundle holds. `exported_at` is the time of the newest thing in it, not of the export."""
+
+    chain_id: str
+    head: bytes
+    event_count: int
+    anchor_count: int
+    pending_count: int
+    exported_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Events:
+    """What the events themselves say of the chain."""
+
+    organisation: dict[str, Any]
+    count: int
+    head: bytes
+    newest_at: datetime
+
+
+async def write_bundle(
+    store: SnapshotStore, organisation_id: str, chain_id: str, *, include_disclosures: bool, target: BinaryIO
+) -> BundleSummary:
+    """Write the bundle of a chain as a zip to `target`, which must be seekable.
+
+    The same chain with the same anchors gives the same bytes, in any process. Memory does not grow with the chain;
+    the temporary directory holds the bundle once. Raises `LedgerError` CHAIN_NOT_FOUND, DATABASE_UNAVAILABLE.
+    """
+    if not target.seekable():
+        raise ValueError("a bundle is written to a seekable file: its headers state sizes that are known later")
+    with tempfile.TemporaryDirectory(prefix="indelible-bundle-") as staging:
+        bag = Bag(Path(staging))
+        async with store.snapshot(organisation_id, chain_id) as snapshot:
+            summary = await _stage(snapshot, bag, include_disclosures=include_disclosures)
+        await asyncio.to_thread(_pack, bag, summary, target)
+        return summary
+
+
+async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool) -> BundleSummary:
+    floor = await snapshot.anchor_floor(MAX_ANCHORS)
+    events = await _stage_events(snapshot, bag)
+    anchors = await _stage_anchors(snapshot, bag, floor=floor)
+    await _stage_evidence(snapshot, bag, floor=floor)
+    if include_disclosures:
+        await _stage_disclosures(snapshot, bag)
+    obtained = {(anchor["sequence"], anchor["backend"], anchor["authority"]) for anchor in anchors.entries}
+    pending = [job for job in await snapshot.pending() if (job.sequence, job.backend, job.authority) not in obtained]
+    exported_at = max([events.newest_at, *anchors.times])
+    chain_id = snapshot.chain.chain_id
+    bag.add("data/bundle.json", _bundle_json(chain_id, events, anchors.entries, pending, exported_at))
+    facts = ReadmeFacts(
+        chain_id=chain_id,
+        organisation=events.organisation,
+        event_count=events.count,
+        head=events.head,
+        exported_at=exported_at,
+        anchors=anchors.entries,
+        pending=pending,
+        omitted_through=floor,
+    )
+    bag.add("data/README.txt", readme_text(facts).encode())
+    return BundleSummary(
+        chain_id=chain_id,
+        head=events.head,
+        event_count=events.count,
+        anchor_count=len(anchors.entries),
+        pending_count=len(pending),
+        exported_at=exported_at,
+    )
+
+
+async def _stage_events(snapshot: ChainSnapshot, bag: Bag) -> _Events:
+    organisation: dict[str, Any] = {}
+    last: Event | None = None
+    with bag.create("data/events.jsonl") as file:
+        async for batch in snapshot.events():
+            if last is None:
+                # The opening event, not today's settings, says what the organisation is called in this chain.
+                organisation = json.loads(batch[0].payload)["organisation"]
+            last = batch[-1]
+            # Formatting and hashing a batch takes milliseconds in which the service must go on answering.
+            await asyncio.to_thread(_write_lines, file, batch)
+    if last is None:
+        raise RuntimeError("a chain has at least its opening event")
+    return _Events(
+        organisation={"id": organisation["id"], "name": organisation["name"]},
+        count=last.sequence,
+        head=last.hash,
+        newest_at=moment(last.occurred_at_us),
+    )
+
+
+def _write_lines(file: HashedFile, events: Sequence[Event]) -> None:
+    # The payload goes in as it was hashed: it is canonical already, and a second serialiser could only differ.
+    lines = "".join(
+        f'{{"hash":"{event.hash.hex()}","kind":"{event.kind}","occurred_at":"{rfc3339(moment(event.occurred_at_us))}",'
+        f'"payload":{event.payload},"prev_hash":"{event.prev_hash.hex()}","sequence":{event.sequence}}}\n'
+        for event in events
+    )
+    file.write(lines.encode())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Anchors:
+    entries: list[dict[str, Any]]
+    times: list[datetime]
+
+
+async def _stage_anchors(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> _Anchors:
+    staged = _Anchors(entries=[], times=[])
+    async for anchor in snapshot.anchors(floor=floor):
+        name = f"data/anchors/{anchor.sequence}-{anchor.backend}-{anchor.authority}"
+        files = {"request": f"{name}.tsq", "response": f"{name}.tsr"}
+        bag.add(files["request"], anchor.request)
+        bag.add(files["response"], anchor.response)
+        staged.entries.append(_anchor_entry(anchor, files))
+        staged.times.append(anchor.obtained_at)
+    return staged
+
+
+def _anchor_entry(anchor: StoredAnchor, files: dict[str, str]) -> dict[str, Any]:
+    return {
+        "aggregation": None,
+        "authority": anchor.authority,
+        "backend": anchor.backend,
+        "digest": anchor.digest.hex(),
+        "files": files,
+        "obtained_at": rfc3339(anchor.obtained_at),
+        "sequence": anchor.sequence,
+    }
+
+
+async def _stage_evidence(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> None:
+    for item in _chosen(await snapshot.evidence(floor=floor)):
+        folder, suffix = _EVIDENCE_PLACES[item.kind]
+        bag.add(f"data/evidence/{folder}/{item.digest.hex()}.{suffix}", await snapshot.evidence_bytes(item))
+
+
+def _chosen(evidence: Sequence[EvidenceFile]) -> list[EvidenceFile]:
+    """As much as a reader accepts: certificates before revocation data, the newest before the older."""
+    chosen: list[EvidenceFile] = []
+    room = MAX_EVIDENCE_BYTES
+    for item in evidence:
+        if len(chosen) < MAX_EVIDENCE_FILES and item.size <= min(room, MAX_EVIDENCE_FILE_BYTES):
+            chosen.append(item)
+            room -= item.size
+    return chosen
+
+
+async def _stage_disclosures(snapshot: ChainSnapshot, bag: Bag) -> None:
+    disclosures = snapshot.disclosures()
+    first = await anext(disclosures, None)
+    if first is None:
+        return
+    with bag.create("data/disclosures.jsonl") as file:
+        file.write(_disclosure_line(*first))
+        async for sequence, disclosure in disclosures:
+            file.write(_disclosure_line(sequence, disclosure))
+
+
+def _disclosure_line(sequence: int, disclosure: str) -> bytes:
+    return rfc8785.dumps({"disclosure": disclosure, "sequence": sequence}) + b"\n"
+
+
+def _bundle_json(
+    chain_id: str,
+    events: _Events,
+    anchors: Sequence[dict[str, Any]],
+    pending: Sequence[PendingAnchor],
+    exported_at: datetime,
+) -> bytes:
+    return rfc8785.dumps(
+        {
+            "anchors": list(anchors),
+            "chain_id": chain_id,
+            "event_count": events.count,
+            "exported_at": rfc3339(exported_at),
+            "format": FORMAT,
+            "head": events.head.hex(),
+            "organisation": events.organisation,
+            "pending": [
+                {"authority": job.authority, "backend": job.backend, "sequence": job.sequence} for job in pending
+            ],
+        }
+    )
+
+
+def _pack(bag: Bag, summary: BundleSummary, target: BinaryIO) -> None:
+    bag.finish(external_identifier=summary.chain_id, dated=summary.exported_at)
+    bag.write_zip(target, top=summary.chain_id)

@@ -1,0 +1,191 @@
+"""One chain with everything that belongs to it, as of one moment: what a bundle is written from."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from ledger.chain.event import Event
+from ledger.store.reads import Pool, find_chain, organisation_transaction, read_batch
+from ledger.store.values import Chain, StoredAnchor
+
+# Anchors fetched at a time; each holds at most two files of 64 KiB.
+_ANCHOR_BATCH = 100
+_DISCLOSURE_BATCH = 1_000
+
+_ANCHORS = """
+SELECT a.sequence, a.digest, a.backend, a.authority, a.request, a.response, a.obtained_at, a.anchored_at
+  FROM indelible.anchors AS a
+ WHERE a.chain_key = %(chain_key)s
+   AND (a.sequence, a.backend COLLATE "C", a.authority COLLATE "C")
+       > (%(sequence)s, %(backend)s COLLATE "C", %(authority)s COLLATE "C")
+ ORDER BY a.sequence, a.backend COLLATE "C", a.authority COLLATE "C"
+ LIMIT %(limit)s
+"""
+
+# The sequence before the oldest of the newest %(limit)s anchors: 0 when there are no more than that.
+_ANCHOR_FLOOR = """
+SELECT coalesce(max(surplus.sequence), 0)
+  FROM (SELECT a.sequence
+          FROM indelible.anchors AS a
+         WHERE a.chain_key = %(chain_key)s
+         ORDER BY a.sequence DESC
+        OFFSET %(limit)s
+         LIMIT 1) AS surplus
+"""
+
+_PENDING = """
+SELECT j.sequence, j.backend, j.authority
+  FROM indelible.anchor_jobs AS j
+ WHERE j.chain_key = %(chain_key)s
+   AND NOT EXISTS (SELECT FROM indelible.anchors AS a
+                    WHERE (a.chain_key, a.sequence, a.backend, a.authority)
+                        = (j.chain_key, j.sequence, j.backend, j.authority))
+ ORDER BY j.sequence, j.backend COLLATE "C", j.authority COLLATE "C"
+"""
+
+# One row for each distinct piece of evidence; the newest first, since that judges the most anchors still in force.
+_EVIDENCE = """
+SELECT v.kind, sha256(v.der) AS digest, max(octet_length(v.der)) AS size
+  FROM indelible.anchor_evidence AS v
+ WHERE v.chain_key = %(chain_key)s AND v.sequence > %(floor)s
+ GROUP BY v.kind, digest
+ ORDER BY v.kind = 'certificate' DESC, max(v.sequence) DESC, digest
+"""
+
+_EVIDENCE_FILE = """
+SELECT v.der
+  FROM indelible.anchor_evidence AS v
+ WHERE v.chain_key = %(chain_key)s AND v.kind = %(kind)s AND sha256(v.der) = %(digest)s
+ LIMIT 1
+"""
+
+_DISCLOSURES = """
+SELECT DISTINCT d.sequence, d.disclosure COLLATE "C"
+  FROM indelible.disclosures AS d
+ WHERE d.chain_key = %(chain_key)s
+   AND (d.sequence, d.disclosure COLLATE "C") > (%(sequence)s, %(disclosure)s COLLATE "C")
+ ORDER BY d.sequence, d.disclosure COLLATE "C"
+ LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvidenceFile:
+    """A piece of evidence by its digest: certificates first, then revocation data, each from the newest anchor on."""
+
+    kind: str
+    digest: bytes
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingAnchor:
+    """An anchor that was asked for and not yet obtained."""
+
+    sequence: int
+    backend: str
+    authority: str
+
+
+class ChainSnapshot:
+    """Reads one chain in one transaction: what is committed meanwhile does not appear. One read at a time."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], chain: Chain) -> None:
+        self._connection = connection
+        self.chain = chain
+
+    async def events(self) -> AsyncIterator[list[Event]]:
+        """Every event in order, in batches of bounded size."""
+        position = 1
+        while batch := await read_batch(self._connection, self.chain.chain_key, position):
+            position = batch[-1].sequence + 1
+            yield batch
+
+    async def anchor_floor(self, newest: int) -> int:
+        """The sequence after which lie the newest `newest` anchors, or fewer where several share that sequence."""
+        parameters = {"chain_key": self.chain.chain_key, "limit": newest}
+        return int((await self._rows(_ANCHOR_FLOOR, parameters))[0][0])
+
+    async def anchors(self, *, floor: int = 0) -> AsyncIterator[StoredAnchor]:
+        """Every anchor past the sequence `floor`, by sequence, backend and authority; without its evidence."""
+        # No backend has an empty name, so the first page begins after everything of `floor` and of none past it.
+        sequence, backend, authority = floor + 1, "", ""
+        while True:
+            parameters = {
+                "chain_key": self.chain.chain_key,
+                "sequence": sequence,
+                "backend": backend,
+                "authority": authority,
+                "limit": _ANCHOR_BATCH,
+            }
+            rows = await self._rows(_ANCHORS, parameters)
+            for row in rows:
+                anchor = _anchor(row)
+                yield anchor
+                sequence, backend, authority = anchor.sequence, anchor.backend, anchor.authority
+            if len(rows) < _ANCHOR_BATCH:
+                return
+
+    async def pending(self) -> list[PendingAnchor]:
+        """What was asked for and not yet obtained, in the order of `anchors`."""
+        rows = await self._rows(_PENDING, {"chain_key": self.chain.chain_key})
+        return [PendingAnchor(sequence=row[0], backend=row[1], authority=row[2]) for row in rows]
+
+    async def evidence(self, *, floor: int = 0) -> list[EvidenceFile]:
+        """The distinct evidence of the anchors past `floor`."""
+        rows = await self._rows(_EVIDENCE, {"chain_key": self.chain.chain_key, "floor": floor})
+        return [EvidenceFile(kind=row[0], digest=bytes(row[1]), size=row[2]) for row in rows]
+
+    async def evidence_bytes(self, item: EvidenceFile) -> bytes:
+        """The DER bytes of one piece of evidence."""
+        parameters = {"chain_key": self.chain.chain_key, "kind": item.kind, "digest": item.digest}
+        return bytes((await self._rows(_EVIDENCE_FILE, parameters))[0][0])
+
+    async def disclosures(self) -> AsyncIterator[tuple[int, str]]:
+        """Sequence and disclosure of every sealed member not erased, by sequence and then by disclosure."""
+        sequence, disclosure = 0, ""
+        while True:
+            parameters = {
+                "chain_key": self.chain.chain_key,
+                "sequence": sequence,
+                "disclosure": disclosure,
+                "limit": _DISCLOSURE_BATCH,
+            }
+            rows = await self._rows(_DISCLOSURES, parameters)
+            for row in rows:
+                sequence, disclosure = row
+                yield sequence, disclosure
+            if len(rows) < _DISCLOSURE_BATCH:
+                return
+
+    async def _rows(self, query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        cursor = await self._connection.cursor(binary=True).execute(query, parameters)
+        return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def open_snapshot(pool: Pool, organisation_id: str, chain_id: str) -> AsyncIterator[ChainSnapshot]:
+    """The chain as of now, for as long as the block runs; it keeps one connection.
+
+    Raises `LedgerError` CHAIN_NOT_FOUND, DATABASE_UNAVAILABLE.
+    """
+    async with organisation_transaction(pool, organisation_id, snapshot=True) as connection:
+        yield ChainSnapshot(connection, await find_chain(connection, organisation_id, chain_id))
+
+
+def _anchor(row: tuple[Any, ...]) -> StoredAnchor:
+    sequence, digest, backend, authority, request, response, obtained_at, anchored_at = row
+    return StoredAnchor(
+        sequence=sequence,
+        digest=bytes(digest),
+        backend=backend,
+        authority=authority,
+        request=bytes(request),
+        response=bytes(response),
+        obtained_at=obtained_at,
+        anchored_at=anchored_at,
+        evidence=(),
+    )
