@@ -1,0 +1,308 @@
+"""Tezos receipts: what anchors, what only might, and everything that is refused."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.verifier.tezos.forge import (
+    CONTRACT,
+    NETWORK,
+    VALUE,
+    Block,
+    Signer,
+    blake2b,
+    block,
+    operation,
+    path,
+    transaction,
+    tree,
+)
+from verifier.inclusion import root_from_path
+from verifier.tezos import ReceiptResult, TezosTrust, base58, check_receipt
+from verifier.tezos.block import climb, list_root, parse_header
+from verifier.tezos.operation import transaction_at
+
+GOOD = block()
+TRUST = TezosTrust(
+    chain_id=NETWORK,
+    contracts=frozenset({CONTRACT}),
+    signers=frozenset({GOOD.signer.address}),
+    block_hashes=frozenset({GOOD.document()["block_hash"]}),
+)
+
+
+def codes(result: ReceiptResult) -> set[str]:
+    return {finding.code for finding in result.findings}
+
+
+def changed(**changes: Any) -> bytes:
+    return json.dumps({**GOOD.document(), **changes}).encode()
+
+
+def test_a_receipt_of_a_known_block_is_valid() -> None:
+    result = check_receipt(GOOD.receipt(), value=VALUE, trust=TRUST)
+    assert (result.ok, result.status, result.level) == (True, "valid", 1000)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_every_kind_of_key_that_anchors_is_checked(kind: int) -> None:
+    anchored = block(kind)
+    assert check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust()).status == "unconfirmed"
+    forged = bytearray(anchored.operations[anchored.index])
+    forged[-1] ^= 1
+    anchored.operations[anchored.index] = bytes(forged)
+    assert codes(check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust())) == {"tezos-signature"}
+
+
+def test_without_a_known_block_a_receipt_stays_unconfirmed() -> None:
+    result = check_receipt(GOOD.receipt(), value=VALUE, trust=TezosTrust())
+    assert (result.ok, result.status) == (False, "unconfirmed")
+
+
+@pytest.mark.parametrize("others", [0, 1, 2, 3, 4, 5, 7, 8, 9, 31])
+def test_a_receipt_is_valid_at_every_place_of_a_pass_of_any_size(others: int) -> None:
+    for index in range(others + 1):
+        anchored = block(others=others, index=index)
+        assert check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust()).status == "unconfirmed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"block_hash": base58.encode(base58.BLOCK_HASH, bytes(32))}, "tezos-block-hash"),
+        ({"level": 1001}, "tezos-level"),
+        ({"operation_hash": base58.encode(base58.OPERATION_HASH, bytes(32))}, "tezos-operation-hash"),
+        ({"pass": 2}, "tezos-pass"),
+        ({"pass": 7}, "tezos-pass"),
+        ({"pass_path": GOOD.document()["pass_path"][:1]}, "tezos-pass"),
+        ({"op_index": 3}, "tezos-path"),
+        ({"op_index": 2 + 8}, "tezos-path"),
+        ({"op_path": GOOD.document()["op_path"][:-1]}, "tezos-path"),
+        ({"op_path": GOOD.document()["op_path"] + ["00" * 32]}, "tezos-path"),
+        ({"content_index": 1}, "tezos-content"),
+        ({"contract": base58.encode(base58.CONTRACT, bytes(20))}, "tezos-contract"),
+        ({"entrypoint": "default"}, "tezos-entrypoint"),
+        ({"value": "00" * 32}, "tezos-parameter"),
+        ({"signer": {"public_key": Signer(1).public_key, "address": Signer(1).address}}, "tezos-signer"),
+        ({"signer": {"public_key": "edpk", "address": GOOD.signer.address}}, "tezos-signer"),
+        ({"chain_id": "NetXdQprcVkpaWU"}, "tezos-network"),
+        ({"aggregation": {"leaf_index": 0, "tree_size": 2, "path": ["00" * 32]}}, "tezos-aggregation"),
+        ({"format": "indelible-tezos-receipt/2"}, "tezos-unreadable"),
+        ({"extra": 1}, "tezos-unreadable"),
+        ({"level": True}, "tezos-unreadable"),
+        ({"level": -1}, "tezos-unreadable"),
+        ({"header": "zz"}, "tezos-unreadable"),
+        ({"header": "AA"}, "tezos-unreadable"),
+        ({"header": "00" * 50}, "tezos-unreadable"),
+        ({"operation": "00" * 96}, "tezos-content"),
+        ({"operation": "00"}, "tezos-unreadable"),
+        ({"op_path": ["00"]}, "tezos-unreadable"),
+        ({"op_path": ["00" * 32] * 17}, "tezos-unreadable"),
+        ({"observations": {}}, "tezos-unreadable"),
+    ],
+)
+def test_a_receipt_that_contradicts_itself_is_refused(changes: dict[str, Any], code: str) -> None:
+    result = check_receipt(changed(**changes), value=VALUE, trust=TRUST)
+    assert result.status == "invalid"
+    assert code in codes(result)
+
+
+@pytest.mark.parametrize(
+    ("trust", "code"),
+    [
+        (TezosTrust(chain_id="NetXdQprcVkpaWU"), "tezos-network"),
+        (TezosTrust(contracts=frozenset({"KT1other"})), "tezos-contract-untrusted"),
+        (TezosTrust(signers=frozenset({"tz1other"})), "tezos-signer-untrusted"),
+    ],
+)
+def test_a_receipt_of_others_than_the_policy_names_is_refused(trust: TezosTrust, code: str) -> None:
+    assert codes(check_receipt(GOOD.receipt(), value=VALUE, trust=trust)) == {code}
+
+
+def test_a_receipt_for_another_value_is_refused() -> None:
+    assert codes(check_receipt(GOOD.receipt(), value=bytes(32), trust=TRUST)) == {"tezos-value"}
+
+
+def test_every_flipped_bit_of_header_operation_and_paths_is_refused() -> None:
+    document = GOOD.document()
+    for name in ("header", "operation", "op_path", "pass_path"):
+        steps = document[name] if isinstance(document[name], list) else [document[name]]
+        for number, step in enumerate(steps):
+            raw = bytearray.fromhex(step)
+            for bit in range(8 * len(raw)):
+                raw[bit // 8] ^= 1 << bit % 8
+                mutant = [*steps[:number], raw.hex(), *steps[number + 1 :]]
+                flipped = changed(**{name: mutant if isinstance(document[name], list) else raw.hex()})
+                assert check_receipt(flipped, value=VALUE, trust=TRUST).status == "invalid", (name, bit)
+                raw[bit // 8] ^= 1 << bit % 8
+
+
+def test_a_second_transaction_of_a_batch_is_found_behind_a_reveal() -> None:
+    signer = Signer(0)
+    reveal = b"\x6b\x00" + signer.hash + b"\x01\x01\x01\x01" + b"\x00" + bytes(32)
+    batch = operation(signer, reveal + transaction(signer, bytes(32)) + transaction(signer))
+    anchored = Block(operations=[batch], index=0, signer=signer, content_index=2)
+    assert check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust()).status == "unconfirmed"
+    anchored.content_index = 0
+    assert codes(check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust())) == {"tezos-content"}
+
+
+def test_an_operation_with_a_bls_signature_is_refused_with_the_reason() -> None:
+    signer = Signer(0)
+    anchored = Block(
+        operations=[operation(signer, transaction(signer) + b"\xff\x03" + bytes(32))], index=0, signer=signer
+    )
+    result = check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust())
+    assert "BLS" in result.findings[0].message
+
+
+def test_a_shorter_value_in_a_longer_parameter_is_refused() -> None:
+    signer = Signer(0)
+    anchored = Block(
+        operations=[operation(signer, transaction(signer, VALUE + b"!"))], index=0, signer=signer, value=VALUE + b"!"
+    )
+    assert codes(check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust())) >= {"tezos-parameter"}
+
+
+def rfc9162_root(entries: list[bytes]) -> bytes:
+    if len(entries) == 1:
+        return hashlib.sha256(b"\x00" + entries[0]).digest()
+    split = 1 << (len(entries) - 1).bit_length() - 1
+    return hashlib.sha256(b"\x01" + rfc9162_root(entries[:split]) + rfc9162_root(entries[split:])).digest()
+
+
+def rfc9162_path(entries: list[bytes], index: int) -> list[bytes]:
+    if len(entries) == 1:
+        return []
+    split = 1 << (len(entries) - 1).bit_length() - 1
+    if index < split:
+        return [*rfc9162_path(entries[:split], index), rfc9162_root(entries[split:])]
+    return [*rfc9162_path(entries[split:], index - split), rfc9162_root(entries[:split])]
+
+
+@pytest.mark.parametrize("size", range(1, 18))
+def test_an_aggregated_head_leads_to_the_anchored_root_from_its_own_place_only(size: int) -> None:
+    heads = [bytes([number]) * 32 for number in range(size)]
+    root = rfc9162_root(heads)
+    for index, head in enumerate(heads):
+        steps = rfc9162_path(heads, index)
+        assert root_from_path(head, index, size, steps) == root
+        assert all(root_from_path(head, other, size, steps) != root for other in range(size + 2) if other != index)
+        assert root_from_path(head, index, size, [*steps, bytes(32)]) != root
+        if steps:
+            assert root_from_path(head, index, size, steps[:-1]) != root
+
+
+def test_an_aggregated_receipt_is_valid_for_its_head_only() -> None:
+    signer = Signer(0)
+    heads = [bytes([number]) * 32 for number in range(5)]
+    root = rfc9162_root(heads)
+    anchored = Block(
+        operations=[operation(signer, transaction(signer, root))],
+        index=0,
+        signer=signer,
+        value=root,
+        changes={
+            "aggregation": {
+                "leaf_index": 3,
+                "tree_size": 5,
+                "path": [step.hex() for step in rfc9162_path(heads, 3)],
+            }
+        },
+    )
+    assert check_receipt(anchored.receipt(), value=heads[3], trust=TezosTrust()).status == "unconfirmed"
+    assert codes(check_receipt(anchored.receipt(), value=heads[2], trust=TezosTrust())) == {"tezos-aggregation"}
+
+
+@given(data=st.binary(max_size=300))
+def test_no_bytes_raise_or_anchor(data: bytes) -> None:
+    assert not check_receipt(data, value=VALUE, trust=TRUST).ok
+
+
+@given(data=st.binary(max_size=200))
+def test_no_operation_raises_or_anchors(data: bytes) -> None:
+    assert not check_receipt(changed(operation=data.hex()), value=VALUE, trust=TRUST).ok
+
+
+@given(data=st.binary(max_size=300))
+def test_no_header_raises_or_anchors(data: bytes) -> None:
+    assert not check_receipt(changed(header=data.hex()), value=VALUE, trust=TRUST).ok
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":2}',
+        "[" * 100_000,
+        '{"format": NaN}',
+        "null",
+        "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+    ],
+)
+def test_anything_but_one_strict_object_is_unreadable(text: str) -> None:
+    assert codes(check_receipt(text.encode(), value=VALUE, trust=TRUST)) == {"tezos-unreadable"}
+
+
+def real_block(corpus: Path) -> tuple[dict[str, Any], list[list[bytes]]]:
+    document = json.loads((corpus / "tezos" / "mainnet-2490368-ithaca.json").read_bytes())
+    hashes = [
+        [hash_of(item["hash"], base58.OPERATION_HASH) for item in operations] for operations in document["operations"]
+    ]
+    return document, hashes
+
+
+def hash_of(text: str, prefix: bytes) -> bytes:
+    raw = base58.decode(text, prefix, 32)
+    assert raw is not None
+    return raw
+
+
+LIST_LIST_HASH = bytes([29, 159, 109])
+
+
+def test_every_operation_of_a_real_block_leads_to_its_operations_hash(corpus: Path) -> None:
+    document, hashes = real_block(corpus)
+    expected = hash_of(document["header"]["operations_hash"], LIST_LIST_HASH)
+    roots = [list_root(operations) for operations in hashes]
+    assert list_root(roots) == expected
+    for number, operations in enumerate(hashes):
+        for index, item in enumerate(operations):
+            steps = path(operations, index)
+            root = climb(item, index, steps)
+            assert root is not None
+            assert climb(root, number, path(roots, number)) == expected
+            assert climb(item, index + (1 << len(steps)), steps) is None
+            assert all(climb(item, other, steps) != root for other in (index ^ 1, index ^ 2, index + 1))
+
+
+def test_every_transaction_of_a_real_block_is_read_as_it_was_meant(corpus: Path) -> None:
+    forge = pytest.importorskip("pytezos.operation.forge", reason="pytezos (extra `tezos`) writes the operations")
+    encoding = pytest.importorskip("pytezos.crypto.encoding")
+    document, _ = real_block(corpus)
+    for item in document["operations"][3]:
+        raw = forge.forge_operation_group(item) + encoding.base58_decode(item["signature"].encode())
+        assert base58.encode(base58.OPERATION_HASH, blake2b(raw)) == item["hash"]
+        for position, content in enumerate(item["contents"]):
+            found = transaction_at(raw, position)
+            if content["kind"] != "transaction":
+                assert found is None
+                continue
+            assert found is not None
+            assert (found.source, found.destination) == (content["source"], content["destination"])
+            assert found.entrypoint == content.get("parameters", {}).get("entrypoint", "default")
+
+
+def test_the_list_tree_of_the_tests_is_that_of_the_verifier() -> None:
+    for size in range(20):
+        items = [bytes([number]) for number in range(size)]
+        assert list_root(items) == tree(items)[-1][0]
+
+
+def test_a_header_says_its_level_and_time() -> None:
+    parsed = parse_header(bytes.fromhex(GOOD.document()["header"]))
+    assert (parsed.level, parsed.time.isoformat()) == (1000, "2026-09-21T14:13:20+00:00")
