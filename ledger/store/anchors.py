@@ -113,6 +113,8 @@ async def store_anchor(  # noqa: PLR0913 - an anchor has this many parts
         "digest": job.digest,
         "request": request,
         "response": response,
+        "attempts": job.attempts,
+        "requested_at": job.requested_at,
         "anchored_at": anchored_at,
     }
     stored = await connection.execute(_STORE_ANCHOR, job_key(job) | anchor)
