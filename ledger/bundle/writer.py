@@ -104,6 +104,7 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
         anchors=anchors.entries,
         pending=pending,
         omitted_through=floor,
+        has_disclosures="data/disclosures.jsonl" in bag,
     )
     bag.add("data/README.txt", readme_text(facts).encode())
     return BundleSummary(

@@ -32,7 +32,7 @@ SELECT sequence, digest, backend, authority, state, attempts, last_error, reques
         SELECT a.sequence, a.digest, a.backend, a.authority, 'obtained', a.attempts, '', a.requested_at, NULL,
                a.obtained_at, a.anchored_at
           FROM indelible.anchors AS a
-         WHERE a.chain_key = %(chain_key)s) AS both
+         WHERE a.chain_key = %(chain_key)s) AS known
  WHERE (sequence, backend COLLATE "C", authority COLLATE "C")
        > (%(sequence)s, %(backend)s COLLATE "C", %(authority)s COLLATE "C")
  ORDER BY sequence, backend COLLATE "C", authority COLLATE "C"
