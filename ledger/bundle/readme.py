@@ -144,7 +144,7 @@ _DISCLOSURES = """
 
    printf %s D | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '='
 
-   To read it:  printf %s D | tr '_-' '/+' | base64 -d
+   To read it (a complaint about the end of the input is harmless):  printf %s D | tr '_-' '/+' | base64 -d
 """
 
 _LIMITS = """
