@@ -46,6 +46,14 @@ SELECT j.sequence, j.backend, j.authority
  ORDER BY j.sequence, j.backend COLLATE "C", j.authority COLLATE "C"
 """
 
+# Jobs as well: what they are about to anchor must be right before it is.
+_DIGESTS = """
+SELECT a.sequence, a.digest FROM indelible.anchors AS a WHERE a.chain_key = %(chain_key)s
+ UNION
+SELECT j.sequence, j.digest FROM indelible.anchor_jobs AS j WHERE j.chain_key = %(chain_key)s
+ ORDER BY sequence, digest
+"""
+
 # One row for each distinct piece of evidence; the newest first, since that judges the most anchors still in force.
 _EVIDENCE = """
 SELECT v.kind, sha256(v.der) AS digest, max(octet_length(v.der)) AS size
@@ -128,6 +136,11 @@ class ChainSnapshot:
                 sequence, backend, authority = anchor.sequence, anchor.backend, anchor.authority
             if len(rows) < _ANCHOR_BATCH:
                 return
+
+    async def anchored_digests(self) -> list[tuple[int, bytes]]:
+        """Every sequence with the digest that was anchored for it or is about to be."""
+        rows = await self._rows(_DIGESTS, {"chain_key": self.chain.chain_key})
+        return [(sequence, bytes(digest)) for sequence, digest in rows]
 
     async def pending(self) -> list[PendingAnchor]:
         """What was asked for and not yet obtained, in the order of `anchors`."""
