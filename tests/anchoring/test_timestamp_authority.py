@@ -92,7 +92,7 @@ FAULTS: list[tuple[Fault, type[AnchoringFailedError], str]] = [
     (Fault.NO_NONCE, RefusedError, "does not verify"),
     (Fault.WRONG_TIME, RefusedError, "our clock says"),
     (Fault.BAD_SIGNATURE, RefusedError, "does not verify"),
-    (Fault.OTHER_CERTIFICATE, RefusedError, "root certificate"),
+    (Fault.OTHER_CERTIFICATE, RefusedError, "any of the trusted roots"),
     (Fault.EXPIRED_CERTIFICATE, RefusedError, "does not verify"),
     (Fault.NO_CERTIFICATE, RefusedError, "does not verify"),
 ]
@@ -129,7 +129,7 @@ async def test_an_authority_under_another_root_than_configured_is_refused(
     authorities: Authorities, tmp_path: Path
 ) -> None:
     mixed = authorities.one.configuration().replace(str(authorities.one.root_path), str(authorities.two.root_path))
-    with pytest.raises(RefusedError, match="root certificate"):
+    with pytest.raises(RefusedError, match="any of the trusted roots"):
         await ask(mixed, tmp_path)
 
 
