@@ -95,6 +95,7 @@ FAULTS: list[tuple[Fault, type[AnchoringFailedError], str]] = [
     (Fault.OTHER_CERTIFICATE, RefusedError, "any of the trusted roots"),
     (Fault.EXPIRED_CERTIFICATE, RefusedError, "does not verify"),
     (Fault.NO_CERTIFICATE, RefusedError, "does not verify"),
+    (Fault.REVOKED, RefusedError, "revoked"),
 ]
 EVIDENCE_FAULTS = {Fault.CRL_DOWN, Fault.CRL_GARBAGE, Fault.CRL_HUGE}
 

@@ -16,7 +16,8 @@ from ledger.anchoring.rfc3161.configuration import AuthorityConfiguration
 MAX_ANSWER_BYTES = 64 * 1024  # the verifier's own limit; real answers have 1 to 10 KiB
 MAX_RETRY_AFTER_SECONDS = 3600.0
 
-_USER_AGENT = "indelible-anchoring"
+# "identity": nothing that unpacks to more than was sent.
+_HEADERS = {"User-Agent": "indelible-anchoring", "Accept-Encoding": "identity"}
 
 
 def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
@@ -31,16 +32,14 @@ def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
         timeout=configuration.timeout_seconds,
         follow_redirects=False,
         trust_env=False,
-        headers={"User-Agent": _USER_AGENT},
+        headers=_HEADERS,
         limits=httpx.Limits(max_connections=configuration.concurrency, max_keepalive_connections=1),
     )
 
 
 def open_evidence_client(timeout_seconds: float) -> httpx.AsyncClient:
     """A client without credentials, for revocation evidence."""
-    return httpx.AsyncClient(
-        timeout=timeout_seconds, follow_redirects=False, trust_env=False, headers={"User-Agent": _USER_AGENT}
-    )
+    return httpx.AsyncClient(timeout=timeout_seconds, follow_redirects=False, trust_env=False, headers=_HEADERS)
 
 
 async def fetch(  # noqa: PLR0913  # each is one independent bound or part of the request
@@ -80,7 +79,7 @@ async def fetch(  # noqa: PLR0913  # each is one independent bound or part of th
 
 async def _read(answer: httpx.Response, max_bytes: int) -> bytes:
     body = bytearray()
-    async for chunk in answer.aiter_bytes():
+    async for chunk in answer.aiter_raw():
         body += chunk
         if len(body) > max_bytes:
             raise RefusedError(f"its answer is longer than {max_bytes} bytes")
