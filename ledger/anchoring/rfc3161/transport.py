@@ -5,8 +5,10 @@ and `SSL_CERT_DIR`, by which an operator names the roots that TLS trusts.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -22,6 +24,8 @@ _HEADERS = {"User-Agent": "indelible-anchoring", "Accept-Encoding": "identity"}
 
 def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
     """A client for the authority, with its credentials. Raises OSError when the client certificate is unreadable."""
+    # Its line for each request, at level INFO, has the whole address, in which some authorities put a customer's key.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     tls = httpx.create_ssl_context()
     if configuration.client_certificate is not None:
         tls.load_cert_chain(configuration.client_certificate, configuration.client_key)
@@ -30,6 +34,7 @@ def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
         verify=tls,
         auth=httpx.BasicAuth(auth.name, auth.password) if auth is not None else None,
         timeout=configuration.timeout_seconds,
+        cookies=_no_cookies(),
         follow_redirects=False,
         trust_env=False,
         headers=_HEADERS,
@@ -75,6 +80,10 @@ async def fetch(  # noqa: PLR0913  # each is one independent bound or part of th
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # The class says what happened; the text may repeat an address with a customer's key in it.
         raise UnavailableError(f"the connection failed ({type(error).__name__})") from None
+
+
+def _no_cookies() -> CookieJar:
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
 
 
 async def _read(answer: httpx.Response, max_bytes: int) -> bytes:
