@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from ledger.store.anchor_jobs import DROP_JOB, job_key
-from ledger.store.reads import Pool, find_chain, organisation_transaction
+from ledger.store.connections import Connection, Pool
+from ledger.store.reads import find_chain, organisation_transaction
 from ledger.store.values import AnchorJob, AnchorStatus, Evidence, NewEvent, StoredAnchor
 from ledger.timestamps import rfc3339
 
@@ -95,7 +94,7 @@ async def stored_anchors(pool: Pool, organisation_id: str, chain_id: str) -> lis
 
 
 async def store_anchor(  # noqa: PLR0913 - an anchor has this many parts
-    connection: psycopg.AsyncConnection[Any],
+    connection: Connection,
     job: AnchorJob,
     *,
     request: bytes,

@@ -5,10 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from ledger.chain.event import Event
-from ledger.store.reads import Pool, find_chain, organisation_transaction, read_batch
+from ledger.store.connections import Connection, Pool
+from ledger.store.reads import find_chain, organisation_transaction, read_batch
 from ledger.store.values import Chain, StoredAnchor
 
 # Anchors fetched at a time; each holds at most two files of 64 KiB.
@@ -101,7 +100,7 @@ class PendingAnchor:
 class ChainSnapshot:
     """Reads one chain in one transaction: what is committed meanwhile does not appear. One read at a time."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], chain: Chain) -> None:
+    def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection = connection
         self.chain = chain
 
