@@ -37,7 +37,8 @@ class BusyError(Exception):
 class Examination:
     """A bundle's verification: `report` is the report's JSON, the rest is what a page shows around it.
 
-    `kinds` counts events by kind (at most `MAX_KINDS_COUNTED` kinds), `listed_events` those that can be shown.
+    `kinds` counts events by kind (at most `MAX_KINDS_COUNTED` kinds), `listed_events` those that can be shown;
+    `list_ends_early` says that the rest is damaged beyond reading.
     `pinned_sequence` is the event that has the link's head as its hash, None when there is none or no link. `weight` is
     about the memory that all this takes, in bytes.
     """
@@ -46,6 +47,7 @@ class Examination:
     manifest: dict[str, Any]
     kinds: dict[str, int]
     listed_events: int
+    list_ends_early: bool
     pinned_sequence: int | None
     checked_at: datetime
     sha256: str
@@ -106,6 +108,7 @@ class Examiner:
             manifest=survey.manifest,
             kinds=dict(survey.kinds),
             listed_events=survey.events,
+            list_ends_early=survey.ends_early,
             pinned_sequence=survey.pinned_sequence,
             checked_at=datetime.now(tz=UTC),
             sha256=bundle.sha256,
@@ -136,6 +139,7 @@ class _Survey:
     manifest: dict[str, Any] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
     events: int = 0
+    ends_early: bool = False
     pinned_sequence: int | None = None
 
 
@@ -158,7 +162,7 @@ def _survey(bundle: BundleFile, head: bytes | None) -> _Survey:
                 if pinned is not None and event.get("hash") == pinned:
                     survey.pinned_sequence = survey.events
         except UnusableBundle:
-            pass
+            survey.ends_early = True
     return survey
 
 

@@ -85,7 +85,6 @@ class ReportView:
     findings_left_out: int
     anchors: tuple[Anchor, ...]
     anchors_left_out: dict[str, int]
-    pending: tuple[str, ...]
     commands: "Commands"
 
 
@@ -122,7 +121,6 @@ def present(examination: Examination, link: VerifyLink | None) -> ReportView:
         findings_left_out=max(0, len(findings) - MAX_FINDINGS_SHOWN),
         anchors=tuple(anchors[:MAX_ANCHORS_SHOWN]),
         anchors_left_out=dict(Counter(anchor.state.word for anchor in anchors[MAX_ANCHORS_SHOWN:])),
-        pending=_pending(manifest),
         commands=_commands(examination, anchors),
     )
 
@@ -195,8 +193,9 @@ def _summary(report: dict[str, Any]) -> str:
     divergent = report["chain_integrity"]["first_divergent_sequence"]
     if report["verdict"] == "VERIFIED" and times:
         good = sum(bool(token["ok"]) for token in tokens)
+        obtained = sum(token["status"] != "pending" for token in tokens)
         return (
-            f"No event of this record was changed, removed or inserted. {good} of {len(tokens)} time stamps are valid "
+            f"No event of this record was changed, removed or inserted. {good} of {obtained} time stamps are valid "
             f"and trusted. They cover events 1 to {covered} of {count}; the earliest that covers all of these was made "
             f"on {long_time(times[0])}."
         )
@@ -281,15 +280,6 @@ def _finding(finding: dict[str, Any]) -> dict[str, Any]:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:f}".rstrip("0").rstrip(".") + " s"
-
-
-def _pending(manifest: dict[str, Any]) -> tuple[str, ...]:
-    pending = manifest.get("pending")
-    return tuple(
-        f"{visible(str(entry.get('authority')))} for event {visible(str(entry.get('sequence')))}"
-        for entry in (pending if isinstance(pending, list) else ())[:MAX_ANCHORS_SHOWN]
-        if isinstance(entry, dict)
-    )
 
 
 def _commands(examination: Examination, anchors: list[Anchor]) -> Commands:
