@@ -25,7 +25,7 @@ class BlockingLedgerClient:
         self,
         address: str,
         *,
-        token: str | Callable[[], str],
+        token: str | Callable[[], str] | None,
         tls: ClientTls | None = None,
         receipt_key: str | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,

@@ -46,7 +46,7 @@ class Connection:
     """A channel to one ledger with a caller's token."""
 
     def __init__(
-        self, address: str, token: str | Callable[[], str], tls: ClientTls | None, timeout_seconds: float
+        self, address: str, token: str | Callable[[], str] | None, tls: ClientTls | None, timeout_seconds: float
     ) -> None:
         """Raises ValueError for an address that is not HOST:PORT, or that lies beyond this machine without TLS."""
         self.address = address
@@ -66,6 +66,8 @@ class Connection:
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The headers of a call, with the token as it is now."""
+        if self._token is None:
+            return ()
         token = self._token if isinstance(self._token, str) else self._token()
         return (("authorization", f"Bearer {token}"),)
 

@@ -35,7 +35,8 @@ _STATES = {
 class LedgerClient:
     """Talks to one ledger as one caller; use it as `async with LedgerClient(...) as ledger`.
 
-    `token` is the bearer token, or a function that gives the current one. `receipt_key` is the ledger's verifier key
+    `token` is the bearer token, or a function that gives the current one; None
+    will do for methods that need none. `receipt_key` is the ledger's verifier key
     (NAME+KEYID+BASE64): with it every receipt's signature is checked, and one that does not hold raises
     InvalidReceiptError. Every method raises ClientError when the call fails; what fails in passing is tried again until
     `timeout_seconds` are over. Appends get an idempotency key, so that no repetition writes anything twice.
@@ -45,7 +46,7 @@ class LedgerClient:
         self,
         address: str,
         *,
-        token: str | Callable[[], str],
+        token: str | Callable[[], str] | None,
         tls: ClientTls | None = None,
         receipt_key: str | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
