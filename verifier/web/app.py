@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from verifier.policy import TrustPolicy, load_policy
 from verifier.web.errors import error_response, handle_errors
-from verifier.web.examine import Examiner, Turns
+from verifier.web.examine import MAX_UPLOADS_AT_ONCE, Examiner, Turns
 from verifier.web.links import load_link_keys
 from verifier.web.listing import visible
 from verifier.web.pages import EXTENSION, Services, pages
@@ -25,6 +25,8 @@ FORM_OVERHEAD_BYTES = 64 * 1024
 MAX_FORM_PARTS = 4
 # An upload may cost a whole verification, a page a fraction of one.
 UPLOAD_COST = 10
+# A list of one kind walks the whole chain.
+FILTER_COST = 5
 PAGE_COST = 1
 STATIC_SECONDS = 3600
 
@@ -59,6 +61,8 @@ def create_app(settings: WebSettings) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(visible=visible, long_time=long_time, short_time=short_time)
     app.extensions[EXTENSION] = _services(settings)
+    # No redirects: their address would be built from the Host header, which is the client's.
+    app.url_map.merge_slashes = False
     app.register_blueprint(pages)
     _limit_rates(app, settings)
     handle_errors(app)
@@ -77,6 +81,7 @@ def _services(settings: WebSettings) -> Services:
         settings=settings,
         examiner=Examiner(policy, turns),
         turns=turns,
+        upload_turns=Turns(count=MAX_UPLOADS_AT_ONCE),
         local=LocalBundles(folder=settings.bundles) if settings.bundles is not None else None,
         gateway=GatewayBundles(settings.gateway, max_bytes=settings.max_gateway_bytes) if settings.gateway else None,
         trusts_somebody=bool(policy.authorities or policy.extra_roots),
@@ -91,9 +96,14 @@ def _limit_rates(app: Flask, settings: WebSettings) -> None:
         g.started = time.monotonic()
         if request.endpoint == "pages.healthz":
             return None
-        cost = UPLOAD_COST if request.method == "POST" else PAGE_COST
-        wait = limiter.seconds_to_wait(request.remote_addr or "", cost=cost, now=g.started)
+        wait = limiter.seconds_to_wait(request.remote_addr or "", cost=_cost(), now=g.started)
         return error_response(429, retry_after=int(wait) + 1) if wait else None
+
+
+def _cost() -> int:
+    if request.method == "POST":
+        return UPLOAD_COST
+    return FILTER_COST if request.args.get("kind") else PAGE_COST
 
 
 def _finish(response: Response) -> Response:

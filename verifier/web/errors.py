@@ -10,7 +10,7 @@ from verifier.bundle import UnusableBundle
 from verifier.web.examine import BusyError
 from verifier.web.links import LinkRefusedError, LinkState
 from verifier.web.listing import NoSuchPageError, visible
-from verifier.web.sources import SourceUnavailableError, UnknownBundleError, WithdrawnBundleError
+from verifier.web.sources import SourceUnavailableError, TooMuchWorkError, UnknownBundleError, WithdrawnBundleError
 
 # A broken gateway or a changing file is rarely mended sooner.
 RETRY_SECONDS = 30
@@ -30,7 +30,10 @@ _ERRORS = {
     ),
     413: (
         "This file is too large",
-        "The file is larger than this page accepts. Check it with the command indelible-verify instead.",
+        (
+            "The file, or what it unpacks to, is larger than this page accepts. "
+            "Check it with the command indelible-verify instead."
+        ),
     ),
     422: ("This file is not a bundle", "The file could not be read as a bundle, so nothing was verified."),
     429: ("Too many requests", "Many requests came from your address in a short time. Wait a moment, then try again."),
@@ -46,6 +49,7 @@ _STATUS: dict[type[Exception], int] = {
     WithdrawnBundleError: 410,
     SourceUnavailableError: 503,
     BusyError: 503,
+    TooMuchWorkError: 413,
 }
 
 

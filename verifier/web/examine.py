@@ -18,6 +18,8 @@ from verifier.web.sources import BundleFile
 
 # Each holds a core for the length of a chain; more at once would only make every reader wait longer.
 MAX_VERIFICATIONS_AT_ONCE = 2
+# So that uploads can never take all turns, and links are always served.
+MAX_UPLOADS_AT_ONCE = 1
 # How long a request waits for its turn before it is told to come back.
 SECONDS_TO_WAIT_FOR_A_TURN = 3.0
 # What does not fit is verified again. A report is a few kilobytes; one of 10,000 anchors is several megabytes.
@@ -86,7 +88,7 @@ class Examiner:
     def examine(self, bundle: BundleFile, link: VerifyLink | None = None) -> Examination:
         """Verify `bundle`, and for a link also that it is the chain the link was made for.
 
-        Raises `UnusableBundle`, `BusyError` or `SourceUnavailableError`.
+        Raises `UnusableBundle`, `BusyError`, `TooMuchWorkError` or `SourceUnavailableError`.
         """
         key = (bundle.sha256, link.head if link else None)
         examination = self._recall(key)
@@ -99,6 +101,9 @@ class Examiner:
         return _judged_by_link(examination, link) if link else examination
 
     def _verify(self, bundle: BundleFile, head: bytes | None) -> Examination:
+        bundle.file.seek(0)
+        with open_bundle(bundle.file) as opened:
+            bundle.require_little_work(opened.sizes)
         bundle.file.seek(0)
         # One worker: a web server's thread should start no processes, and the turns already bound the cores.
         report = verify_bundle(bundle.file, policy=self._policy, workers=1).to_json()

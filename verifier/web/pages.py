@@ -29,6 +29,7 @@ class Services:
     settings: WebSettings
     examiner: Examiner
     turns: Turns
+    upload_turns: Turns
     local: LocalBundles | None
     gateway: GatewayBundles | None
     trusts_somebody: bool
@@ -61,7 +62,7 @@ def upload() -> Response:
     file = request.files.get("bundle")
     if file is None or not file.filename:
         abort(400)
-    with open_upload(file.stream) as bundle:
+    with _services().upload_turns.take(), open_upload(file.stream) as bundle:
         return _report(bundle, None, base=None)
 
 

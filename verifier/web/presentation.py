@@ -35,6 +35,15 @@ class Wording:
     meaning: str
 
 
+_RFC3161_CHECKS = (
+    "The time stamp is for the fingerprint of this very event, as this page computed it.",
+    "It answers the request that was sent, and is no older answer used again.",
+    "Its signature fits its content and the certificate it names.",
+    "That certificate was made for time stamping and for nothing else, and was valid at the time stated.",
+    "It was issued, step by step, under a root certificate that this page was told to trust.",
+    "No revocation list or status answer in the bundle speaks against it.",
+)
+
 _CHECK_STATES = {
     True: Wording(tone="good", symbol="check", word="Holds", meaning=""),
     False: Wording(tone="bad", symbol="cross", word="Does not hold", meaning=""),
@@ -59,6 +68,7 @@ class Anchor:
     state: Wording
     proves: str
     does_not_prove: str
+    checks: tuple[str, ...]
     findings: tuple[dict[str, Any], ...]
     digest: str
     response: str
@@ -78,6 +88,7 @@ class ReportView:
     organisation: str
     chain_id: str
     chain_type: str
+    stated_count: str
     exported_at: str
     link: VerifyLink | None
     checks: tuple[Check, ...]
@@ -114,6 +125,7 @@ def present(examination: Examination, link: VerifyLink | None) -> ReportView:
         organisation=visible(str(report["issuing_org_name"])) or "not named",
         chain_id=visible(str(report["chain_id"])) or "not named",
         chain_type=_chain_type(report),
+        stated_count=visible(str(manifest.get("event_count", "")))[:20],
         exported_at=str(manifest.get("exported_at", "")),
         link=link,
         checks=_checks(report),
@@ -173,7 +185,8 @@ def short_time(value: str) -> str:
 
 
 def _chain_type(report: dict[str, Any]) -> str:
-    ending = ", sealed" if report["closed"] else ", open"
+    # Where a broken chain would have ended nobody can say.
+    ending = (", sealed" if report["closed"] else ", open") if report["chain_integrity"]["ok"] else ""
     return {"session": "a session" + ending, "operations": "an operations log"}.get(
         report["chain_type"], "of no known type"
     )
@@ -181,9 +194,17 @@ def _chain_type(report: dict[str, Any]) -> str:
 
 def _checks(report: dict[str, Any]) -> tuple[Check, ...]:
     return tuple(
-        Check(state=_CHECK_STATES[check["ok"]], name=visible(str(check["check"])), proves=visible(str(check["proves"])))
+        Check(
+            state=_CHECK_STATES[check["ok"]],
+            name=_check_name(str(check["check"])),
+            proves=visible(str(check["proves"])),
+        )
         for check in report["chain_integrity"]["checks"]
     )
+
+
+def _check_name(name: str) -> str:
+    return visible(name).replace("-", " ").capitalize()
 
 
 def _summary(report: dict[str, Any]) -> str:
@@ -225,6 +246,7 @@ def _anchor(token: dict[str, Any], record: dict[str, Any]) -> Anchor:
         does_not_prove="It does not prove that what the events say is true, who caused them, or how long before that "
         "time they happened. It says nothing about events after "
         f"number {sequence}.",
+        checks=_RFC3161_CHECKS if token["ok"] and token["backend"] == "rfc3161" else (),
         findings=tuple(_finding(finding) for finding in token["findings"]),
         digest=visible(str(record.get("digest", ""))),
         response=response if isinstance(response, str) else "",
@@ -293,10 +315,12 @@ def _commands(examination: Examination, anchors: list[Anchor]) -> Commands:
         for anchor in anchors[:MAX_ANCHORS_SHOWN]
         if anchor.response and anchor.token["backend"] == "rfc3161"
     ]
+    verify = [f"indelible-verify bundle {archive}", "--trust-root ROOT.pem"]
+    if examination.report["chain_integrity"]["ok"]:
+        verify.append(f"--expect-head {shlex.quote(str(examination.report['head']))}")
     return Commands(
         fingerprint=f"sha256sum {archive}",
         unpack=f"unzip {archive}\ncd {shlex.quote(name)}\nsha256sum -c tagmanifest-sha256.txt manifest-sha256.txt",
         time_stamps="\n".join(stamps),
-        verify=f"indelible-verify bundle {archive} \\\n    --trust-root ROOT.pem \\\n"
-        f"    --expect-head {shlex.quote(str(examination.report['head']))}",
+        verify=" \\\n    ".join(verify),
     )

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib.parse import SplitResult, quote, urlsplit
@@ -27,6 +27,11 @@ GATEWAY_TOTAL_SECONDS = 120.0
 SHELF_SECONDS = 30.0
 # Bundles kept on disk between two pages, in all: a flood of links must not fill the disk.
 SHELF_BYTES = 1024 * 1024 * 1024
+# What an upload may unpack to: an hour of a busy session many times over, and hashed in seconds. A well-packed 64 MiB
+# could otherwise keep a core busy for minutes.
+MAX_UPLOAD_UNPACKED_BYTES = 1024 * 1024 * 1024
+# Each anchor is two files and costs several signature checks; a session has a handful.
+MAX_UPLOAD_FILES = 1_000
 # More local bundles than this make no readable list.
 MAX_LISTED_BUNDLES = 1_000
 # Separates organisation and chain in a local bundle's name; safe ids cannot hold it.
@@ -39,6 +44,10 @@ class UnknownBundleError(LookupError):
 
 class WithdrawnBundleError(LookupError):
     """There was such a bundle, but its link expired or was revoked."""
+
+
+class TooMuchWorkError(Exception):
+    """An upload that is small to send and long to verify."""
 
 
 class SourceUnavailableError(OSError):
@@ -57,6 +66,12 @@ class BundleFile:
     size: int
     name: str
     require_unchanged: Callable[[], None]
+    is_upload: bool = False
+
+    def require_little_work(self, sizes: dict[str, int]) -> None:
+        """Raise `TooMuchWorkError` if an upload's unpacked `sizes` are over what a stranger may ask for."""
+        if self.is_upload and (len(sizes) > MAX_UPLOAD_FILES or sum(sizes.values()) > MAX_UPLOAD_UNPACKED_BYTES):
+            raise TooMuchWorkError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +137,9 @@ class LocalBundles:
 @contextmanager
 def open_upload(stream: IO[bytes]) -> Iterator[BundleFile]:
     """The reader's own file, from the temporary file the upload was spooled to; nothing is stored."""
-    yield _hashed(cast("BinaryIO", stream), name="bundle.zip", require_unchanged=_never_changes)
+    yield replace(
+        _hashed(cast("BinaryIO", stream), name="bundle.zip", require_unchanged=_never_changes), is_upload=True
+    )
 
 
 class GatewayBundles:

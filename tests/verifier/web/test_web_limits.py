@@ -103,6 +103,35 @@ def test_a_zip_bomb_is_refused_without_being_unpacked(world: World) -> None:
     assert answer.status_code == 422
 
 
+def test_an_upload_of_very_many_files_is_sent_to_the_command_line(world: World, story: Chain) -> None:
+    packed = io.BytesIO(story.bundle(*world.authorities))
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_STORED) as archive:
+        for number in range(1_000):
+            archive.writestr(f"demo-1/data/artefacts/{number}", b"")
+    answer = world.client().post("/", data={"bundle": (io.BytesIO(packed.getvalue()), "x.zip")})
+    assert answer.status_code == 413
+    assert "indelible-verify" in answer.text
+
+
+def test_an_upload_that_unpacks_to_gigabytes_is_sent_to_the_command_line(
+    world: World, story: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = story.bundle(*world.authorities)
+    monkeypatch.setattr("verifier.web.sources.MAX_UPLOAD_UNPACKED_BYTES", len(content) // 2)
+    assert world.client().post("/", data={"bundle": (io.BytesIO(content), "x.zip")}).status_code == 413
+    world.store(story)
+    assert world.client().get(f"/v/{world.link(story)}").status_code == 200, "the operator's own bundles may be large"
+
+
+def test_uploads_cannot_take_the_turns_of_links(world: World, story: Chain) -> None:
+    content = world.store(story)
+    app = world.app()
+    with app.extensions[EXTENSION].upload_turns.take():
+        refused = app.test_client().post("/", data={"bundle": (io.BytesIO(content), "x.zip")})
+        assert refused.status_code == 503
+        assert app.test_client().get(f"/v/{world.link(story)}").status_code == 200
+
+
 def test_when_all_turns_are_taken_a_reader_is_asked_to_come_back(world: World, story: Chain) -> None:
     world.store(story)
     app = world.app()

@@ -167,6 +167,14 @@ def test_text_that_would_hide_or_reorder_is_shown_as_code_points(
         assert "⟨U+202E⟩" in text
 
 
+def test_no_address_leads_to_a_redirect(world: World) -> None:
+    client = world.client()
+    for path in ("/x//evil.example", "/v//x", "/healthz/", "/static", "/static//style.css", "/bundles/"):
+        answer = client.get(path, headers={"Host": "evil.example"})
+        assert 400 <= answer.status_code < 500, path
+        assert "Location" not in answer.headers
+
+
 def test_a_filter_in_the_address_is_not_reflected_unescaped(world: World, story: Chain) -> None:
     world.store(story)
     client = world.client()
