@@ -64,7 +64,7 @@ class LedgerFiles:
             files.receipt_key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         if not files.link_keys.exists():
             secret = base64.b64encode(secrets.token_bytes(32)).decode()
-            files.link_keys.write_text(f'[keys]\nsandbox = "{secret}"\n')
+            files.link_keys.write_text(f'current = "sandbox"\n\n[keys]\nsandbox = "{secret}"\n')
         return files
 
 

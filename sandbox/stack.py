@@ -16,6 +16,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -54,6 +55,17 @@ NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
     }
 )
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtraAuthority:
+    """A time-stamp authority beside the sandbox's own: its root (PEM), and its tables (TOML) for ledger and auditor."""
+
+    name: str
+    root: Path
+    configuration: str
+    trust: str
+
+
 # Told about each part as soon as it is ready: the part, its address, and the seconds it took.
 Announce = Callable[[Part, str, float], None]
 
@@ -68,18 +80,17 @@ def running_stack(
     *,
     parts: Collection[Part] = tuple(Part),
     ports: Ports | None = None,
-    more_authorities: Path | None = None,
+    extra_authority: ExtraAuthority | None = None,
     announce: Announce = lambda _part, _address, _seconds: None,
 ) -> Iterator["Stack"]:
     """Run `parts`, and what they need, until the block ends; data that `directory` holds already is used.
 
-    `more_authorities` is a TOML file whose tables are added to what the ledger is told about authorities.
     Raises StartError or sandbox.authorities.AuthorityError when a part does not come up.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         directory.chmod(directory.stat().st_mode | 0o711)  # PostgreSQL runs as another user then and must pass through
-    stack = Stack(directory.resolve(), ports or Ports(), more_authorities)
+    stack = Stack(directory.resolve(), ports or Ports(), extra_authority)
     wanted = set(parts).union(*(NEEDS.get(part, frozenset()) for part in parts))
     with contextlib.ExitStack() as running:
         for part in Part:
@@ -93,7 +104,7 @@ def running_stack(
 class Stack:
     """The running parts and what is needed to reach them."""
 
-    def __init__(self, directory: Path, ports: Ports, more_authorities: Path | None) -> None:
+    def __init__(self, directory: Path, ports: Ports, extra_authority: ExtraAuthority | None) -> None:
         """Choose an address for everything; `running_stack` starts it."""
         self.directory = directory
         self.ports = ports
@@ -106,7 +117,7 @@ class Stack:
         self.ledger_address = f"{LOOPBACK}:{ports.ledger}"
         self.gateway_url = f"http://{LOOPBACK}:{ports.gateway}"
         self.page_url = f"http://{LOOPBACK}:{ports.page}"
-        self._more_authorities = more_authorities
+        self._extra_authority = extra_authority
         self._authorities: Authorities | None = None
         self._database: Database | None = None
         self._processes: dict[Part, Process] = {}
@@ -124,6 +135,13 @@ class Stack:
         if self._authorities is None:
             raise StartError("the stack was started without time-stamp authorities")
         return self._authorities
+
+    def authority_roots(self) -> dict[str, Path]:
+        """The root certificate (PEM) of every authority the ledger asks, by the authority's name."""
+        roots = {authority.name: authority.root_path for authority in self.authorities}
+        if self._extra_authority is not None:
+            roots[self._extra_authority.name] = self._extra_authority.root
+        return roots
 
     def process(self, part: Part) -> Process:
         """The process of a running part, for tests that kill it. Raises KeyError when it does not run."""
@@ -182,9 +200,10 @@ class Stack:
         self._authorities = running.enter_context(start_authorities(self.directory / "authorities"))
         self._authorities.write_configuration(self.files.authorities)
         self._authorities.write_trust_policy(self.trust_policy)
-        if self._more_authorities is not None:
-            for file in (self.files.authorities, self.trust_policy):
-                file.write_text(f"{file.read_text()}\n{self._more_authorities.read_text()}")
+        if self._extra_authority is not None:
+            with self.files.authorities.open("a") as configuration, self.trust_policy.open("a") as trust:
+                configuration.write(f"\n{self._extra_authority.configuration}")
+                trust.write(f"\n{self._extra_authority.trust}")
         return " and ".join(authority.url for authority in self._authorities)
 
 
