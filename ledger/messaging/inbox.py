@@ -5,8 +5,8 @@ What becomes of a request:
 2. the ledger cannot do it now (database away, overloaded): left in the queue, delivered again after a growing pause,
    for as long as it takes;
 3. it can never be done (bad token, bad payload, closed chain): copied to the dead stream with the reason, then removed;
-4. an unforeseen error: as 2, but after MAX_UNFORESEEN_DELIVERIES as 3, so that one request cannot occupy the ledger for
-   ever.
+4. an unforeseen error, or a token signed with a key the issuer has not published yet: as 2, but after
+   MAX_UNFORESEEN_DELIVERIES as 3, so that one request cannot occupy the ledger for ever.
 
 Requests are started in the order of their arrival but run side by side, in one process or many. Who needs an order
 between two of them sets `expected_sequence`.
@@ -40,7 +40,7 @@ from ledger.messaging.streams import (
     DEAD_SUBJECT,
     declare_inbox,
 )
-from ledger.service.auth import Authenticator, Caller, Unauthenticated
+from ledger.service.auth import Authenticator, Caller, UnauthenticatedError
 from ledger.service.convert import new_events
 from ledger.service.permissions import METHOD_SCOPES, require_scope
 from ledger.store.values import NewEvent, Receipt
@@ -158,10 +158,10 @@ class _Inbox:
     async def _authenticate(self, headers: Mapping[str, str]) -> Caller:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            raise Unauthenticated
+            raise UnauthenticatedError
         try:
             return self._authenticator.authenticate(token)
-        except Unauthenticated as refusal:
+        except UnauthenticatedError as refusal:
             if not refusal.unknown_key:
                 raise
             # The issuer may have begun to use a key that was published after we last looked.
@@ -239,6 +239,11 @@ async def _kept_alive(message: Msg) -> AsyncIterator[None]:
         heart.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):  # a lost connection is the lane's to notice
             await heart
+
+
+def _may_pass(error: LedgerError) -> bool:
+    """Whether another try has a chance: an issuer that cannot be reached must not send a whole queue to its grave."""
+    return error.reason is Reason.INTERNAL or (isinstance(error, UnauthenticatedError) and error.unknown_key)
 
 
 def _header_text(text: str) -> str:
