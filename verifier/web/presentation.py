@@ -16,6 +16,11 @@ MAX_ANCHORS_SHOWN = 25
 # One broken file can raise a finding a line; past this a reader needs the JSON report, not a longer page.
 MAX_FINDINGS_SHOWN = 100
 
+_REVOCATION = {
+    "GOOD-AT-GENTIME": "No: signed evidence in the bundle shows that it was good at that time.",
+    "NO-EVIDENCE": "Not known: the bundle holds no evidence either way.",
+    "REVOKED": "Yes, and in a way that this time stamp does not survive.",
+}
 _QUALIFIED = {
     "QUALIFIED": "Yes: its authority was granted that status at that time.",
     "NOT-QUALIFIED": "No: its authority did not have that status at that time.",
@@ -41,7 +46,7 @@ _RFC3161_CHECKS = (
     "Its signature fits its content and the certificate it names.",
     "That certificate was made for time stamping and for nothing else, and was valid at the time stated.",
     "It was issued, step by step, under a root certificate that this page was told to trust.",
-    "No revocation list or status answer in the bundle speaks against it.",
+    "No evidence in the bundle says that it was revoked.",
 )
 
 _CHECK_STATES = {
@@ -74,6 +79,7 @@ class Anchor:
     response: str
     accuracy: str
     signer: str
+    revocation: str
     qualified: str
 
 
@@ -88,7 +94,6 @@ class ReportView:
     organisation: str
     chain_id: str
     chain_type: str
-    stated_count: str
     exported_at: str
     link: VerifyLink | None
     checks: tuple[Check, ...]
@@ -125,7 +130,6 @@ def present(examination: Examination, link: VerifyLink | None) -> ReportView:
         organisation=visible(str(report["issuing_org_name"])) or "not named",
         chain_id=visible(str(report["chain_id"])) or "not named",
         chain_type=_chain_type(report),
-        stated_count=visible(str(manifest.get("event_count", "")))[:20],
         exported_at=str(manifest.get("exported_at", "")),
         link=link,
         checks=_checks(report),
@@ -252,6 +256,7 @@ def _anchor(token: dict[str, Any], record: dict[str, Any]) -> Anchor:
         response=response if isinstance(response, str) else "",
         accuracy=_seconds(token["time_accuracy"]),
         signer=visible(str(token["signer"])),
+        revocation=_REVOCATION.get(token["revocation"], _REVOCATION["NO-EVIDENCE"]),
         qualified=_QUALIFIED.get(token["qualified"], _QUALIFIED["UNKNOWN"]),
     )
 
@@ -300,8 +305,8 @@ def _finding(finding: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:f}".rstrip("0").rstrip(".") + " s"
+def _seconds(microseconds: int | None) -> str:
+    return "" if microseconds is None else f"{microseconds / 1_000_000:f}".rstrip("0").rstrip(".") + " s"
 
 
 def _commands(examination: Examination, anchors: list[Anchor]) -> Commands:

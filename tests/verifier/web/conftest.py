@@ -347,6 +347,7 @@ class GatewayScript:
     body: bytes = b""
     content_type: str = "application/zip"
     announced: int | None = None
+    cut_off: bool = False
     asked: list[str] = field(default_factory=list)
 
 
@@ -360,13 +361,23 @@ def serve_gateway() -> Iterator[Callable[[GatewayScript], str]]:
 @contextmanager
 def _gateway(script: GatewayScript) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             script.asked.append(self.path)
             self.send_response(script.status)
             self.send_header("Content-Type", script.content_type)
+            if script.cut_off:
+                # A chunk that is announced and never comes: what a gateway does when its own source fails.
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"%x\r\n%s\r\n10\r\n" % (len(script.body), script.body))
+                self.close_connection = True
+                return
             self.send_header("Content-Length", str(len(script.body) if script.announced is None else script.announced))
             self.end_headers()
             self.wfile.write(script.body)
+            self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             pass

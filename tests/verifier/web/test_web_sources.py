@@ -126,6 +126,8 @@ def test_a_gateway_that_hands_out_a_swapped_chain_is_caught(
         ({"status": 302}, 503),
         ({"status": 200, "content_type": "text/html"}, 503),
         ({"status": 200, "body": b"PK", "announced": 5}, 503),
+        ({"status": 200, "body": b"PK", "cut_off": True}, 503),
+        ({"status": 429}, 503),
         ({"status": 200, "body": b"not a zip"}, 502),
         ({"status": 200, "body": b""}, 502),
     ],
