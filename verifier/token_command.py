@@ -62,6 +62,9 @@ class _Instant(click.ParamType[datetime]):
 @click.option("--valid-from", type=_Instant(), help="The trusted certificates vouch for no time before this one.")
 @click.option("--valid-to", type=_Instant(), help="The trusted certificates vouch for no time after this one.")
 @click.option("--trusted-list", "trusted_lists", type=_FILE, multiple=True, help="An EU trusted list (XML) you trust.")
+@click.option(
+    "--allow-granted-with-mods", is_flag=True, help="Accept a time-stamp granted with modifications to the request."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def token(  # noqa: PLR0913 - one parameter per option
@@ -79,6 +82,7 @@ def token(  # noqa: PLR0913 - one parameter per option
     valid_from: datetime | None,
     valid_to: datetime | None,
     trusted_lists: tuple[Path, ...],
+    allow_granted_with_mods: bool,
     as_json: bool,
 ) -> None:
     """Check one RFC 3161 time-stamp, TSR, over a file or a digest.
@@ -103,6 +107,7 @@ def token(  # noqa: PLR0913 - one parameter per option
         trusted_lists=tuple(_read(path, MAX_LIST_SIZE + 1) for path in trusted_lists),
         at=at,
         required_policies=frozenset(policies),
+        allow_granted_with_mods=allow_granted_with_mods,
     )
     verdict = VERDICTS[result.status]
     if as_json:

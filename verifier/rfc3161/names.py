@@ -120,11 +120,8 @@ def read_general_name(node: der.Node, what: str) -> GeneralName:
         raise der.DerError(f"{what} is not a general name")
     if node.number == DIRECTORY:
         return GeneralName(DIRECTORY, read_name(der.explicit(node, what), what))
-    if node.number in {EMAIL, DNS, URI}:
-        try:
-            return GeneralName(node.number, node.content.decode("ascii"))
-        except UnicodeDecodeError as error:
-            raise der.DerError(f"{what} is not ASCII") from error
+    if node.number in {EMAIL, DNS, URI} and node.content.isascii():
+        return GeneralName(node.number, node.content.decode("ascii"))
     return GeneralName(node.number, node.content)
 
 
@@ -161,9 +158,10 @@ def read_name_constraints(data: bytes) -> NameConstraints:
 
 
 def _read_subtree(node: der.Node, what: str) -> GeneralName:
-    # RFC 5280, 4.2.1.10: minimum and maximum are not used with any name form.
     members = der.sequence(node, what)
-    if len(members) != 1:
+    # RFC 5280, 4.2.1.10: minimum is 0, though some write that default down, and there is no maximum.
+    bounds = [(bound.tag_class, bound.number, bound.content) for bound in members[1:]]
+    if not members or bounds not in ([], [(der.CONTEXT, 0, b"\x00")]):
         raise der.DerError(f"{what} use minimum or maximum")
     return read_general_name(members[0], what)
 

@@ -18,6 +18,8 @@ from verifier.rfc3161.results import RevocationEvidence, RevocationStatus
 
 # A bundle needs one or two per certificate; more would only cost time.
 MAX_EVIDENCE = 64
+# Reading takes about a third of a second per MiB.
+MAX_EVIDENCE_SIZE = 16 * 1024 * 1024
 
 _Question = Callable[[Certificate, Certificate], Clean | Withdrawal]
 
@@ -54,9 +56,11 @@ def judge_revocation(
 
 def _read_all(items: Iterable[bytes], read: Callable[[bytes], _Question], report: Report) -> list[_Question]:
     questions = []
+    size = 0
     for number, data in enumerate(items):
-        if number == MAX_EVIDENCE:
-            report(codes.REVOCATION_UNUSABLE, f"There are more than {MAX_EVIDENCE} pieces of evidence of one kind.")
+        size += len(data)
+        if number == MAX_EVIDENCE or size > MAX_EVIDENCE_SIZE:
+            report(codes.REVOCATION_UNUSABLE, "There is more revocation evidence than is read; the rest is ignored.")
             break
         try:
             questions.append(read(data))
