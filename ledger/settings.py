@@ -4,7 +4,7 @@ Everything is checked before anything starts, and every problem is reported at o
 what to do about it, so that an operator never fixes one line only to meet the next.
 """
 
-import ipaddress
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+
+from ledger.address import Address
 
 T = TypeVar("T")
 
@@ -31,37 +33,6 @@ class SettingsError(Exception):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Address:
-    """A host and a TCP port to listen on or to call."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only programs on this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Read HOST:PORT or [IPV6]:PORT. Raises ValueError."""
-        host, separator, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        highest = 65_535
-        if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > highest:
-            raise ValueError("write it as HOST:PORT, for example 127.0.0.1:50051")
-        return cls(host=host, port=int(port))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +63,7 @@ class DatabaseSettings:
     worker_dsn: str
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "DatabaseSettings":
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "DatabaseSettings":
         """Read the three addresses. Raises SettingsError."""
         read = _Reader(environ)
         settings = _database(read)
@@ -129,7 +100,7 @@ class LedgerSettings:
     tracing: bool
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "LedgerSettings":
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "LedgerSettings":
         """Read and check everything. Raises SettingsError with every problem found."""
         read = _Reader(environ)
         settings = cls(
@@ -179,7 +150,7 @@ class MigrationSettings:
     admin_dsn: str
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "MigrationSettings":
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "MigrationSettings":
         """Read the administrator's database address. Raises SettingsError."""
         read = _Reader(environ)
         settings = cls(admin_dsn=_dsn(read, "INDELIBLE_ADMIN_DSN"))
@@ -196,7 +167,7 @@ class CallerSettings:
     certificate_authority: Path | None
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "CallerSettings":
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "CallerSettings":
         """Read the ledger's address and the caller's token. Raises SettingsError."""
         read = _Reader(environ)
         token_file = read.optional_file("INDELIBLE_TOKEN_FILE")

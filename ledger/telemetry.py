@@ -91,7 +91,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "indelible_requests", "Finished calls by method and gRPC status.", ["method", "code"], registry=self.registry
+            "indelible_requests",
+            "Finished calls by method and gRPC status.",
+            ["method", "code"],
+            registry=self.registry,
         )
         self.request_seconds = Histogram(
             "indelible_request_seconds",
@@ -112,9 +115,7 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self.exports_running = Gauge(
-            "indelible_exports_running", "Bundles being written now.", registry=self.registry
-        )
+        self.exports_running = Gauge("indelible_exports_running", "Bundles being written now.", registry=self.registry)
         self.database_up = Gauge(
             "indelible_database_up", "1 while the database answers, else 0.", registry=self.registry
         )

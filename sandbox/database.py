@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from ledger.store.migrate import migrate
 from sandbox.postgres import Postgres
 
 RUNTIME_ROLE = "indelible_runtime"
@@ -43,8 +44,6 @@ class Databases:
             if exists is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         database = self._describe(name)
-        from ledger.store.migrate import migrate
-
         migrate(
             database.admin_dsn,
             runtime_password=self._passwords[RUNTIME_ROLE],

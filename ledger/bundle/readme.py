@@ -26,19 +26,24 @@ class ReadmeFacts:
     anchors: Sequence[Mapping[str, Any]]
     pending: Sequence[PendingAnchor]
     omitted_through: int
+    has_disclosures: bool
 
 
 def readme_text(facts: ReadmeFacts) -> str:
     """The whole text; it depends on the facts alone."""
     return _INTRODUCTION.format(
         chain_id=facts.chain_id,
-        # As JSON, so that a name with line breaks or control characters cannot pretend to be part of this text.
-        organisation=json.dumps(facts.organisation["name"], ensure_ascii=True),
+        organisation=_quoted(facts.organisation["name"]),
         organisation_id=facts.organisation["id"],
         event_count=facts.event_count,
         head=facts.head.hex(),
         exported_at=rfc3339(facts.exported_at),
-    ) + "\n".join([_FILES, _CHAIN, _anchors(facts), _LIMITS])
+    ) + "\n".join([_FILES, _CHAIN, _anchors(facts), *([_DISCLOSURES] if facts.has_disclosures else []), _LIMITS])
+
+
+def _quoted(name: str) -> str:
+    # A name with line breaks or marks that turn the direction of writing must not pass for a part of this text.
+    return f'"{name}"' if name.isprintable() else json.dumps(name)
 
 
 def _anchors(facts: ReadmeFacts) -> str:
@@ -131,6 +136,15 @@ _ANCHORS = r"""
 
    To read the time in a token:  openssl ts -reply -text -in data/anchors/FILE.tsr
 
+"""
+
+_DISCLOSURES = """
+4. What do sealed members say? An event holds only their digests, under "_sd"; data/disclosures.jsonl holds what may be
+   shown. The digest of a disclosure D must stand in the event with the sequence that is given beside it:
+
+   printf %s D | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '='
+
+   To read it (a complaint about the end of the input is harmless):  printf %s D | tr '_-' '/+' | base64 -d
 """
 
 _LIMITS = """

@@ -91,7 +91,8 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
     if include_disclosures:
         await _stage_disclosures(snapshot, bag)
     obtained = {(anchor["sequence"], anchor["backend"], anchor["authority"]) for anchor in anchors.entries}
-    pending = [job for job in await snapshot.pending() if (job.sequence, job.backend, job.authority) not in obtained]
+    waiting = [job for job in await snapshot.pending() if (job.sequence, job.backend, job.authority) not in obtained]
+    pending = waiting[-MAX_ANCHORS:]
     exported_at = max([events.newest_at, *anchors.times])
     chain_id = snapshot.chain.chain_id
     bag.add("data/bundle.json", _bundle_json(chain_id, events, anchors.entries, pending, exported_at))
@@ -104,6 +105,7 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
         anchors=anchors.entries,
         pending=pending,
         omitted_through=floor,
+        has_disclosures="data/disclosures.jsonl" in bag,
     )
     bag.add("data/README.txt", readme_text(facts).encode())
     return BundleSummary(

@@ -43,7 +43,7 @@ class Caller:
     expires_at: float
 
 
-class Unauthenticated(LedgerError):
+class UnauthenticatedError(LedgerError):
     """The token cannot be believed. `unknown_key`: fetching the issuer's keys again might change that."""
 
     def __init__(self, *, unknown_key: bool = False) -> None:
@@ -69,7 +69,7 @@ class Authenticator:
         self._registry.max_header_length = MAX_HEADER_CHARACTERS
 
     def authenticate(self, token: str) -> Caller:
-        """The caller `token` speaks for. Raises Unauthenticated (a LedgerError) for anything else."""
+        """The caller `token` speaks for. Raises UnauthenticatedError (a LedgerError) for anything else."""
         keys = self._keys.current()
         if self._keys.version != self._keys_version:
             self._remembered.clear()
@@ -77,13 +77,13 @@ class Authenticator:
         try:
             digest = hashlib.sha256(token.encode("ascii")).digest()
         except UnicodeEncodeError:
-            raise Unauthenticated from None
+            raise UnauthenticatedError from None
         now = self._clock()
         caller = self._remembered.get(digest)
         if caller is not None:
             if caller.expires_at <= now:
                 del self._remembered[digest]
-                raise Unauthenticated
+                raise UnauthenticatedError
             return caller
         caller = self._verify(token, keys, now)
         if len(self._remembered) >= MAX_REMEMBERED_TOKENS:
@@ -97,17 +97,17 @@ class Authenticator:
 
     def _verify(self, token: str, keys: tuple[TrustedKey, ...], now: float) -> Caller:
         if not token or len(token) > MAX_TOKEN_CHARACTERS:
-            raise Unauthenticated
+            raise UnauthenticatedError
         try:
             signed = jws.extract_compact(token.encode("ascii"), registry=self._registry)
             key = _choose_key(keys, signed.protected)
             decoded = jwt.decode(token, key.key, algorithms=ALGORITHMS, registry=self._registry)
             return self._read_claims(decoded.claims, now)
-        except Unauthenticated:
+        except UnauthenticatedError:
             raise
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             # A hostile header can be any JSON at all; whatever it breaks, it is refused.
-            raise Unauthenticated from None
+            raise UnauthenticatedError from None
 
     def _read_claims(self, claims: dict[str, object], now: float) -> Caller:
         required: dict[str, jwt.ClaimsOption] = {
@@ -121,11 +121,11 @@ class Authenticator:
         registry.validate(claims)
         organisation_id, subject, expires = claims["org"], claims["sub"], claims["exp"]
         if not isinstance(organisation_id, str) or not _ORGANISATION_ID.fullmatch(organisation_id):
-            raise Unauthenticated
+            raise UnauthenticatedError
         if not isinstance(subject, str) or len(subject) > MAX_SUBJECT_CHARACTERS or not _PRINTABLE.fullmatch(subject):
-            raise Unauthenticated
+            raise UnauthenticatedError
         if not isinstance(expires, int | float):
-            raise Unauthenticated
+            raise UnauthenticatedError
         return Caller(
             organisation_id=organisation_id,
             subject=subject,
@@ -138,16 +138,16 @@ def _choose_key(keys: tuple[TrustedKey, ...], header: dict[str, object]) -> Trus
     """The one trusted key a token's header names; its algorithm must be one that key may be used with."""
     token_type = header.get("typ")
     if not isinstance(token_type, str) or token_type.lower() not in TOKEN_TYPES:
-        raise Unauthenticated
+        raise UnauthenticatedError
     if "crit" in header or "b64" in header:
-        raise Unauthenticated
+        raise UnauthenticatedError
     key_id = header.get("kid")
     # Only a PEM key has no name of its own, and it is then the only key there is.
     named = [key for key in keys if key.key_id is None or key.key_id == key_id]
     if not named:
-        raise Unauthenticated(unknown_key=isinstance(key_id, str))
+        raise UnauthenticatedError(unknown_key=isinstance(key_id, str))
     if header.get("alg") not in named[0].algorithms:
-        raise Unauthenticated
+        raise UnauthenticatedError
     return named[0]
 
 
@@ -157,4 +157,4 @@ def _read_scopes(scope: object) -> frozenset[str]:
         return frozenset(scope.split())
     if isinstance(scope, list) and all(isinstance(one, str) for one in scope):
         return frozenset(scope)
-    raise Unauthenticated
+    raise UnauthenticatedError

@@ -17,10 +17,10 @@ import structlog
 from opentelemetry import propagate, trace
 
 from ledger.errors import LedgerError, Reason
-from ledger.service.auth import Authenticator, Caller, Unauthenticated
+from ledger.service.auth import Authenticator, Caller, UnauthenticatedError
 from ledger.service.errors import CODES, rich_status
 from ledger.service.permissions import METHOD_SCOPES, PUBLIC_METHODS, require_scope
-from ledger.telemetry import Metrics, MethodMetrics
+from ledger.telemetry import MethodMetrics, Metrics
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -34,8 +34,15 @@ MAX_CHECK_SECONDS = 600.0
 # Every append is counted, none is logged: at full load the log would cost more than the appends.
 QUIET_METHODS = frozenset({"AppendEvents", "AppendEventStream"})
 
+# What a request that is no message of the contract is read as.
+MALFORMED = object()
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.stdlib.get_logger("ledger.service")
+
+
+class StoppingError(Exception):
+    """The service is shutting down; a stream ends here and can be continued elsewhere."""
 
 
 class Session:
@@ -72,6 +79,7 @@ class CallGuard:
             caller = None
             try:
                 _, caller = await self._admit(context, scope)
+                require_well_formed(request)
                 async with asyncio.timeout(seconds):
                     response = await behaviour(request, caller)
             except BaseException as error:
@@ -123,6 +131,7 @@ class CallGuard:
             span = self._tracer.start_span(**_span_of(method, context)) if self._tracer else trace.INVALID_SPAN
             try:
                 session = await admit(context)
+                require_well_formed(request)
                 caller = session.caller if session else None
                 async with aclosing(behaviour(request, session)) as responses:
                     async for response in responses:
@@ -141,7 +150,7 @@ class CallGuard:
         token = _bearer_token(context)
         try:
             caller = self._authenticator.authenticate(token)
-        except Unauthenticated as refusal:
+        except UnauthenticatedError as refusal:
             if not refusal.unknown_key:
                 raise
             # The issuer may have begun to use a key that was published after we last looked.
@@ -203,7 +212,10 @@ async def _refuse(call: _Call, error: BaseException) -> None:
         call.measure("CANCELLED")
         _log.debug("call", **call.line("CANCELLED"))
         return
-    refusal = _as_refusal(error)
+    if isinstance(error, StoppingError):
+        call.measure("UNAVAILABLE")
+        await call.context.abort(grpc.StatusCode.UNAVAILABLE, "The service is stopping; connect again to continue.")
+    refusal = as_refusal(error)
     code = CODES[refusal.reason].name
     call.measure(code)
     call.span.set_status(trace.StatusCode.ERROR, refusal.reason)
@@ -229,7 +241,8 @@ def _span_of(method: str, context: Context) -> dict[str, Any]:
     }
 
 
-def _as_refusal(error: BaseException) -> LedgerError:
+def as_refusal(error: BaseException) -> LedgerError:
+    """What a caller is told of `error`: of an unexpected one, nothing but that it happened."""
     if isinstance(error, LedgerError):
         return error
     if isinstance(error, TimeoutError):
@@ -240,13 +253,19 @@ def _as_refusal(error: BaseException) -> LedgerError:
     return LedgerError(Reason.INTERNAL, "The ledger failed to carry this out; its log has the details.")
 
 
+def require_well_formed(request: object) -> None:
+    """Raises LedgerError (INVALID_ARGUMENT) for a request that could not be read."""
+    if request is MALFORMED:
+        raise LedgerError(Reason.INVALID_ARGUMENT, "The request is not a message this method understands.")
+
+
 def _bearer_token(context: Context) -> str:
     """RFC 6750 section 2.1. Two different Authorization headers mean that somebody is playing games."""
     found = ""
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
             if found or not isinstance(value, str) or value[:7].lower() != "bearer ":
-                raise Unauthenticated
+                raise UnauthenticatedError
             found = value[7:]
     return found
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
-
 from indelible.ledger.v1 import ledger_pb2
+
 from ledger.chain.event import Event
 from ledger.store.values import AnchorStatus, Chain, NewEvent, Receipt
 

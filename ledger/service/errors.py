@@ -5,10 +5,10 @@ from types import MappingProxyType
 
 import grpc
 from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
 from grpc_status import rpc_status
-
 from indelible.ledger.v1 import ledger_pb2
+
 from ledger.errors import LedgerError, Reason
 
 ERROR_DOMAIN = "indelible"

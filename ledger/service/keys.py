@@ -1,8 +1,8 @@
 """The public keys bearer tokens are checked with: from a file, or from the issuer's https address.
 
-A file is read again when it changes; an address is asked again from time to time, and once more, but never oftener than
-`MIN_REFRESH_SECONDS`, when a token names a key that is not known yet. If the address stops answering, the last keys stay
-in use for `MAX_STALE_SECONDS` and no longer: keys that were withdrawn meanwhile must not live for ever.
+A file is read again when it changes. An address is asked again from time to time, and also, but never oftener than
+`MIN_REFRESH_SECONDS`, when a token names a key that is not known yet. If it stops answering, the last keys stay in use
+for `MAX_STALE_SECONDS` and no longer: keys that were withdrawn meanwhile must not live for ever.
 """
 
 import asyncio
@@ -42,15 +42,17 @@ class TrustedKey:
     algorithms: frozenset[str]
 
 
-class UnusableKeys(Exception):  # noqa: N818 - reads as what is wrong, like the other exceptions here
+class UnusableKeysError(Exception):
     """A key file or answer is not what it should be; the text says what to correct."""
 
 
 class KeySource(Protocol):
-    """Where trusted keys come from. `version` changes whenever the keys do."""
+    """Where trusted keys come from."""
 
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """Changes whenever the keys do."""
+        ...
 
     def current(self) -> tuple[TrustedKey, ...]:
         """The keys to use now; cheap enough for every request."""
@@ -76,11 +78,12 @@ class KeyFile:
         try:
             self._stamp = self._look()
             self._keys = parse_keys(self._read())
-        except (OSError, UnusableKeys) as error:
+        except (OSError, UnusableKeysError) as error:
             raise SettingsError((f"{VARIABLE}: {path}: {error}",)) from error
         self._looked_at = monotonic()
 
     def current(self) -> tuple[TrustedKey, ...]:
+        """The keys to use now, from a file that changed within the last moment."""
         now = self._monotonic()
         if now - self._looked_at >= FILE_CHECK_SECONDS:
             self._looked_at = now
@@ -88,9 +91,11 @@ class KeyFile:
         return self._keys
 
     async def refresh(self) -> None:
+        """Read the file again if it changed."""
         self._reload()
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Wait: the file is looked at on use."""
         await stop.wait()
 
     def _reload(self) -> None:
@@ -99,7 +104,7 @@ class KeyFile:
             if stamp == self._stamp:
                 return
             keys = parse_keys(self._read())
-        except (OSError, UnusableKeys) as error:
+        except (OSError, UnusableKeysError) as error:
             _log.error("token_keys_unusable", file=str(self._path), error=str(error))
             return
         self._keys, self._stamp, self.version = keys, stamp, self.version + 1
@@ -129,22 +134,25 @@ class KeyAddress:
         """Fetch the keys for the first time. Raises SettingsError."""
         try:
             await self._fetch()
-        except (httpx.HTTPError, UnusableKeys) as error:
+        except (httpx.HTTPError, UnusableKeysError) as error:
             raise SettingsError((f"{VARIABLE}: {self._address}: {error or type(error).__name__}",)) from error
 
     def current(self) -> tuple[TrustedKey, ...]:
+        """The keys to use now; none when they are too old to be believed."""
         return self._keys if self._monotonic() - self._fetched_at < MAX_STALE_SECONDS else ()
 
     async def refresh(self) -> None:
+        """Ask the address again, unless that was done a moment ago."""
         async with self._fetching:
             if self._monotonic() - self._tried_at < MIN_REFRESH_SECONDS:
                 return
             try:
                 await self._fetch()
-            except (httpx.HTTPError, UnusableKeys) as error:
+            except (httpx.HTTPError, UnusableKeysError) as error:
                 _log.error("token_keys_not_fetched", address=self._address, error=str(error) or type(error).__name__)
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Ask the address from time to time until `stop` is set."""
         while not stop.is_set():
             try:
                 async with asyncio.timeout(REFRESH_SECONDS):
@@ -157,11 +165,13 @@ class KeyAddress:
         body = b""
         async with (
             httpx.AsyncClient(timeout=FETCH_TIMEOUT_SECONDS, follow_redirects=False) as client,
-            client.stream("GET", self._address, headers={"Accept": "application/jwk-set+json, application/json"}) as answer,
+            client.stream(
+                "GET", self._address, headers={"Accept": "application/jwk-set+json, application/json"}
+            ) as answer,
         ):
             answer.raise_for_status()
             if answer.is_redirect:
-                raise UnusableKeys("the address redirects elsewhere; give the final address")
+                raise UnusableKeysError("the address redirects elsewhere; give the final address")
             async for chunk in answer.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_KEYS_BYTES:
@@ -182,36 +192,36 @@ async def open_keys(source: Path | str) -> KeySource:
 
 
 def parse_keys(data: bytes) -> tuple[TrustedKey, ...]:
-    """Read a JWKS (RFC 7517) or one PEM public key. Raises UnusableKeys.
+    """Read a JWKS (RFC 7517) or one PEM public key. Raises UnusableKeysError.
 
     Keys for other uses or of other kinds are passed over, as RFC 7517 section 5 asks; private ones are an operator's
     accident that must not go unnoticed.
     """
     if len(data) > MAX_KEYS_BYTES:
-        raise UnusableKeys(f"is larger than {MAX_KEYS_BYTES} bytes")
+        raise UnusableKeysError(f"is larger than {MAX_KEYS_BYTES} bytes")
     if data.lstrip().startswith(b"-----BEGIN"):
         key = _import_pem(data)
         return (TrustedKey(key_id=None, key=key, algorithms=_algorithms(key)),)
     try:
         members = json.loads(data)["keys"]
         if not isinstance(members, list) or len(members) > MAX_KEYS:
-            raise UnusableKeys(f"must hold a list of at most {MAX_KEYS} keys")
+            raise UnusableKeysError(f"must hold a list of at most {MAX_KEYS} keys")
         if not all(isinstance(member, dict) for member in members):
-            raise UnusableKeys("must hold a list of JSON Web Keys")
+            raise UnusableKeysError("must hold a list of JSON Web Keys")
         keys = KeySet.import_key_set({"keys": [member for member in members if member.get("kty") != "oct"]}).keys
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UnusableKeys("is neither a JSON Web Key Set nor a PEM public key") from error
+        raise UnusableKeysError("is neither a JSON Web Key Set nor a PEM public key") from error
     if any(key.is_private for key in keys):
-        raise UnusableKeys("holds a private key; publish public keys only")
+        raise UnusableKeysError("holds a private key; publish public keys only")
     trusted = tuple(
         TrustedKey(key_id=key.kid, key=key, algorithms=algorithms)
         for key in keys
         if key.get("use", "sig") == "sig" and (algorithms := _algorithms(key))
     )
     if not trusted:
-        raise UnusableKeys("holds no key that can sign tokens (Ed25519, P-256, or RSA of at least 2,048 bits)")
+        raise UnusableKeysError("holds no key that can sign tokens (Ed25519, P-256, or RSA of at least 2,048 bits)")
     if len({key.key_id for key in trusted}) < len(trusted):
-        raise UnusableKeys("holds two keys with the same kid")
+        raise UnusableKeysError("holds two keys with the same kid")
     return trusted
 
 
@@ -222,10 +232,10 @@ def _import_pem(data: bytes) -> Key:
         except (JoseError, ValueError, TypeError):
             continue
         if key.is_private:
-            raise UnusableKeys("holds a private key; publish public keys only")
+            raise UnusableKeysError("holds a private key; publish public keys only")
         if _algorithms(key):
             return key
-    raise UnusableKeys("is not a PEM public key of a usable kind (Ed25519, P-256, or RSA of at least 2,048 bits)")
+    raise UnusableKeysError("is not a PEM public key of a usable kind (Ed25519, P-256, or RSA of at least 2,048 bits)")
 
 
 def _algorithms(key: Key) -> frozenset[str]:

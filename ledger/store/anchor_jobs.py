@@ -10,7 +10,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from ledger.store.reads import Pool, database_errors
+from ledger.store.connections import Pool
+from ledger.store.reads import database_errors
 from ledger.store.values import AnchorJob, AnchorTarget
 
 # An error text comes from far away; this is what an operator needs to see of it.

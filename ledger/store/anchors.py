@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from ledger.store.anchor_jobs import DROP_JOB, job_key
-from ledger.store.reads import Pool, find_chain, organisation_transaction
+from ledger.store.connections import Connection, Pool
+from ledger.store.reads import find_chain, organisation_transaction
 from ledger.store.values import AnchorJob, AnchorStatus, Evidence, NewEvent, StoredAnchor
 from ledger.timestamps import rfc3339
 
@@ -32,7 +31,7 @@ SELECT sequence, digest, backend, authority, state, attempts, last_error, reques
         SELECT a.sequence, a.digest, a.backend, a.authority, 'obtained', a.attempts, '', a.requested_at, NULL,
                a.obtained_at, a.anchored_at
           FROM indelible.anchors AS a
-         WHERE a.chain_key = %(chain_key)s) AS both
+         WHERE a.chain_key = %(chain_key)s) AS known
  WHERE (sequence, backend COLLATE "C", authority COLLATE "C")
        > (%(sequence)s, %(backend)s COLLATE "C", %(authority)s COLLATE "C")
  ORDER BY sequence, backend COLLATE "C", authority COLLATE "C"
@@ -95,7 +94,7 @@ async def stored_anchors(pool: Pool, organisation_id: str, chain_id: str) -> lis
 
 
 async def store_anchor(  # noqa: PLR0913 - an anchor has this many parts
-    connection: psycopg.AsyncConnection[Any],
+    connection: Connection,
     job: AnchorJob,
     *,
     request: bytes,
@@ -113,6 +112,8 @@ async def store_anchor(  # noqa: PLR0913 - an anchor has this many parts
         "digest": job.digest,
         "request": request,
         "response": response,
+        "attempts": job.attempts,
+        "requested_at": job.requested_at,
         "anchored_at": anchored_at,
     }
     stored = await connection.execute(_STORE_ANCHOR, job_key(job) | anchor)

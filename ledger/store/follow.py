@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from ledger.chain.event import CLOSED, Event
-from ledger.store.reads import Pool, find_chain, organisation_transaction, read_batch
+from ledger.store.connections import Pool
+from ledger.store.reads import find_chain, organisation_transaction, read_batch
 
 # How soon a follower sees what another process committed. What this process commits wakes it at once.
 POLL_SECONDS = 0.5

@@ -2,13 +2,11 @@
 
 import json
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-import psycopg
-
 from ledger.errors import LedgerError, Reason
-from ledger.store.reads import Pool, organisation_transaction
+from ledger.store.connections import Connection, Pool
+from ledger.store.reads import organisation_transaction
 from ledger.store.values import NewEvent, VerifyLink
 from ledger.timestamps import rfc3339
 
@@ -61,7 +59,7 @@ async def find_verify_link(pool: Pool, organisation_id: str, link_id: str) -> Ve
 
 
 async def insert_verify_link(
-    connection: psycopg.AsyncConnection[Any],
+    connection: Connection,
     link: VerifyLink,
     *,
     chain_key: int,
@@ -85,7 +83,7 @@ async def insert_verify_link(
 
 
 async def insert_revocation(
-    connection: psycopg.AsyncConnection[Any],
+    connection: Connection,
     *,
     organisation_id: str,
     link_id: str,

@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from ledger.chain.event import CLOSED, Event
 from ledger.errors import LedgerError, Reason
+from ledger.store.connections import Connection, Pool
 from ledger.store.values import Chain
 from ledger.timestamps import moment
-
-Pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
 # Events of one batch. 1,000 is also the largest page a caller may ask for.
 BATCH_EVENTS = 1_000
@@ -118,7 +117,7 @@ async def list_disclosures(pool: Pool, organisation_id: str, chain_id: str) -> l
 @asynccontextmanager
 async def organisation_transaction(
     pool: Pool, organisation_id: str, *, snapshot: bool = False
-) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+) -> AsyncIterator[Connection]:
     """A transaction that sees one organisation only; with `snapshot`, as of one moment however long it lasts.
 
     Raises `LedgerError` DATABASE_UNAVAILABLE when there is no connection to be had or it breaks.
@@ -139,7 +138,7 @@ async def database_errors() -> AsyncIterator[None]:
         raise LedgerError(Reason.DATABASE_UNAVAILABLE, "the database cannot be reached; try again") from error
 
 
-async def find_chain(connection: psycopg.AsyncConnection[Any], organisation_id: str, chain_id: str) -> Chain:
+async def find_chain(connection: Connection, organisation_id: str, chain_id: str) -> Chain:
     """As `get_chain`, inside a transaction of the caller's."""
     cursor = await connection.cursor(binary=True).execute(
         _CHAIN_BY_ID, {"organisation_id": organisation_id, "chain_id": chain_id}
@@ -151,7 +150,7 @@ async def find_chain(connection: psycopg.AsyncConnection[Any], organisation_id: 
 
 
 async def read_batch(
-    connection: psycopg.AsyncConnection[Any], chain_key: int, from_sequence: int, *, limit: int = BATCH_EVENTS
+    connection: Connection, chain_key: int, from_sequence: int, *, limit: int = BATCH_EVENTS
 ) -> list[Event]:
     """The next events from `from_sequence` on: as many as `limit` and `BATCH_BYTES` allow, at least one if any is."""
     parameters = {

@@ -5,10 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from ledger.chain.event import Event
-from ledger.store.reads import Pool, find_chain, organisation_transaction, read_batch
+from ledger.store.connections import Connection, Pool
+from ledger.store.reads import find_chain, organisation_transaction, read_batch
 from ledger.store.values import Chain, StoredAnchor
 
 # Anchors fetched at a time; each holds at most two files of 64 KiB.
@@ -44,6 +43,14 @@ SELECT j.sequence, j.backend, j.authority
                     WHERE (a.chain_key, a.sequence, a.backend, a.authority)
                         = (j.chain_key, j.sequence, j.backend, j.authority))
  ORDER BY j.sequence, j.backend COLLATE "C", j.authority COLLATE "C"
+"""
+
+# Jobs as well: what they are about to anchor must be right before it is.
+_DIGESTS = """
+SELECT a.sequence, a.digest FROM indelible.anchors AS a WHERE a.chain_key = %(chain_key)s
+ UNION
+SELECT j.sequence, j.digest FROM indelible.anchor_jobs AS j WHERE j.chain_key = %(chain_key)s
+ ORDER BY sequence, digest
 """
 
 # One row for each distinct piece of evidence; the newest first, since that judges the most anchors still in force.
@@ -93,7 +100,7 @@ class PendingAnchor:
 class ChainSnapshot:
     """Reads one chain in one transaction: what is committed meanwhile does not appear. One read at a time."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], chain: Chain) -> None:
+    def __init__(self, connection: Connection, chain: Chain) -> None:
         self._connection = connection
         self.chain = chain
 
@@ -128,6 +135,11 @@ class ChainSnapshot:
                 sequence, backend, authority = anchor.sequence, anchor.backend, anchor.authority
             if len(rows) < _ANCHOR_BATCH:
                 return
+
+    async def anchored_digests(self) -> list[tuple[int, bytes]]:
+        """Every sequence with the digest that was anchored for it or is about to be."""
+        rows = await self._rows(_DIGESTS, {"chain_key": self.chain.chain_key})
+        return [(sequence, bytes(digest)) for sequence, digest in rows]
 
     async def pending(self) -> list[PendingAnchor]:
         """What was asked for and not yet obtained, in the order of `anchors`."""

@@ -18,6 +18,7 @@ from certomancer.integrations.animator import Animator, AnimatorArchStore
 from certomancer.registry import ArchLabel, CertLabel, CertomancerConfig
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from werkzeug.wrappers import Request
 
 POLICY = "1.3.6.1.4.1.4146.2.3"  # certomancer's fixed policy; it cannot be configured
 MAX_REQUEST_BYTES = 64 * 1024
@@ -35,11 +36,18 @@ def serve(directory: Path, listener: socket.socket, announce: Callable[[str, byt
     port = listener.getsockname()[1]
     config = _configuration(directory, f"http://127.0.0.1:{port}")
     architectures = CertomancerConfig(config, key_search_dir=str(directory)).pki_archs
-    app = Animator(AnimatorArchStore(architectures), with_web_ui=False, allow_time_override=False)
+    app = _Animator(AnimatorArchStore(architectures), with_web_ui=False, allow_time_override=False)
     root = architectures[ArchLabel(_ARCHITECTURE)].get_cert(CertLabel("root"))
     server = waitress.create_server(app, sockets=[listener], threads=8, max_request_body_size=MAX_REQUEST_BYTES)
     announce(f"http://127.0.0.1:{port}/{_ARCHITECTURE}/tsa/tsa", pem.armor("CERTIFICATE", root.dump()))
     server.run()
+
+
+class _Animator(Animator):
+    def at_time(self, request: Request) -> datetime:
+        """Now. In OCSP responses without the fraction, which RFC 5280 section 4.1.2.5.2 forbids there."""
+        now: datetime = super().at_time(request)  # type: ignore[no-untyped-call]  # certomancer has few types
+        return now.replace(microsecond=0) if "/ocsp/" in request.path else now
 
 
 def _configuration(directory: Path, url_prefix: str) -> dict[str, Any]:

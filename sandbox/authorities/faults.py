@@ -29,6 +29,7 @@ class Fault(StrEnum):
     OTHER_CERTIFICATE = "other-certificate"  # all consistent, but under a root that nobody trusts
     EXPIRED_CERTIFICATE = "expired-certificate"
     NO_CERTIFICATE = "no-certificate"
+    REVOKED = "revoked"  # tokens are good, but the revocation list says the signer's key was stolen yesterday
     CRL_DOWN = "crl-down"  # tokens are good, the revocation list is not to be had
     CRL_GARBAGE = "crl-garbage"
     CRL_HUGE = "crl-huge"

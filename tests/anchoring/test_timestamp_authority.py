@@ -92,9 +92,10 @@ FAULTS: list[tuple[Fault, type[AnchoringFailedError], str]] = [
     (Fault.NO_NONCE, RefusedError, "does not verify"),
     (Fault.WRONG_TIME, RefusedError, "our clock says"),
     (Fault.BAD_SIGNATURE, RefusedError, "does not verify"),
-    (Fault.OTHER_CERTIFICATE, RefusedError, "root certificate"),
+    (Fault.OTHER_CERTIFICATE, RefusedError, "any of the trusted roots"),
     (Fault.EXPIRED_CERTIFICATE, RefusedError, "does not verify"),
     (Fault.NO_CERTIFICATE, RefusedError, "does not verify"),
+    (Fault.REVOKED, RefusedError, "revoked"),
 ]
 EVIDENCE_FAULTS = {Fault.CRL_DOWN, Fault.CRL_GARBAGE, Fault.CRL_HUGE}
 
@@ -129,7 +130,7 @@ async def test_an_authority_under_another_root_than_configured_is_refused(
     authorities: Authorities, tmp_path: Path
 ) -> None:
     mixed = authorities.one.configuration().replace(str(authorities.one.root_path), str(authorities.two.root_path))
-    with pytest.raises(RefusedError, match="root certificate"):
+    with pytest.raises(RefusedError, match="any of the trusted roots"):
         await ask(mixed, tmp_path)
 
 

@@ -92,16 +92,14 @@ class EvidenceCollector:
             raise RefusedError(f"the responder answers {answer.response_status.name}")
         if answer.serial_number != subject.serial_number:
             raise RefusedError("the response is about another certificate")
-        _require_current(answer.next_update_utc)
-        return self._keep(address, body, der)
+        return self._keep(address, body, der, answer.next_update_utc)
 
     async def _fetch_crl(self, address: str, subject: x509.Certificate) -> bytes:
         der = await self._fetch("GET", address, b"", max_bytes=MAX_CRL_BYTES)
         revocations = x509.load_der_x509_crl(der)
         if revocations.issuer != subject.issuer:
             raise RefusedError("the list is another issuer's")
-        _require_current(revocations.next_update_utc)
-        return self._keep(address, b"", der)
+        return self._keep(address, b"", der, revocations.next_update_utc)
 
     async def _fetch(self, method: str, address: str, body: bytes, *, max_bytes: int) -> bytes:
         cached = self._cache.get((address, body))
@@ -118,10 +116,16 @@ class EvidenceCollector:
             timeout_seconds=FETCH_SECONDS,
         )
 
-    def _keep(self, address: str, body: bytes, der: bytes) -> bytes:
+    def _keep(self, address: str, body: bytes, der: bytes, next_update: datetime | None) -> bytes:
+        """Remember what proved usable, as long as it is current. Raises RefusedError when it no longer is."""
+        seconds = CACHE_SECONDS
+        if next_update is not None:
+            seconds = min(seconds, (next_update - datetime.now(tz=UTC)).total_seconds())
+        if seconds <= 0:
+            raise RefusedError("it is out of date")
         key = (address, body)
         if key not in self._cache or self._cache[key][1] != der:
-            self._cache[key] = (time.monotonic() + CACHE_SECONDS, der)
+            self._cache[key] = (time.monotonic() + seconds, der)
             while len(self._cache) > CACHE_ENTRIES:
                 self._cache.popitem(last=False)
         return der
@@ -133,11 +137,6 @@ class EvidenceCollector:
         except (AnchoringFailedError, ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:
             _log.warning("revocation_evidence_unavailable", host=httpx.URL(address).host, error=str(error)[:200])
             return None
-
-
-def _require_current(next_update: datetime | None) -> None:
-    if next_update is not None and next_update < datetime.now(tz=UTC):
-        raise RefusedError("it is out of date")
 
 
 def _ocsp_addresses(certificate: x509.Certificate) -> list[str]:

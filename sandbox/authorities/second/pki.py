@@ -98,8 +98,8 @@ def load_or_create_signer_key(directory: Path) -> ec.EllipticCurvePrivateKey:
     return _load_or_create_key(directory / "signer.key.pem")
 
 
-def make_crl(root: Identity) -> bytes:
-    """The root's revocation list as of now, DER. Nothing was ever revoked."""
+def make_crl(root: Identity, *, revoked: Identity | None = None) -> bytes:
+    """The root's revocation list as of now, DER. Empty, or it says that the key of `revoked` was stolen yesterday."""
     now = datetime.now(tz=UTC)
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -112,6 +112,14 @@ def make_crl(root: Identity) -> bytes:
             critical=False,
         )
     )
+    if revoked is not None:
+        entry = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(revoked.certificate.serial_number)
+            .revocation_date(now - timedelta(days=1))
+            .add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
+        )
+        builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(root.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 

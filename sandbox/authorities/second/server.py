@@ -70,7 +70,7 @@ class _Desk:
 
     def __init__(self, directory: Path, root: pki.Identity, signers: Signers) -> None:
         self.directory = directory
-        self.root = root
+        self._root = root
         self._signers = signers
         self._first_answer: bytes | None = None
         self._lock = threading.Lock()
@@ -81,6 +81,13 @@ class _Desk:
             if self._first_answer is None:
                 self._first_answer = fresh
             return self._first_answer if fault is Fault.REPLAY else fresh
+
+    def revocation_list(self, fault: Fault) -> bytes:
+        if fault is Fault.CRL_GARBAGE:
+            return b"no list at all"
+        if fault is Fault.CRL_HUGE:
+            return b"\x30" * _HUGE_BYTES
+        return pki.make_crl(self._root, revoked=self._signers.good if fault is Fault.REVOKED else None)
 
     def authorised(self, header: str | None) -> bool:
         secret = self.directory / "basic_auth"
@@ -113,9 +120,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path != "/root.crl" or fault is Fault.CRL_DOWN:
             self._reply(HTTPStatus.NOT_FOUND, b"not found\n", "text/plain")
             return
-        bodies = {Fault.CRL_GARBAGE: b"no list at all", Fault.CRL_HUGE: b"\x30" * _HUGE_BYTES}
-        body = bodies[fault] if fault in bodies else pki.make_crl(self.server.desk.root)
-        self._reply(HTTPStatus.OK, body, "application/pkix-crl")
+        self._reply(HTTPStatus.OK, self.server.desk.revocation_list(fault), "application/pkix-crl")
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

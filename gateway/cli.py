@@ -1,0 +1,116 @@
+"""`indelible gateway`."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import click
+from waitress.server import create_server  # type: ignore[import-untyped]  # it ships no types
+
+from gateway.app import MAX_DOWNLOADS, create_app
+from ledger.address import Address
+from ledger.client import BlockingLedgerClient, ClientTls
+
+THREADS = MAX_DOWNLOADS + 4
+MAX_CONNECTIONS = 500
+# A connection on which nothing moves for this long is closed.
+SILENCE_SECONDS = 30
+# Only a request line and headers are ever read here.
+MAX_HEADER_BYTES = 16 * 1024
+
+
+class _AddressType(click.ParamType[Address]):
+    """HOST:PORT."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        """The address a text stands for."""
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.option(
+    "--listen",
+    type=_AddressType(),
+    default="127.0.0.1:8080",
+    envvar="INDELIBLE_GATEWAY_LISTEN",
+    show_default=True,
+    show_envvar=True,
+    help="Where to serve HTTP. Encryption is a reverse proxy's task.",
+)
+@click.option(
+    "--ledger",
+    type=_AddressType(),
+    default="127.0.0.1:50051",
+    envvar="INDELIBLE_LEDGER",
+    show_default=True,
+    show_envvar=True,
+    help="The ledger service.",
+)
+@click.option(
+    "--ledger-ca",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="INDELIBLE_LEDGER_CA",
+    show_envvar=True,
+    help="PEM file of the certificate authority of a ledger that serves TLS.",
+)
+@click.option(
+    "--trusted-proxy",
+    envvar="INDELIBLE_GATEWAY_TRUSTED_PROXY",
+    show_envvar=True,
+    help="The reverse proxy's address: its X-Forwarded-For names the client whose requests are counted.",
+)
+def gateway(listen: Address, ledger: Address, ledger_ca: Path | None, trusted_proxy: str | None) -> None:
+    """Serve the bundles of verify links over HTTP until SIGTERM or Ctrl-C."""
+    tls = ClientTls(certificate_authority=ledger_ca.read_bytes()) if ledger_ca else None
+    try:
+        client = BlockingLedgerClient(str(ledger), token=None, tls=tls)
+    except ValueError as error:
+        raise click.UsageError(f"--ledger: {error}; give --ledger-ca") from error
+    with client:
+        options: dict[str, object] = {}
+        if trusted_proxy:
+            options = {
+                "trusted_proxy": trusted_proxy,
+                "trusted_proxy_headers": "x-forwarded-for",
+                "clear_untrusted_proxy_headers": True,
+            }
+        try:
+            server = create_server(
+                create_app(client),
+                host=listen.host,
+                port=listen.port,
+                threads=THREADS,
+                connection_limit=MAX_CONNECTIONS,
+                channel_timeout=SILENCE_SECONDS,
+                max_request_header_size=MAX_HEADER_BYTES,
+                max_request_body_size=0,
+                ident=None,
+                **options,
+            )
+        except (OSError, ValueError) as error:
+            raise click.ClickException(f"cannot listen on {listen}: {error}") from error
+        _stop_on_signals()
+        click.echo(f"Serving verify links at http://{listen.host}:{server.effective_port}", err=True)
+        try:
+            server.run()
+        finally:
+            server.close()
+
+
+def _stop_on_signals() -> None:
+    """SIGTERM ends the server's loop like Ctrl-C does; waitress then finishes what is running."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)

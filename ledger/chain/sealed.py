@@ -1,0 +1,51 @@
+"""Sealed members (docs/spec/chain.md, section 6): salted digests in the way of SD-JWT, RFC 9901.
+
+What is hashed into the chain is a digest; what it stands for is kept beside the chain and can be erased.
+"""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+from ledger.chain.canonical import CanonicalError
+
+# RFC 9901 section 9.3 asks for 128 bits of salt.
+SALT_BYTES = 16
+DIGESTS = "_sd"
+ALGORITHM = "_sd_alg"
+
+
+def seal(payload: dict[str, Any], names: Sequence[str], salts: Sequence[bytes]) -> tuple[dict[str, Any], list[str]]:
+    """`payload` with the named members replaced by their digests, and the disclosures in the order of `names`.
+
+    Needs one fresh salt of 16 random bytes for each name. Raises CanonicalError for a name that is missing or repeated.
+    """
+    sealed = dict(payload)
+    disclosures = []
+    for name, salt in zip(names, salts, strict=True):
+        if name not in sealed:
+            raise CanonicalError("", f"the member to seal, {name[:64]!r}, is missing or named twice")
+        disclosures.append(_encode(json.dumps([_encode(salt), name, sealed.pop(name)], ensure_ascii=False).encode()))
+    # Sorted, so that the order of the digests says nothing about the members.
+    return sealed | {ALGORITHM: "sha-256", DIGESTS: sorted(map(digest_of, disclosures))}, disclosures
+
+
+def digest_of(disclosure: str) -> str:
+    """The digest that stands in the payload for a disclosure."""
+    return _encode(sha256(disclosure.encode("ascii")).digest())
+
+
+def salt_of(disclosure: str) -> tuple[bytes, str]:
+    """The salt of a stored disclosure, and the member's name."""
+    salt, name, _ = json.loads(_decode(disclosure))
+    return _decode(salt), name
+
+
+def _encode(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))

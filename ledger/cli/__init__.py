@@ -1,0 +1,5 @@
+"""The command `indelible`."""
+
+from ledger.cli.main import main
+
+__all__ = ["main"]

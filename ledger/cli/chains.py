@@ -1,0 +1,296 @@
+"""Commands that call a running ledger: chains, anchors, verify links, bundles."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.cli.main import REFUSED, UNUSABLE, Failure
+from ledger.cli.output import as_json, print_fields, print_rows
+from ledger.client import BlockingLedgerClient, Chain, ClientTls, NewEvent, Receipt
+from ledger.settings import CallerSettings, SettingsError
+
+# Of what is read from standard input: more than a whole append can hold.
+MAX_INPUT_BYTES = 16 * 1024 * 1024
+# Waiting for an unreachable ledger longer than this helps nobody at a terminal.
+TIMEOUT_SECONDS = 15.0
+
+chain_id_argument = click.argument("chain_id", metavar="CHAIN")
+
+
+@click.group()
+def chain() -> None:
+    """Open, fill, close, read, check and export chains.
+
+    INDELIBLE_LEDGER names the ledger (127.0.0.1:50051 unless set), INDELIBLE_TOKEN or INDELIBLE_TOKEN_FILE holds your
+    token, INDELIBLE_LEDGER_CA the certificate authority of a ledger on another machine.
+    """
+
+
+@chain.command("open")
+@chain_id_argument
+@click.option("--subject", default="{}", help="What the chain is about: a JSON object.")
+@as_json
+def open_chain(chain_id: str, subject: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Open a chain."""
+    with _ledger() as ledger:
+        opened, receipt = ledger.open_chain(chain_id, subject.encode())
+    print_fields(_chain_fields(opened) | {"receipt": receipt.signed_note}, as_json=as_json)
+
+
+@chain.command("append")
+@chain_id_argument
+@click.option("--kind", help="The kind of the event, for example consent.granted.")
+@click.option("--payload", help="The event: a JSON object.")
+@click.option("--seal", "sealed", multiple=True, help="A member of the payload to seal. May be given more than once.")
+@click.option("--idempotency-key", help="Repeating an append under the same key writes nothing twice.")
+@click.option("--expected-sequence", type=click.IntRange(min=1), help="Append only if the event gets this sequence.")
+@as_json
+def append_events(  # noqa: PLR0913, PLR0917 - one argument for each option
+    chain_id: str,
+    kind: str | None,
+    payload: str | None,
+    sealed: tuple[str, ...],
+    idempotency_key: str | None,
+    expected_sequence: int | None,
+    as_json: bool,  # noqa: FBT001 - click's calling style
+) -> None:
+    """Append one event, or, without --kind, those on standard input: one {"kind", "payload"} object a line."""
+    if (kind is None) != (payload is None):
+        raise click.UsageError("--kind and --payload belong together")
+    if kind is None or payload is None:
+        events = _read_events()
+    else:
+        events = [NewEvent(kind=kind, payload=payload.encode(), sealed_members=sealed)]
+    with _ledger() as ledger:
+        receipt = ledger.append_events(
+            chain_id, events, idempotency_key=idempotency_key, expected_sequence=expected_sequence
+        )
+    print_fields(_receipt_fields(receipt), as_json=as_json)
+
+
+@chain.command("checkpoint")
+@chain_id_argument
+@as_json
+def checkpoint_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Commit to every event so far and have that anchored."""
+    with _ledger() as ledger:
+        receipt = ledger.checkpoint_chain(chain_id)
+    print_fields(_receipt_fields(receipt), as_json=as_json)
+
+
+@chain.command("close")
+@chain_id_argument
+@click.option("--closing", help="Why or by whom it is closed: a JSON object.")
+@as_json
+def close_chain(chain_id: str, closing: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Seal a chain for ever and have its head anchored."""
+    with _ledger() as ledger:
+        closed, receipt = ledger.close_chain(chain_id, None if closing is None else closing.encode())
+    print_fields(_chain_fields(closed) | {"receipt": receipt.signed_note}, as_json=as_json)
+
+
+@chain.command("list")
+@click.option("--state", type=click.Choice(("open", "closed")), help="Only chains in this state.")
+@as_json
+def list_chains(state: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """List your organisation's chains."""
+    with _ledger() as ledger:
+        rows = [_chain_fields(found) for found in ledger.list_chains(state=state)]
+    print_rows(("chain_id", "type", "state", "event_count", "head"), rows, as_json=as_json, empty="There is no chain.")
+
+
+@chain.command("show")
+@chain_id_argument
+@click.option("--kind", "kinds", multiple=True, help="Only events of this kind. May be given more than once.")
+@click.option("--follow", is_flag=True, help="Go on showing events as they come, until the chain closes or Ctrl-C.")
+@as_json
+def show_chain(chain_id: str, kinds: tuple[str, ...], follow: bool, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Show a chain and its events; with --json, one event a line."""
+    if follow and kinds:
+        raise click.UsageError("--follow shows every event; leave --kind out")
+    with _ledger() as ledger:
+        if not as_json:
+            print_fields(_chain_fields(ledger.get_chain(chain_id)), as_json=False)
+            click.echo()
+        events = ledger.stream_events(chain_id, follow=True) if follow else ledger.list_events(chain_id, kinds=kinds)
+        for event in events:
+            fields = {
+                "sequence": event.sequence,
+                "kind": event.kind,
+                "occurred_at_us": event.occurred_at_us,
+                "hash": event.hash.hex(),
+                "payload": event.content,
+            }
+            if as_json:
+                click.echo(json.dumps(fields))
+            else:
+                # Escaped, so that no text of an event can play tricks on the terminal.
+                text = json.dumps(event.content).encode("unicode_escape").decode("ascii")
+                click.echo(f"{event.sequence:>6}  {event.hash.hex()[:16]}  {event.kind}  {text}")
+
+
+@chain.command("check")
+@chain_id_argument
+@as_json
+def check_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Have the service re-hash a whole chain. For a check that trusts nobody, export it and use indelible-verify."""
+    with _ledger() as ledger:
+        result = ledger.check_chain(chain_id)
+    print_fields(
+        {
+            "ok": result.ok,
+            "event_count": result.event_count,
+            "head": result.head.hex(),
+            "first_divergent_sequence": result.first_divergent_sequence,
+            "divergence": result.divergence or None,
+        },
+        as_json=as_json,
+    )
+    if not result.ok:
+        raise SystemExit(REFUSED)
+
+
+@chain.command("export")
+@chain_id_argument
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The zip file to write.")
+@click.option("--include-disclosures", is_flag=True, help="Add what sealed members say.")
+@as_json
+def export_chain(chain_id: str, out: Path, include_disclosures: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
+    """Write a chain's bundle: everything needed to verify it offline."""
+    with _ledger() as ledger:
+        try:
+            size = ledger.export_bundle(chain_id, out, include_disclosures=include_disclosures)
+        except OSError as error:
+            raise Failure(f"{out} cannot be written: {error.strerror}", UNUSABLE) from error
+    print_fields({"bundle": str(out), "bytes": size}, as_json=as_json)
+
+
+@click.group()
+def anchors() -> None:
+    """Look at the outside evidence for a chain."""
+
+
+@anchors.command("list")
+@chain_id_argument
+@as_json
+def list_anchors(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """List a chain's anchors, obtained and still asked for."""
+    with _ledger() as ledger:
+        rows = [
+            {
+                "sequence": anchor.sequence,
+                "backend": anchor.backend,
+                "authority": anchor.authority,
+                "state": anchor.state,
+                "anchored_at": anchor.anchored_at.isoformat() if anchor.anchored_at else None,
+                "attempts": anchor.attempts,
+                "last_error": anchor.last_error or None,
+                "digest": anchor.digest.hex(),
+            }
+            for anchor in ledger.list_anchors(chain_id)
+        ]
+    names = ("sequence", "backend", "authority", "state", "anchored_at", "attempts", "last_error")
+    print_rows(names, rows, as_json=as_json, empty="Nothing of this chain has been asked to be anchored yet.")
+
+
+@click.group()
+def verify_link() -> None:
+    """Make and revoke links that show a chain to whoever holds them."""
+
+
+@verify_link.command("create")
+@chain_id_argument
+@click.option("--days", type=click.IntRange(1, 366), default=90, show_default=True, help="How long it is valid.")
+@as_json
+def create_verify_link(chain_id: str, days: int, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Make a link to a chain as it is now."""
+    with _ledger() as ledger:
+        link = ledger.create_verify_link(chain_id, valid_days=days)
+    print_fields(
+        {
+            "url": link.url or None,
+            "token": link.token,
+            "link_id": link.link_id,
+            "expires_at": link.expires_at.isoformat(),
+            "head": link.head.hex(),
+        },
+        as_json=as_json,
+    )
+
+
+@verify_link.command("revoke")
+@click.argument("link_id", metavar="LINK")
+@as_json
+def revoke_verify_link(link_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """End a link before its time."""
+    with _ledger() as ledger:
+        revoked_at = ledger.revoke_verify_link(link_id)
+    print_fields({"link_id": link_id, "revoked_at": revoked_at.isoformat()}, as_json=as_json)
+
+
+@contextmanager
+def _ledger() -> Iterator[BlockingLedgerClient]:
+    """The ledger that the environment names."""
+    caller = CallerSettings.from_environment()
+    tls = None
+    if caller.certificate_authority is not None:
+        tls = ClientTls(certificate_authority=caller.certificate_authority.read_bytes())
+    try:
+        client = BlockingLedgerClient(caller.address, token=caller.token, tls=tls, timeout_seconds=TIMEOUT_SECONDS)
+    except ValueError as error:
+        raise SettingsError((f"INDELIBLE_LEDGER: {error}; set INDELIBLE_LEDGER_CA",)) from error
+    with client:
+        yield client
+
+
+def _read_events() -> list[NewEvent]:
+    text = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+    if len(text) > MAX_INPUT_BYTES:
+        raise Failure(f"standard input is larger than {MAX_INPUT_BYTES} bytes; append it in parts", UNUSABLE)
+    return [_read_event(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _read_event(number: int, line: bytes) -> NewEvent:
+    expected = f'line {number} of standard input is not {{"kind": "...", "payload": {{...}}}}'
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Failure(expected, UNUSABLE) from error
+    if not isinstance(document, dict) or not {"kind", "payload"} <= set(document) <= {"kind", "payload", "sealed"}:
+        raise Failure(expected, UNUSABLE)
+    kind, payload, sealed = document["kind"], document["payload"], document.get("sealed", [])
+    if not isinstance(kind, str) or not isinstance(payload, dict) or not isinstance(sealed, list):
+        raise Failure(expected, UNUSABLE)
+    return NewEvent(kind=kind, payload=payload, sealed_members=tuple(map(str, sealed)))
+
+
+def _chain_fields(found: Chain) -> dict[str, Any]:
+    return {
+        "chain_id": found.chain_id,
+        "type": found.type,
+        "state": found.state,
+        "organisation_id": found.organisation_id,
+        "organisation_name": found.organisation_name,
+        "subject": json.loads(found.subject),
+        "event_count": found.event_count,
+        "head": found.head.hex(),
+        "opened_at": found.opened_at.isoformat(),
+        "closed_at": found.closed_at.isoformat() if found.closed_at else None,
+    }
+
+
+def _receipt_fields(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "chain_id": receipt.chain_id,
+        "first_sequence": receipt.first_sequence,
+        "last_sequence": receipt.last_sequence,
+        "event_hashes": [digest.hex() for digest in receipt.event_hashes],
+        "replayed": receipt.replayed,
+        "occurred_at_us": receipt.occurred_at_us,
+        "receipt": receipt.signed_note,
+    }

@@ -1,0 +1,77 @@
+"""What a call to the ledger can fail with."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # it ships no types
+from grpc_status import rpc_status
+
+# The service could not be reached, or did not answer in time; `reason` of errors that carry none of the ledger's.
+UNREACHABLE = "UNREACHABLE"
+
+_PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED})
+_SILENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+# gRPC says it of a message that is too large, which no repetition makes smaller.
+_OVERSIZE = "larger than max"
+
+
+class ClientError(Exception):
+    """A call that failed: `reason` for programs (those of the ledger, or UNREACHABLE), `message` for people.
+
+    `metadata` says what it is about (`field`, `actual_sequence` and the like), `request_id` finds it in the service's
+    log, and `retryable` tells whether repeating the call may help.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        request_id: str = "",
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(f"{message} [{reason}]")
+        self.reason = reason
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.request_id = request_id
+        self.retryable = retryable
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether no answer of the ledger was received at all."""
+        return self.reason == UNREACHABLE
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> ClientError:
+    """The error a failed call to `address` stands for."""
+    code = error.code()
+    details = error.details() or code.name
+    reason, metadata, request_id = _read_details(error)
+    retryable = code in _PASSING and _OVERSIZE not in details
+    if reason:
+        return ClientError(reason, details, metadata=metadata, request_id=request_id, retryable=retryable)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ClientError(UNREACHABLE, f"The ledger at {address} did not answer in time.")
+    if code in _SILENT:
+        return ClientError(UNREACHABLE, f"The ledger at {address} cannot be reached: {details}", retryable=retryable)
+    return ClientError(code.name, details, retryable=retryable)
+
+
+def _read_details(error: grpc.aio.AioRpcError) -> tuple[str, dict[str, str], str]:
+    """Reason, metadata and request id from google.rpc details; a foreign server's nonsense counts as none."""
+    reason, metadata, request_id = "", {}, ""
+    try:
+        status = rpc_status.from_call(cast(grpc.Call, error))  # it has the methods that are used
+        for detail in status.details if status else ():
+            if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+                info = error_details_pb2.ErrorInfo.FromString(detail.value)
+                reason, metadata = info.reason, dict(info.metadata)
+            elif detail.Is(error_details_pb2.RequestInfo.DESCRIPTOR):
+                request_id = error_details_pb2.RequestInfo.FromString(detail.value).request_id
+    except (ValueError, DecodeError):
+        return "", {}, ""
+    return reason, metadata, request_id

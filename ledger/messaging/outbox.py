@@ -1,0 +1,265 @@
+"""The relay: publishes every committed event to JetStream, in order within its chain, at least once.
+
+What must hold:
+1. An outbox row is deleted only after JetStream has stored every event of it. Whoever dies in between leaves the row,
+   and the next relay publishes it again; the event's hash as message id lets JetStream drop the second copy.
+2. One relay is active, the one that holds the advisory lock. The lock belongs to its database session, so PostgreSQL
+   passes it on when the holder dies. The lock is asked about before every batch.
+3. Order: the relay is the only publisher to the stream, so it knows the stream's last sequence and states it with each
+   message. If one of a pipelined batch is refused or lost, all that follow it are refused too, and none overtakes. The
+   batch is then gone through again one by one, from what the stream says it has.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Protocol
+
+import orjson
+import psycopg
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+from indelible.ledger.v1 import ledger_pb2
+from nats.js import JetStreamContext
+from nats.js.errors import APIError
+
+from ledger.chain.event import Event
+from ledger.messaging.connection import connected, keep_working, wait_for_stop
+from ledger.messaging.metrics import OutboxMetrics
+from ledger.messaging.streams import (
+    ANCHORS_STREAM,
+    CHAINS_STREAM,
+    anchored_subject,
+    appended_subject,
+    declare_outbox,
+)
+from ledger.service.convert import event_message
+from ledger.store.values import OPERATIONS_CHAIN_ID, OutboxEntry
+from ledger.timestamps import moment
+
+POLL_SECONDS = 0.1  # from a commit to its publication when nothing else is going on
+TAKE_OVER_SECONDS = 1.0  # from the end of the active relay's session to its successor's start
+ENTRIES_PER_BATCH = 256
+# 50 MB in memory if each has the largest payload allowed; enough of the usual ones to fill a round trip.
+EVENTS_IN_FLIGHT = 200
+ANSWER_SECONDS = 10.0
+PROTOBUF = "application/protobuf"
+ANCHOR_OBTAINED = "ledger.anchor_obtained"
+
+# Two-part advisory locks have a key space of their own, apart from the chains' locks. "INDL" in ASCII, and a number.
+_LOCK = (0x494E444C, 1)
+# A relay's host that vanished must not keep the lock: PostgreSQL gives up on its session after 25 seconds of silence.
+_SESSION = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+
+_log = structlog.get_logger()
+
+
+class OutboxStore(Protocol):
+    """What the relay needs of the ledger's store."""
+
+    async def read_outbox(self, limit: int) -> list[OutboxEntry]:
+        """At most `limit` entries, oldest first; in order within each chain."""
+
+    async def delete_outbox(self, ids: Sequence[int]) -> None:
+        """Forget entries; forgetting one twice is harmless."""
+
+    async def read_events_for_relay(self, chain_key: int, first: int, last: int) -> list[Event]:
+        """The events `first` to `last` of a chain."""
+
+
+async def run_outbox(
+    store: OutboxStore, worker_dsn: str, nats_url: str, stop: asyncio.Event, metrics: OutboxMetrics
+) -> None:
+    """Relay until `stop` is set, then finish the batch under way and return.
+
+    Any number of processes may run it; one is active at a time. `worker_dsn` must lead to PostgreSQL itself, not to a
+    pooler that lends sessions by the transaction. Survives the loss of NATS and of PostgreSQL: rows stay meanwhile.
+    """
+
+    async def work() -> None:
+        connection = await psycopg.AsyncConnection.connect(
+            worker_dsn, autocommit=True, application_name="indelible-outbox", options=_SESSION
+        )
+        try:
+            if not await _obtain_lock(connection, stop):
+                return
+            async with connected(nats_url, "outbox") as client:
+                stream = client.jetstream(timeout=ANSWER_SECONDS)
+                await declare_outbox(stream)
+                _log.info("outbox_active", stream=CHAINS_STREAM)
+                metrics.active.set(1)
+                await _relay(store, connection, stream, stop, metrics)
+        finally:
+            metrics.active.set(0)
+            await connection.close()
+
+    await keep_working("outbox", work, stop)
+
+
+async def _obtain_lock(connection: psycopg.AsyncConnection[Any], stop: asyncio.Event) -> bool:
+    """Wait for the relay's turn; False when `stop` came first. The lock is held until the session ends."""
+    while not stop.is_set():
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s, %s)", _LOCK)
+        row = await cursor.fetchone()
+        if row and row[0]:
+            return True
+        await wait_for_stop(stop, TAKE_OVER_SECONDS)
+    return False
+
+
+async def _relay(
+    store: OutboxStore,
+    connection: psycopg.AsyncConnection[Any],
+    stream: JetStreamContext,
+    stop: asyncio.Event,
+    metrics: OutboxMetrics,
+) -> None:
+    publisher = _Publisher(stream)
+    while not stop.is_set():
+        # Raises when the session is gone, and with it the lock: somebody else may be publishing already.
+        await connection.execute("SELECT 1")
+        entries = await store.read_outbox(ENTRIES_PER_BATCH)
+        metrics.waiting.set(len(entries))
+        if not entries:
+            await wait_for_stop(stop, POLL_SECONDS)
+            continue
+        async for events in _events_of(store, entries):
+            await publisher.publish([_appended(entry, event) for entry, event in events])
+            for entry, event in events:
+                if event.kind == ANCHOR_OBTAINED and entry.chain_id == OPERATIONS_CHAIN_ID:
+                    await publisher.publish_anchor(_anchored(entry, event))
+            metrics.published.inc(len(events))
+        # JetStream has stored every event of these entries. Dying before this deletion publishes them all again.
+        await store.delete_outbox([entry.outbox_id for entry in entries])
+
+
+async def _events_of(
+    store: OutboxStore, entries: Sequence[OutboxEntry]
+) -> AsyncIterator[list[tuple[OutboxEntry, Event]]]:
+    """The events of `entries`, chain by chain, at most EVENTS_IN_FLIGHT at a time."""
+    gathered: list[tuple[OutboxEntry, Event]] = []
+    for _, of_one_chain in groupby(sorted(entries, key=_chain_then_age), key=lambda entry: entry.chain_key):
+        for entry, first, last in _ranges(list(of_one_chain)):
+            events = await store.read_events_for_relay(entry.chain_key, first, last)
+            gathered += [(entry, event) for event in events]
+            if len(gathered) >= EVENTS_IN_FLIGHT:
+                yield gathered
+                gathered = []
+    if gathered:
+        yield gathered
+
+
+def _chain_then_age(entry: OutboxEntry) -> tuple[int, int]:
+    return entry.chain_key, entry.outbox_id
+
+
+def _ranges(entries: Sequence[OutboxEntry]) -> list[tuple[OutboxEntry, int, int]]:
+    """One chain's entries as ranges of sequences, joined where they meet and cut to EVENTS_IN_FLIGHT."""
+    ranges: list[tuple[OutboxEntry, int, int]] = []
+    for entry in entries:
+        first = entry.first_sequence
+        if ranges and ranges[-1][2] == first - 1:
+            first = ranges.pop()[1]
+        while entry.last_sequence - first >= EVENTS_IN_FLIGHT:
+            ranges.append((entry, first, first + EVENTS_IN_FLIGHT - 1))
+            first += EVENTS_IN_FLIGHT
+        ranges.append((entry, first, entry.last_sequence))
+    return ranges
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Message:
+    subject: str
+    body: bytes
+    message_id: str
+
+
+class _Publisher:
+    """Publishes to the chains' stream so that no message can overtake another (rule 3 above)."""
+
+    def __init__(self, stream: JetStreamContext) -> None:
+        self._stream = stream
+        self._last_sequence: int | None = None  # the stream's, once known
+
+    async def publish(self, messages: Sequence[_Message]) -> None:
+        """Return once JetStream has stored every message. Raises when it did not; then publish them all again."""
+        if self._last_sequence is None or not await self._publish_pipelined(messages, self._last_sequence):
+            await self._publish_one_by_one(messages)
+
+    async def publish_anchor(self, message: _Message) -> None:
+        """The same for the anchors' stream, where each message stands for itself."""
+        headers = {"Nats-Msg-Id": message.message_id, "Content-Type": PROTOBUF}
+        await self._stream.publish(message.subject, message.body, stream=ANCHORS_STREAM, headers=headers)
+
+    async def _publish_pipelined(self, messages: Sequence[_Message], last_sequence: int) -> bool:
+        """Whether every message was stored as a new one. If one was not, nothing after it was."""
+        answers = [
+            await self._stream.publish_async(
+                message.subject,
+                message.body,
+                wait_stall=ANSWER_SECONDS,
+                headers=_chain_headers(message, last_sequence + offset),
+            )
+            for offset, message in enumerate(messages)
+        ]
+        async with asyncio.timeout(ANSWER_SECONDS):
+            results = await asyncio.gather(*answers, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, APIError):
+                raise result
+        if any(isinstance(result, BaseException) or result.duplicate for result in results):
+            self._last_sequence = None
+            return False
+        self._last_sequence = last_sequence + len(messages)
+        return True
+
+    async def _publish_one_by_one(self, messages: Sequence[_Message]) -> None:
+        last_sequence = (await self._stream.stream_info(CHAINS_STREAM)).state.last_seq
+        for message in messages:
+            answer = await self._stream.publish(
+                message.subject, message.body, headers=_chain_headers(message, last_sequence)
+            )
+            if not answer.duplicate:
+                last_sequence = answer.seq
+        self._last_sequence = last_sequence
+
+
+def _chain_headers(message: _Message, last_sequence: int) -> dict[str, str]:
+    return {
+        "Nats-Msg-Id": message.message_id,
+        "Nats-Expected-Stream": CHAINS_STREAM,
+        "Nats-Expected-Last-Sequence": str(last_sequence),
+        "Content-Type": PROTOBUF,
+    }
+
+
+def _appended(entry: OutboxEntry, event: Event) -> _Message:
+    return _Message(
+        subject=appended_subject(entry.organisation_id, entry.chain_id),
+        body=event_message(event).SerializeToString(),
+        message_id=event.hash.hex(),
+    )
+
+
+def _anchored(entry: OutboxEntry, event: Event) -> _Message:
+    """An obtained anchor, as the operations chain records it; the event there makes the message exactly as durable."""
+    noted = orjson.loads(event.payload)
+    obtained_at, anchored_at = Timestamp(), Timestamp()
+    obtained_at.FromDatetime(moment(event.occurred_at_us))
+    anchored_at.FromDatetime(datetime.fromisoformat(noted["anchored_at"]))
+    anchor = ledger_pb2.Anchor(
+        sequence=noted["sequence"],
+        digest=bytes.fromhex(noted["digest"]),
+        backend=noted["backend"],
+        authority=noted["authority"],
+        state=ledger_pb2.ANCHOR_STATE_OBTAINED,
+        obtained_at=obtained_at,
+        anchored_at=anchored_at,
+    )
+    return _Message(
+        subject=anchored_subject(entry.organisation_id, noted["chain_id"], noted["backend"]),
+        body=anchor.SerializeToString(),
+        message_id=event.hash.hex(),
+    )

@@ -1,0 +1,244 @@
+"""`indelible serve`: the API, the anchoring worker and the messaging of one process, from start to clean stop."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from opentelemetry import trace
+from prometheus_client import start_http_server
+
+from ledger.address import Address
+from ledger.anchoring.authorities import Authorities, AuthoritiesError, load_authorities
+from ledger.anchoring.metrics import AnchoringMetrics
+from ledger.anchoring.schedule import run_schedule
+from ledger.anchoring.worker import AnchoringWorker
+from ledger.chain.receipt import ReceiptSigner
+from ledger.errors import LedgerError
+from ledger.messaging.inbox import run_inbox
+from ledger.messaging.metrics import InboxMetrics, OutboxMetrics
+from ledger.messaging.outbox import run_outbox
+from ledger.service.auth import Authenticator
+from ledger.service.calls import CallGuard
+from ledger.service.handlers import make_handler
+from ledger.service.keys import KeySource, open_keys
+from ledger.service.server import LedgerServer
+from ledger.settings import LedgerSettings, SettingsError
+from ledger.store import LedgerStore
+from ledger.telemetry import Metrics, start_tracing
+from ledger.verify_links import LinkKeys, LinkKeysError, load_link_keys
+
+API = "api"
+ANCHORING = "anchoring"
+MESSAGING = "messaging"
+PARTS = (API, ANCHORING, MESSAGING)
+
+# How often health asks the database; a load balancer notices an outage about this late.
+HEALTH_SECONDS = 2.0
+HEALTH_TIMEOUT_SECONDS = 5.0
+
+_log = structlog.stdlib.get_logger("ledger.service")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Materials:
+    """The files the settings name, read and found usable."""
+
+    signer: ReceiptSigner
+    authorities: Authorities
+    link_keys: LinkKeys
+
+
+def load_materials(settings: LedgerSettings) -> Materials:
+    """Read keys and authorities. Raises SettingsError with every problem at once."""
+    problems: list[str] = []
+    signer = authorities = link_keys = None
+    try:
+        signer = load_receipt_signer(settings)
+    except SettingsError as error:
+        problems.extend(error.problems)
+    try:
+        authorities = load_authorities(settings.authorities) if settings.authorities else Authorities()
+    except AuthoritiesError as error:
+        problems.append(f"INDELIBLE_AUTHORITIES: {error}")
+    try:
+        link_keys = load_link_keys(settings.link_keys)
+    except LinkKeysError as error:
+        problems.append(f"INDELIBLE_LINK_KEYS: {error}")
+    if signer is None or authorities is None or link_keys is None:
+        raise SettingsError(tuple(problems))
+    return Materials(signer=signer, authorities=authorities, link_keys=link_keys)
+
+
+def load_receipt_signer(settings: LedgerSettings) -> ReceiptSigner:
+    """The key receipts are signed with. Raises SettingsError."""
+    try:
+        key = load_pem_private_key(settings.receipt_key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise SettingsError(
+            (f"INDELIBLE_RECEIPT_KEY: {settings.receipt_key} is not an unencrypted private key in PEM",)
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SettingsError((f"INDELIBLE_RECEIPT_KEY: {settings.receipt_key} is a key of another kind than Ed25519",))
+    try:
+        return ReceiptSigner(key=key, name=settings.receipt_key_name)
+    except ValueError as error:
+        raise SettingsError((f"INDELIBLE_RECEIPT_KEY_NAME: {error}",)) from error
+
+
+async def serve(settings: LedgerSettings, parts: Collection[str] = PARTS) -> None:
+    """Run the given parts until SIGTERM or SIGINT, then stop cleanly: no acknowledged append is ever lost.
+
+    Raises SettingsError, and what LedgerStore.open raises when the database is not fit to serve from.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    materials = load_materials(settings)
+    if not materials.authorities.targets:
+        _log.warning("no_authorities", consequence="chains are not anchored; set INDELIBLE_AUTHORITIES")
+    metrics = Metrics()
+    async with AsyncExitStack() as closing:
+        if settings.metrics_listen is not None:
+            closing.callback(_serve_metrics(settings.metrics_listen, metrics))
+        keys = await open_keys(settings.token.keys)
+        store = await LedgerStore.open(
+            runtime_dsn=settings.database.runtime_dsn,
+            append_dsn=settings.database.append_dsn,
+            worker_dsn=settings.database.worker_dsn,
+            signer=materials.signer,
+            anchor_targets=materials.authorities.targets,
+        )
+        closing.push_async_callback(store.close)
+        service = _Service(settings, materials, store, keys, metrics, stop)
+        async with asyncio.TaskGroup() as running:
+            for name, work in service.work(parts).items():
+                running.create_task(work(), name=name)
+    _log.info("stopped")
+
+
+class _Service:
+    """The parts of the process, ready to be run."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what the parts share
+        self,
+        settings: LedgerSettings,
+        materials: Materials,
+        store: LedgerStore,
+        keys: KeySource,
+        metrics: Metrics,
+        stop: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._materials = materials
+        self._store = store
+        self._keys = keys
+        self._metrics = metrics
+        self._stop = stop
+        self._authenticator = Authenticator(settings.token, keys)
+
+    def work(self, parts: Collection[str]) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What to run, by name."""
+        chosen: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"keys": lambda: self._keys.run(self._stop)}
+        if API in parts:
+            chosen["api"] = self._serve_api
+        if ANCHORING in parts:
+            chosen["anchoring"] = self._anchor
+            chosen["schedule"] = self._schedule
+        if MESSAGING in parts and self._settings.nats_url is not None:
+            chosen["inbox"] = self._receive
+            chosen["outbox"] = self._publish
+        return chosen
+
+    async def _serve_api(self) -> None:
+        tracer: trace.Tracer | None = None
+        async with AsyncExitStack() as closing:
+            if self._settings.tracing:
+                tracer, end_tracing = start_tracing()
+                closing.callback(end_tracing)
+            stopping = asyncio.Event()
+            handler = make_handler(
+                store=self._store,
+                link_keys=self._materials.link_keys,
+                public_url=self._settings.public_url,
+                guard=CallGuard(self._authenticator, self._metrics, tracer),
+                metrics=self._metrics,
+                stopping=stopping,
+            )
+            server = LedgerServer(handler, self._settings.listen, self._settings.tls)
+            await server.start()
+            health = asyncio.create_task(self._report_health(server))
+            _log.info("serving", address=str(server.address), tls=self._settings.tls is not None)
+            try:
+                await self._stop.wait()
+                _log.info("draining")
+            finally:
+                health.cancel()
+                await server.drain(stopping)
+
+    async def _report_health(self, server: LedgerServer) -> None:
+        """Serving is said only while the database answers."""
+        while True:
+            try:
+                async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):
+                    await self._store.pending_anchor_counts()
+            except (LedgerError, TimeoutError):
+                usable = False
+            else:
+                usable = True
+            self._metrics.database_up.set(usable)
+            await server.report(serving=usable)
+            await asyncio.sleep(HEALTH_SECONDS)
+
+    async def _anchor(self) -> None:
+        metrics = AnchoringMetrics(self._metrics.registry)
+        await AnchoringWorker(self._store, self._materials.authorities, metrics=metrics).run(self._stop)
+
+    async def _schedule(self) -> None:
+        await run_schedule(
+            self._store,
+            self._stop,
+            interval=timedelta(seconds=self._settings.checkpoint_seconds),
+            max_events=self._settings.checkpoint_events,
+        )
+
+    async def _receive(self) -> None:
+        await run_inbox(
+            self._store,
+            self._authenticator,
+            str(self._settings.nats_url),
+            self._stop,
+            InboxMetrics(self._metrics.registry),
+        )
+
+    async def _publish(self) -> None:
+        await run_outbox(
+            self._store,
+            self._settings.database.worker_dsn,
+            str(self._settings.nats_url),
+            self._stop,
+            OutboxMetrics(self._metrics.registry),
+        )
+
+
+def _serve_metrics(listen: Address, metrics: Metrics) -> Callable[[], None]:
+    try:
+        server, _thread = start_http_server(listen.port, listen.host, metrics.registry)
+    except OSError as error:
+        raise SettingsError(
+            (f"INDELIBLE_METRICS_LISTEN: cannot listen on {listen} ({error.strerror}); choose a free port",)
+        ) from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return stop

@@ -1,0 +1,280 @@
+"""The demonstration: one session from its first event to the proof, and to the proof that it was not altered.
+
+`run_demo` is the script; it reads from top to bottom, one block for each step it prints. Every claim it prints is
+checked first: a demonstration that cannot fail shows nothing.
+"""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+from indelible.ledger.v1 import ledger_pb2
+
+from ledger.client import Anchor, BlockingLedgerClient, ClientError, NewEvent
+from ledger.messaging.streams import APPEND_SUBJECT
+from sandbox.narrator import Narrator
+from sandbox.processes import find_program
+from sandbox.stack import ExtraAuthority, Stack, running_stack
+from sandbox.story import CLOSING, SCENES, SUBJECT, TAMPERED_FROM, TAMPERED_TO, Scene
+
+ORGANISATION_ID = "example"
+ORGANISATION_NAME = "Example Inspections Ltd"
+_WAIT_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+_VERIFIER_SECONDS = 120.0
+_EXIT_CODES = {"VERIFIED": 0, "FAILED": 1}
+
+
+class DemoError(RuntimeError):
+    """Something did not happen as the demonstration says it does; the text says what."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What is left at the end: two files that prove the session, and what they are about."""
+
+    bundle: Path
+    trust: Path
+    verify_url: str
+    chain_id: str
+    head: str
+    event_count: int
+
+
+def run_demo(
+    directory: Path,
+    narrator: Narrator,
+    extra_authority: ExtraAuthority | None,
+    at_the_end: Callable[[Stack, Outcome], None],
+) -> Outcome:
+    """Tell the whole story with real parts under `directory`; `at_the_end` is called while they still run.
+
+    Raises DemoError, or what `running_stack` and the client raise.
+    """
+    narrator.step("Start the outside world and Indelible", "Real servers, each a process of its own, on this machine.")
+    with running_stack(directory / "stack", extra_authority=extra_authority, announce=narrator.part_is_ready) as stack:
+        stack.add_organisation(ORGANISATION_ID, ORGANISATION_NAME)
+        token = stack.issuer.mint(ORGANISATION_ID, subject="demo")
+        with BlockingLedgerClient(stack.ledger_address, token=token) as ledger:
+            outcome = _tell(directory, narrator, stack, ledger, token)
+            at_the_end(stack, outcome)
+    return outcome
+
+
+def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLedgerClient, token: str) -> Outcome:
+    chain_id = f"inspection-{time.time_ns():x}"
+
+    narrator.step(
+        "Open a chain for the session", "Its first event binds it to its name, its organisation and its format."
+    )
+    _, receipt = ledger.open_chain(chain_id, SUBJECT)
+    narrator.event(1, "grpc", "chain.opened", receipt.event_hashes[0].hex(), f"Chain {chain_id} is open.")
+
+    narrator.step(
+        "Record what happens, over gRPC and over NATS",
+        "Each event carries the hash of the one before it, so none can be changed, removed or slipped in later.",
+    )
+    for sequence, scene in enumerate(SCENES, start=2):
+        _send(stack, ledger, token, chain_id, scene)
+        head = _await_event(ledger, chain_id, sequence)
+        narrator.event(sequence, scene.via, scene.kind, head, scene.meaning)
+
+    narrator.step(
+        "Close the session", "The closing event commits to every event before it. From now on the chain is sealed."
+    )
+    chain, receipt = ledger.close_chain(chain_id, CLOSING)
+    narrator.event(chain.event_count, "grpc", "chain.closed", chain.head.hex(), "The session is closed.")
+    narrator.line(f"Trying to add one more event: {_try_to_append(ledger, chain_id)}")
+
+    narrator.step(
+        "Have independent authorities time-stamp the head",
+        "They sign that this very hash existed at that time. They neither see the events nor trust the ledger.",
+    )
+    for anchor in _await_anchors(ledger, chain_id):
+        narrator.line(_describe_anchor(anchor))
+
+    narrator.step(
+        "Export the bundle", "One file with everything needed to check the session, for ever, without Indelible."
+    )
+    outcome = _export(directory, stack, ledger, chain_id)
+    with zipfile.ZipFile(outcome.bundle) as archive:
+        for entry in archive.infolist():
+            narrator.line(f"{entry.file_size:>8} bytes  {entry.filename}")
+
+    narrator.step(
+        "Verify it offline, with a separate program",
+        "The verifier shares no code with the ledger and asks nobody. It trusts only the roots in trust.toml.",
+    )
+    _verify(narrator, outcome.bundle, outcome.trust, expected="VERIFIED")
+
+    narrator.step(
+        "Show it to somebody without any tools", "A link for a browser: no login, no key. It is pinned to this head."
+    )
+    _require_page_says_verified(outcome)
+    narrator.line(outcome.verify_url)
+    narrator.line(
+        "The page was fetched just now and says VERIFIED. Look for: the verdict in words, the two time-stamps"
+    )
+    narrator.line("with what each proves and does not prove, the list of events, and the bundle to download.")
+
+    narrator.step(
+        "Change one byte in a copy",
+        f"The forger turns “{TAMPERED_FROM}” into “{TAMPERED_TO}” in the annotation. Everything else stays as it was.",
+    )
+    tampered = directory / "tampered.zip"
+    _change_one_byte(outcome.bundle, tampered)
+    report = _verify(narrator, tampered, outcome.trust, expected="FAILED")
+    at_fault = _event_at_fault(report)
+    narrator.line(f"The event at fault is #{at_fault}, {SCENES[at_fault - 2].kind}: exactly the one that was changed.")
+    return outcome
+
+
+def _send(stack: Stack, ledger: BlockingLedgerClient, token: str, chain_id: str, scene: Scene) -> None:
+    if scene.via == "nats":
+        asyncio.run(_publish(stack.nats.url, token, chain_id, scene))
+        return
+    event = NewEvent(kind=scene.kind, payload=scene.payload, sealed_members=scene.sealed_members)
+    ledger.append_events(chain_id, [event])
+
+
+async def _publish(nats_url: str, token: str, chain_id: str, scene: Scene) -> None:
+    request = ledger_pb2.AppendEventsRequest(
+        chain_id=chain_id,
+        events=[
+            ledger_pb2.NewEvent(
+                kind=scene.kind, payload=json.dumps(scene.payload).encode(), sealed_members=scene.sealed_members
+            )
+        ],
+        idempotency_key=f"{scene.kind}-{time.time_ns()}",
+    )
+    client = await nats.connect(nats_url)
+    try:
+        headers = {"Authorization": f"Bearer {token}"}
+        await client.jetstream().publish(APPEND_SUBJECT, request.SerializeToString(), headers=headers)
+    finally:
+        await client.close()
+
+
+def _await_event(ledger: BlockingLedgerClient, chain_id: str, sequence: int) -> str:
+    """The head once the chain has `sequence` events; those sent over NATS take a moment."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while (chain := ledger.get_chain(chain_id)).event_count < sequence:
+        if time.monotonic() > deadline:
+            raise DemoError(f"event {sequence} did not arrive within {_WAIT_SECONDS:g} seconds")
+        time.sleep(_POLL_SECONDS)
+    return chain.head.hex()
+
+
+def _try_to_append(ledger: BlockingLedgerClient, chain_id: str) -> str:
+    try:
+        ledger.append_event(chain_id, "annotation.added", {"text": "one more thing"})
+    except ClientError as refusal:
+        if refusal.reason == "CHAIN_CLOSED":
+            return f"refused. {refusal.message}"
+        raise
+    raise DemoError("an event was appended to a closed chain")
+
+
+def _await_anchors(ledger: BlockingLedgerClient, chain_id: str) -> list[Anchor]:
+    """Every anchor, once all are obtained or time is up; at least one must have been."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        anchors = list(ledger.list_anchors(chain_id))
+        obtained = [anchor for anchor in anchors if anchor.state == "obtained"]
+        if anchors and len(obtained) == len(anchors):
+            return anchors
+        if time.monotonic() > deadline:
+            if obtained:
+                return anchors  # an authority that is away delays its own anchor and nothing else
+            raise DemoError(f"no authority answered within {_WAIT_SECONDS:g} seconds: {anchors}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _describe_anchor(anchor: Anchor) -> str:
+    if anchor.anchored_at is None:
+        return f"{anchor.authority:<12} not yet: {anchor.last_error}. The ledger goes on trying."
+    stated = f"{anchor.anchored_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{anchor.authority:<12} {stated}   {anchor.backend}, event #{anchor.sequence}"
+
+
+def _export(directory: Path, stack: Stack, ledger: BlockingLedgerClient, chain_id: str) -> Outcome:
+    bundle = directory / "bundle.zip"
+    ledger.export_bundle(chain_id, bundle)
+    chain = ledger.get_chain(chain_id)
+    return Outcome(
+        bundle=bundle,
+        trust=_write_trust_policy(directory, stack),
+        verify_url=ledger.create_verify_link(chain_id).url,
+        chain_id=chain_id,
+        head=chain.head.hex(),
+        event_count=chain.event_count,
+    )
+
+
+def _write_trust_policy(directory: Path, stack: Stack) -> Path:
+    """A policy with its own copies of the roots, so that it outlives the servers' data."""
+    roots = directory / "roots"
+    roots.mkdir(exist_ok=True)
+    policy = stack.trust_policy.read_text()
+    for name, root in stack.authority_roots().items():
+        shutil.copyfile(root, roots / f"{name}.pem")
+        policy = policy.replace(json.dumps(str(root)), json.dumps(f"roots/{name}.pem"))
+    file = directory / "trust.toml"
+    file.write_text(policy)
+    return file
+
+
+def _verify(narrator: Narrator, bundle: Path, trust: Path, *, expected: str) -> dict[str, Any]:
+    """Run the verifier, show what it says, and see to it that the verdict is the expected one."""
+    command = [str(find_program("indelible-verify")), "bundle", str(bundle), "--trust", str(trust)]
+    narrator.command(f"indelible-verify bundle {bundle} --trust {trust}")
+    shown = _run(command)
+    narrator.quote(f"the verifier, exit code {shown.returncode}", shown.stdout or shown.stderr)
+    finished = _run([*command, "--json"])
+    try:
+        report: dict[str, Any] = json.loads(finished.stdout)
+    except ValueError:
+        raise DemoError(f"the verifier gave no report: {finished.stderr or finished.stdout}") from None
+    if report["verdict"] != expected or finished.returncode != _EXIT_CODES[expected]:
+        raise DemoError(f"the verifier says {report['verdict']} of {bundle}, not {expected}")
+    return report
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=_VERIFIER_SECONDS, check=False)  # noqa: S603 - our own program
+
+
+def _require_page_says_verified(outcome: Outcome) -> None:
+    for accept, sign in (("application/json", '"VERIFIED"'), ("text/html", "VERIFIED")):
+        answer = httpx.get(outcome.verify_url, headers={"Accept": accept}, timeout=_WAIT_SECONDS)
+        if answer.status_code != httpx.codes.OK or sign not in answer.text:
+            raise DemoError(f"the verify page answered {answer.status_code} without VERIFIED ({accept})")
+
+
+def _change_one_byte(bundle: Path, tampered: Path) -> None:
+    with zipfile.ZipFile(bundle) as original, zipfile.ZipFile(tampered, "w") as copy:
+        for entry in original.infolist():
+            content = original.read(entry)
+            if entry.filename.endswith("data/events.jsonl"):
+                changed = content.replace(TAMPERED_FROM.encode(), TAMPERED_TO.encode())
+                if sum(before != after for before, after in zip(content, changed, strict=True)) != 1:
+                    raise DemoError("the forgery did not change exactly one byte")
+                content = changed
+            copy.writestr(entry, content)
+
+
+def _event_at_fault(report: dict[str, Any]) -> int:
+    found = report["chain_integrity"]["first_divergent_sequence"]
+    changed = next(n for n, scene in enumerate(SCENES, start=2) if TAMPERED_FROM in json.dumps(scene.payload))
+    if found != changed:
+        raise DemoError(f"event {changed} was changed, but the verifier blames event {found}")
+    return changed

@@ -1,0 +1,147 @@
+"""The product's own services as child processes, configured as an operator would: by environment and command line."""
+
+import base64
+import http.client
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from sandbox.database import Database
+from sandbox.issuer import Issuer
+from sandbox.processes import LOOPBACK, Process, StartError, accepts_connections, find_program, free_port
+
+RECEIPT_KEY_NAME = "ledger.sandbox.invalid"
+_READY_SECONDS = 60.0
+_PROBE_SECONDS = 2.0
+# What is under way when a service is told to stop may take this long to finish.
+_DRAIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """Where the services listen; free ports unless named."""
+
+    ledger: int = field(default_factory=free_port)
+    metrics: int = field(default_factory=free_port)
+    gateway: int = field(default_factory=free_port)
+    page: int = field(default_factory=free_port)
+
+    def require_free(self) -> None:
+        """Raises StartError when something listens on one of them already."""
+        for name in ("ledger", "metrics", "gateway", "page"):
+            port = getattr(self, name)
+            if accepts_connections(port):
+                raise StartError(f"port {port} is taken by another program; choose another one with --{name}-port")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerFiles:
+    """What a ledger service reads at its start, in one directory."""
+
+    receipt_key: Path
+    link_keys: Path
+    authorities: Path
+    log: Path
+
+    @classmethod
+    def prepare(cls, directory: Path) -> "LedgerFiles":
+        """Make the keys that `directory` does not hold yet."""
+        keys = directory / "keys"
+        keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files = cls(
+            receipt_key=keys / "receipt.pem",
+            link_keys=keys / "links.toml",
+            authorities=directory / "authorities.toml",
+            log=directory / "logs" / "ledger.log",
+        )
+        if not files.receipt_key.exists():
+            key = Ed25519PrivateKey.generate()
+            files.receipt_key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        if not files.link_keys.exists():
+            secret = base64.b64encode(secrets.token_bytes(32)).decode()
+            files.link_keys.write_text(f'current = "sandbox"\n\n[keys]\nsandbox = "{secret}"\n')
+        return files
+
+
+def start_ledger(files: LedgerFiles, database: Database, issuer: Issuer, nats_url: str, ports: Ports) -> Process:
+    """Run `indelible serve` and wait until it says it is healthy. Raises StartError."""
+    address = f"{LOOPBACK}:{ports.ledger}"
+    process = Process(
+        "the ledger service",
+        [find_program("indelible"), "serve"],
+        log=files.log,
+        env={
+            "INDELIBLE_RUNTIME_DSN": database.runtime_dsn,
+            "INDELIBLE_APPEND_DSN": database.append_dsn,
+            "INDELIBLE_WORKER_DSN": database.worker_dsn,
+            "INDELIBLE_LISTEN": address,
+            "INDELIBLE_TOKEN_ISSUER": issuer.issuer,
+            "INDELIBLE_TOKEN_AUDIENCE": issuer.audience,
+            "INDELIBLE_TOKEN_JWKS": str(issuer.jwks_file),
+            "INDELIBLE_RECEIPT_KEY": str(files.receipt_key),
+            "INDELIBLE_RECEIPT_KEY_NAME": RECEIPT_KEY_NAME,
+            "INDELIBLE_LINK_KEYS": str(files.link_keys),
+            "INDELIBLE_AUTHORITIES": str(files.authorities),
+            "INDELIBLE_PUBLIC_URL": f"http://{LOOPBACK}:{ports.page}",
+            "INDELIBLE_NATS_URL": nats_url,
+            "INDELIBLE_METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics}",
+        },
+        stop_seconds=_DRAIN_SECONDS,
+    )
+    process.wait_ready(lambda: _is_healthy(address), seconds=_READY_SECONDS)
+    return process
+
+
+def start_gateway(directory: Path, ports: Ports) -> Process:
+    """Run `indelible gateway` and wait until it answers. Raises StartError."""
+    process = Process(
+        "the gateway",
+        [
+            *(find_program("indelible"), "gateway"),
+            *("--listen", f"{LOOPBACK}:{ports.gateway}", "--ledger", f"{LOOPBACK}:{ports.ledger}"),
+        ],
+        log=directory / "logs" / "gateway.log",
+    )
+    process.wait_ready(lambda: _answers(ports.gateway), seconds=_READY_SECONDS)
+    return process
+
+
+def start_page(directory: Path, trust_policy: Path, ports: Ports) -> Process:
+    """Run `indelible-verify serve` against the gateway and wait until it answers. Raises StartError."""
+    process = Process(
+        "the verify page",
+        [
+            *(find_program("indelible-verify"), "serve"),
+            *("--gateway", f"http://{LOOPBACK}:{ports.gateway}", "--trust", trust_policy),
+            *("--host", LOOPBACK, "--port", str(ports.page)),
+        ],
+        log=directory / "logs" / "page.log",
+    )
+    process.wait_ready(lambda: _answers(ports.page), seconds=_READY_SECONDS)
+    return process
+
+
+def _is_healthy(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its type stubs omit it
+            answer = check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS, wait_for_ready=True)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,212 @@
+"""The whole product on one machine: the outside world it needs, and its own services, each a real child process.
+
+Everything lives in one directory and listens on loopback only:
+
+    postgres/ nats/ objects/ authorities/    data of the outside world
+    issuer/ keys/                            signing keys: whoever reads them can act as anybody here
+    authorities.toml                         what the ledger is told about the time-stamp authorities
+    trust.toml                               what an auditor trusts; the verifier reads it
+    logs/                                    one file for each of the product's services
+
+Parts are started in the order in which they need each other and stopped in reverse. Whatever ends the block, an error
+in the middle included, everything that was started is stopped.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+from ledger.store.admin import add_organisation
+from sandbox.authorities import Authorities, start_authorities
+from sandbox.database import Database, Databases
+from sandbox.issuer import Issuer
+from sandbox.nats import Nats
+from sandbox.objects import Objects
+from sandbox.postgres import Postgres
+from sandbox.processes import LOOPBACK, Process, StartError
+from sandbox.services import LedgerFiles, Ports, start_gateway, start_ledger, start_page
+
+DATABASE_NAME = "indelible"
+_WATCH_SECONDS = 0.5
+
+
+class Part(StrEnum):
+    """What a stack can consist of, in the order of starting."""
+
+    POSTGRES = "PostgreSQL"
+    NATS = "NATS JetStream"
+    OBJECTS = "S3 storage"
+    AUTHORITIES = "time-stamp authorities"
+    LEDGER = "ledger service"
+    GATEWAY = "gateway"
+    PAGE = "verify page"
+
+
+NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
+    {
+        Part.LEDGER: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES}),
+        Part.GATEWAY: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER}),
+        Part.PAGE: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER, Part.GATEWAY}),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtraAuthority:
+    """A time-stamp authority beside the sandbox's own: its root (PEM), and its tables (TOML) for ledger and auditor."""
+
+    name: str
+    root: Path
+    configuration: str
+    trust: str
+
+
+# Told about each part as soon as it is ready: the part, its address, and the seconds it took.
+Announce = Callable[[Part, str, float], None]
+
+
+class PartEndedError(RuntimeError):
+    """A part ended by itself while it should have been running; the text has the end of its log."""
+
+
+@contextlib.contextmanager
+def running_stack(
+    directory: Path,
+    *,
+    parts: Collection[Part] = tuple(Part),
+    ports: Ports | None = None,
+    extra_authority: ExtraAuthority | None = None,
+    announce: Announce = lambda _part, _address, _seconds: None,
+) -> Iterator["Stack"]:
+    """Run `parts`, and what they need, until the block ends; data that `directory` holds already is used.
+
+    Raises StartError or sandbox.authorities.AuthorityError when a part does not come up.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        directory.chmod(directory.stat().st_mode | 0o711)  # PostgreSQL runs as another user then and must pass through
+    stack = Stack(directory.resolve(), ports or Ports(), extra_authority)
+    wanted = set(parts).union(*(NEEDS.get(part, frozenset()) for part in parts))
+    with contextlib.ExitStack() as running:
+        for part in Part:
+            if part in wanted:
+                started = time.monotonic()
+                address = stack.start(part, running)
+                announce(part, address, time.monotonic() - started)
+        yield stack
+
+
+class Stack:
+    """The running parts and what is needed to reach them."""
+
+    def __init__(self, directory: Path, ports: Ports, extra_authority: ExtraAuthority | None) -> None:
+        """Choose an address for everything; `running_stack` starts it."""
+        self.directory = directory
+        self.ports = ports
+        self.postgres = Postgres(directory / "postgres")
+        self.nats = Nats(directory / "nats")
+        self.objects = Objects(directory / "objects")
+        self.issuer = Issuer(directory / "issuer")
+        self.files = LedgerFiles.prepare(directory)
+        self.trust_policy = directory / "trust.toml"
+        self.ledger_address = f"{LOOPBACK}:{ports.ledger}"
+        self.gateway_url = f"http://{LOOPBACK}:{ports.gateway}"
+        self.page_url = f"http://{LOOPBACK}:{ports.page}"
+        self._extra_authority = extra_authority
+        self._authorities: Authorities | None = None
+        self._database: Database | None = None
+        self._processes: dict[Part, Process] = {}
+
+    @property
+    def database(self) -> Database:
+        """The ledger's database. Raises StartError while PostgreSQL is not part of the stack."""
+        if self._database is None:
+            raise StartError("the stack was started without PostgreSQL")
+        return self._database
+
+    @property
+    def authorities(self) -> Authorities:
+        """The local time-stamp authorities. Raises StartError while they are not part of the stack."""
+        if self._authorities is None:
+            raise StartError("the stack was started without time-stamp authorities")
+        return self._authorities
+
+    def authority_roots(self) -> dict[str, Path]:
+        """The root certificate (PEM) of every authority the ledger asks, by the authority's name."""
+        roots = {authority.name: authority.root_path for authority in self.authorities}
+        if self._extra_authority is not None:
+            roots[self._extra_authority.name] = self._extra_authority.root
+        return roots
+
+    def process(self, part: Part) -> Process:
+        """The process of a running part, for tests that kill it. Raises KeyError when it does not run."""
+        return self._processes[part]
+
+    def add_organisation(self, organisation_id: str, name: str) -> None:
+        """Register an organisation, as an operator does with `indelible organisation add`."""
+        add_organisation(self.database.admin_dsn, organisation_id, name)
+
+    def watch(self) -> None:
+        """Return never. Raises PartEndedError when a part ends by itself."""
+        while True:
+            self.check()
+            time.sleep(_WATCH_SECONDS)
+
+    def check(self) -> None:
+        """Raises PartEndedError if a part has ended by itself."""
+        for part, process in self._processes.items():
+            if process.exit_code is not None:
+                raise PartEndedError(f"The {part} ended by itself (exit code {process.exit_code}).{process.tail()}")
+        for authority in self._authorities or ():
+            if authority.process_id is None or _has_ended(authority.process_id):
+                raise PartEndedError(f"The time-stamp authority {authority.name} ended by itself.")
+
+    def start(self, part: Part, running: contextlib.ExitStack) -> str:
+        """Start one part, have `running` stop it at the end, and return its address."""
+        if part is Part.AUTHORITIES:
+            return self._start_authorities(running)
+        if part is Part.POSTGRES:
+            running.callback(self.postgres.stop)  # the migration that follows its start may fail
+        process, address = self._starter(part)()
+        running.callback(process.stop)
+        self._processes[part] = process
+        return address
+
+    def _starter(self, part: Part) -> Callable[[], tuple[Process, str]]:
+        return {
+            Part.POSTGRES: self._start_postgres,
+            Part.NATS: lambda: (self.nats.start().process, f"{LOOPBACK}:{self.nats.port}"),
+            Part.OBJECTS: lambda: (self.objects.start().process, self.objects.url),
+            Part.LEDGER: self._start_ledger,
+            Part.GATEWAY: lambda: (start_gateway(self.directory, self.ports), self.gateway_url),
+            Part.PAGE: lambda: (start_page(self.directory, self.trust_policy, self.ports), self.page_url),
+        }[part]
+
+    def _start_postgres(self) -> tuple[Process, str]:
+        process = self.postgres.start().process
+        self._database = Databases(self.postgres).migrated(DATABASE_NAME)
+        return process, f"{LOOPBACK}:{self.postgres.port}"
+
+    def _start_ledger(self) -> tuple[Process, str]:
+        process = start_ledger(self.files, self.database, self.issuer, self.nats.url, self.ports)
+        return process, self.ledger_address
+
+    def _start_authorities(self, running: contextlib.ExitStack) -> str:
+        self._authorities = running.enter_context(start_authorities(self.directory / "authorities"))
+        self._authorities.write_configuration(self.files.authorities)
+        self._authorities.write_trust_policy(self.trust_policy)
+        if self._extra_authority is not None:
+            with self.files.authorities.open("a") as configuration, self.trust_policy.open("a") as trust:
+                configuration.write(f"\n{self._extra_authority.configuration}")
+                trust.write(f"\n{self._extra_authority.trust}")
+        return " and ".join(authority.url for authority in self._authorities)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether our child has ended, without taking its exit code from whoever waits for it."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

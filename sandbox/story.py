@@ -1,0 +1,102 @@
+"""A remote inspection, as a demonstration: an operator in the office guides a technician in the field.
+
+Every person and place is invented. Times inside payloads are the participants' own claims; the ledger stamps each event
+with its own time as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SUBJECT: Mapping[str, Any] = {
+    "case": "INS-2026-0417",
+    "place": "Pump station 7, Harbour Road",
+    "purpose": "Remote inspection of a leaking pressure valve",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """One thing that happens: how it reaches the ledger, what is recorded, and what a reader should take from it."""
+
+    via: Literal["grpc", "nats"]
+    kind: str
+    payload: Mapping[str, Any]
+    meaning: str
+    sealed_members: tuple[str, ...] = ()
+
+
+SCENES: tuple[Scene, ...] = (
+    Scene(
+        via="grpc",
+        kind="participant.joined",
+        payload={"participant": "operator-1", "role": "operator", "name": "Ada Moreau", "device": "desktop"},
+        sealed_members=("name",),
+        meaning="The operator joins. Her name is sealed: the chain proves it was recorded, without showing it.",
+    ),
+    Scene(
+        via="grpc",
+        kind="participant.joined",
+        payload={"participant": "field-1", "role": "field", "name": "Jonas Weber", "device": "phone"},
+        sealed_members=("name",),
+        meaning="The field technician joins.",
+    ),
+    Scene(
+        via="grpc",
+        kind="consent.granted",
+        payload={"participant": "operator-1", "to": "recording", "text_version": "2026-03"},
+        meaning="The operator agrees to be recorded.",
+    ),
+    Scene(
+        via="grpc",
+        kind="consent.granted",
+        payload={"participant": "field-1", "to": "recording", "text_version": "2026-03"},
+        meaning="The technician agrees as well: only now may a recording start.",
+    ),
+    Scene(
+        via="nats",
+        kind="snapshot.taken",
+        payload={
+            "participant": "field-1",
+            "camera": "rear",
+            "sha256": "9f2c4e0b7a5d1386c2e4f6a8b0d1c3e5f708192a3b4c5d6e7f8091a2b3c4d5e6",
+            "width": 1920,
+            "height": 1080,
+        },
+        meaning="The technician photographs the valve. The chain keeps the picture's SHA-256.",
+    ),
+    Scene(
+        via="nats",
+        kind="whiteboard.stroke_added",
+        payload={
+            "participant": "operator-1",
+            "board": "sketch-1",
+            "colour": "#d22630",
+            "points": [[120, 88], [180, 92], [240, 131], [251, 190]],
+        },
+        meaning="The operator sketches how the valve is to be isolated.",
+    ),
+    Scene(
+        via="nats",
+        kind="annotation.added",
+        payload={
+            "participant": "operator-1",
+            "on": "snapshot",
+            "text": "Crack along the lower flange, about 4 cm. Close valve 7B before opening.",
+            "at": {"x": 0.61, "y": 0.44},
+        },
+        meaning="The operator marks the crack on the photograph and says what to do.",
+    ),
+    Scene(
+        via="grpc",
+        kind="participant.left",
+        payload={"participant": "field-1", "reason": "finished"},
+        meaning="The technician leaves.",
+    ),
+)
+
+CLOSING: Mapping[str, Any] = {"by": "operator-1", "reason": "inspection finished"}
+
+# What the forger changes: one character of the annotation above, and with it one byte of the bundle.
+TAMPERED_FROM = "about 4 cm"
+TAMPERED_TO = "about 9 cm"

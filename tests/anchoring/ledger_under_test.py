@@ -1,0 +1,125 @@
+"""A real store on a real database with authorities to anchor at, and what the tests ask of them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import CollectorRegistry
+
+from ledger.anchoring.authorities import load_authorities
+from ledger.anchoring.metrics import AnchoringMetrics
+from ledger.anchoring.port import BackendSource
+from ledger.anchoring.worker import AnchoringWorker
+from ledger.chain.receipt import ReceiptSigner
+from ledger.store import LedgerStore
+from ledger.store.admin import add_organisation
+from ledger.store.values import AnchorStatus, AnchorTarget, NewEvent
+from sandbox.authorities import Authorities
+from sandbox.database import Database
+
+ORGANISATION = "acme"
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The store, and the database's own door for what no role of the product may do."""
+
+    store: LedgerStore
+    database: Database
+
+    async def closed_session(self, chain_id: str, events: int = 2) -> None:
+        await self.store.open_chain(ORGANISATION, chain_id, b"{}")
+        new = [NewEvent(kind="door.opened", payload=b'{"door":1}') for _ in range(events)]
+        await self.store.append_events(ORGANISATION, chain_id, new, "first")
+        await self.store.close_chain(ORGANISATION, chain_id)
+
+    async def anchors(self, chain_id: str) -> dict[str, AnchorStatus]:
+        listed = await self.store.list_anchors(ORGANISATION, chain_id, limit=100, after=None)
+        return {status.authority: status for status in listed}
+
+    async def wait_for(self, chain_id: str, authority: str, *, state: str) -> AnchorStatus:
+        """The anchor's status once it is in `state`."""
+        return await self._wait(chain_id, authority, lambda status: status.state == state)
+
+    async def wait_for_failure(self, chain_id: str, authority: str) -> AnchorStatus:
+        """The anchor's status once an attempt has failed."""
+        return await self._wait(chain_id, authority, lambda status: status.last_error != "")
+
+    async def _wait(self, chain_id: str, authority: str, arrived: Callable[[AnchorStatus], bool]) -> AnchorStatus:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                status = (await self.anchors(chain_id))[authority]
+                if arrived(status):
+                    return status
+                await asyncio.sleep(0.05)
+
+    async def sql(self, statement: str, *parameters: object) -> Sequence[tuple[object, ...]]:
+        async with await psycopg.AsyncConnection.connect(self.database.admin_dsn, autocommit=True) as connection:
+            cursor = await connection.execute(statement.encode(), parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def let_retries_come_due(self) -> None:
+        """As if the pauses before next attempts, and all leases, had passed."""
+        await self.sql("UPDATE indelible.anchor_jobs SET next_attempt_at = now(), leased_until = now()")
+
+    async def sever(self) -> None:
+        """End every connection to the database and accept no new one."""
+        await self._on_the_server(
+            f"ALTER DATABASE {self.database.name} ALLOW_CONNECTIONS false",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.database.name}'",
+        )
+
+    async def reconnect(self) -> None:
+        """Accept connections again."""
+        await self._on_the_server(f"ALTER DATABASE {self.database.name} ALLOW_CONNECTIONS true")
+
+    async def _on_the_server(self, *statements: str) -> None:
+        dsn = psycopg.conninfo.make_conninfo(self.database.admin_dsn, dbname="postgres")
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            for statement in statements:
+                await connection.execute(statement.encode())
+
+
+@contextlib.asynccontextmanager
+async def open_ledger(database: Database, targets: Sequence[AnchorTarget]) -> AsyncIterator[Ledger]:
+    """A ledger with one organisation, that anchors at `targets`."""
+    await asyncio.to_thread(add_organisation, database.admin_dsn, ORGANISATION, "Acme Security")
+    store = await LedgerStore.open(
+        runtime_dsn=database.runtime_dsn,
+        append_dsn=database.append_dsn,
+        worker_dsn=database.worker_dsn,
+        signer=ReceiptSigner(key=Ed25519PrivateKey.generate(), name="ledger.test"),
+        anchor_targets=targets,
+    )
+    try:
+        yield Ledger(store=store, database=database)
+    finally:
+        await store.close()
+
+
+def write_authorities(authorities: Authorities, path: Path) -> Path:
+    """An authorities file for both, where one that is slow is given up after a second."""
+    path.write_text("\n".join(f"{authority.configuration()}timeout_seconds = 1\n" for authority in authorities))
+    return path
+
+
+def targets_of(path: Path) -> Sequence[AnchorTarget]:
+    return load_authorities(path).targets
+
+
+@contextlib.asynccontextmanager
+async def working(store: LedgerStore, source: BackendSource) -> AsyncIterator[CollectorRegistry]:
+    """A worker that works until the block ends."""
+    registry = CollectorRegistry()
+    stop = asyncio.Event()
+    worker = asyncio.create_task(AnchoringWorker(store, source, metrics=AnchoringMetrics(registry)).run(stop))
+    try:
+        yield registry
+    finally:
+        stop.set()
+        await worker

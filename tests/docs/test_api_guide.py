@@ -1,0 +1,52 @@
+"""docs/guides/api.md says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import Reason
+from ledger.service import appends, auth, bundles, calls, chains, paging, permissions, server
+from ledger.service.errors import CODES
+
+GUIDE = (Path(__file__).parents[2] / "docs/guides/api.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> list[list[str]]:
+    section = GUIDE.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+def test_the_guide_lists_every_method_with_its_scope() -> None:
+    stated = {row[0].strip("`"): row[1].strip("`") for row in rows("Who may call")}
+    public = {name: scope for name, scope in stated.items() if scope.startswith("none")}
+    assert public.keys() == set(permissions.PUBLIC_METHODS)
+    assert {name: stated[name] for name in stated.keys() - public.keys()} == dict(permissions.METHOD_SCOPES)
+
+
+def test_the_guide_lists_every_reason_with_its_status() -> None:
+    stated = {row[0].strip("`"): row[1].strip("`") for row in rows("Errors")}
+    assert stated == {reason.value: CODES[reason].name for reason in Reason}
+
+
+@pytest.mark.parametrize(
+    ("label", "numbers"),
+    [
+        ("one message in either direction", [server.MAX_MESSAGE_BYTES]),
+        ("appends under way on one stream", [appends.MAX_IN_FLIGHT, appends.MAX_IN_FLIGHT_BYTES]),
+        ("page", [paging.DEFAULT_PAGE_SIZE, paging.MAX_PAGE_SIZE]),
+        ("kinds to filter by", [chains.MAX_KINDS]),
+        ("bundles being exported at once", [bundles.MAX_EXPORTS]),
+        ("validity of a verify link", [bundles.DEFAULT_LINK_DAYS, bundles.MAX_LINK_DAYS]),
+        ("a unary call without a deadline of its own", [int(calls.MAX_UNARY_SECONDS), int(calls.MAX_CHECK_SECONDS)]),
+    ],
+)
+def test_the_guide_states_the_limits_of_the_code(label: str, numbers: list[int]) -> None:
+    stated = dict(rows("Limits"))
+    assert [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\d|\d", stated[label])] == numbers
+
+
+def test_the_guide_names_the_signatures_that_are_accepted() -> None:
+    for algorithm in auth.ALGORITHMS:
+        assert algorithm in GUIDE or algorithm == "Ed25519"  # the newer name of EdDSA with that curve

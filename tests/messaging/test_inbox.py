@@ -1,0 +1,315 @@
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from google.protobuf import json_format
+from indelible.ledger.v1.ledger_pb2 import AppendEventsRequest, NewEvent
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, RawStreamMsg, RetentionPolicy
+from nats.js.errors import NotFoundError
+from prometheus_client import CollectorRegistry
+
+from ledger.messaging.inbox import read_request, run_inbox
+from ledger.messaging.metrics import InboxMetrics
+from ledger.messaging.streams import (
+    APPEND_CONSUMER,
+    APPEND_STREAM,
+    APPEND_SUBJECT,
+    DEAD_STREAM,
+    DEAD_SUBJECT,
+    declare_inbox,
+)
+from ledger.service.auth import Authenticator
+from ledger.store import LedgerStore
+from sandbox.database import Database
+from sandbox.issuer import Issuer
+from sandbox.nats import Nats
+from sandbox.postgres import Postgres
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def running_inbox(store: LedgerStore, authenticator: Authenticator, url: str) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    metrics = InboxMetrics(CollectorRegistry())
+    task = asyncio.create_task(run_inbox(store, authenticator, url, stop, metrics))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 15)
+
+
+@pytest.fixture
+async def client(nats_server: Nats) -> AsyncIterator[Client]:
+    connection = await nats.connect(nats_server.url)
+    await declare_inbox(connection.jetstream())
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def stream(client: Client) -> JetStreamContext:
+    return client.jetstream()
+
+
+def request(
+    chain_id: str = "visit", key: str = "key-1", kinds: tuple[str, ...] = ("note.added",)
+) -> AppendEventsRequest:
+    events = [NewEvent(kind=kind, payload=b'{"text":"hello"}') for kind in kinds]
+    return AppendEventsRequest(chain_id=chain_id, idempotency_key=key, events=events)
+
+
+def headers(issuer: Issuer, organisation_id: str = "acme", **claims: Any) -> dict[str, str]:
+    return {"Authorization": f"Bearer {issuer.mint(organisation_id, **claims)}"}
+
+
+async def queued(stream: JetStreamContext) -> int:
+    return (await stream.stream_info(APPEND_STREAM)).state.messages
+
+
+async def processed(stream: JetStreamContext) -> None:
+    async def is_empty() -> bool:
+        return await queued(stream) == 0
+
+    await until(is_empty)
+
+
+async def dead_letter(stream: JetStreamContext) -> RawStreamMsg:
+    async def arrived() -> bool:
+        with contextlib.suppress(NotFoundError):
+            await stream.get_last_msg(DEAD_STREAM, DEAD_SUBJECT)
+            return True
+        return False
+
+    await until(arrived)
+    return await stream.get_last_msg(DEAD_STREAM, DEAD_SUBJECT)
+
+
+async def event_count(store: LedgerStore, chain_id: str = "visit") -> int:
+    return (await store.get_chain("acme", chain_id)).event_count
+
+
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+async def test_a_request_is_appended_and_leaves_the_queue(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    stream: JetStreamContext,
+    nats_server: Nats,
+    encoding: str,
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    body, sent = request(kinds=("note.added", "note.changed")), headers(issuer)
+    if encoding == "json":
+        sent["Content-Type"] = "application/json; charset=utf-8"
+        await stream.publish(APPEND_SUBJECT, json_format.MessageToJson(body).encode(), headers=sent)
+    else:
+        await stream.publish(APPEND_SUBJECT, body.SerializeToString(), headers=sent)
+    async with running_inbox(store, authenticator, nats_server.url):
+        await processed(stream)
+    events = await store.list_events("acme", "visit", from_sequence=2, limit=10)
+    assert [(event.kind, event.payload) for event in events] == [
+        ("note.added", '{"text":"hello"}'),
+        ("note.changed", '{"text":"hello"}'),
+    ]
+
+
+async def test_a_request_that_arrives_twice_is_appended_once(
+    store: LedgerStore, authenticator: Authenticator, issuer: Issuer, stream: JetStreamContext, nats_server: Nats
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    for _ in range(3):
+        await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
+    async with running_inbox(store, authenticator, nats_server.url):
+        await processed(stream)
+    assert await event_count(store) == 2
+
+
+HOSTILE: dict[str, tuple[str, Callable[[Issuer], tuple[bytes, dict[str, str]]]]] = {
+    "no token": ("UNAUTHENTICATED", lambda _: (request().SerializeToString(), {})),
+    "another scheme": ("UNAUTHENTICATED", lambda _: (request().SerializeToString(), {"Authorization": "Basic eA=="})),
+    "an expired token": (
+        "UNAUTHENTICATED",
+        lambda issuer: (request().SerializeToString(), headers(issuer, seconds=-3600)),
+    ),
+    "a token without the scope": (
+        "PERMISSION_DENIED",
+        lambda issuer: (request().SerializeToString(), headers(issuer, scopes=["ledger:read"])),
+    ),
+    "another organisation's chain": (
+        "CHAIN_NOT_FOUND",
+        lambda issuer: (request().SerializeToString(), headers(issuer, "other")),
+    ),
+    "a chain that does not exist": (
+        "CHAIN_NOT_FOUND",
+        lambda issuer: (request(chain_id="nowhere").SerializeToString(), headers(issuer)),
+    ),
+    "a reserved kind": (
+        "RESERVED_KIND",
+        lambda issuer: (request(kinds=("chain.closed",)).SerializeToString(), headers(issuer)),
+    ),
+    "no idempotency key": (
+        "INVALID_ARGUMENT",
+        lambda issuer: (request(key="").SerializeToString(), headers(issuer)),
+    ),
+    "no events": ("INVALID_ARGUMENT", lambda issuer: (request(kinds=()).SerializeToString(), headers(issuer))),
+    "bytes that are no message": ("INVALID_ARGUMENT", lambda issuer: (b"\xff\xff\xff", headers(issuer))),
+    "a body of a strange type": (
+        "INVALID_ARGUMENT",
+        lambda issuer: (b"<a/>", headers(issuer) | {"Content-Type": "text/xml"}),
+    ),
+    "JSON with an unknown member": (
+        "INVALID_ARGUMENT",
+        lambda issuer: (b'{"chainId":"visit","sudo":true}', headers(issuer) | {"Content-Type": "application/json"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+async def test_what_can_never_be_appended_goes_to_the_dead_stream_with_the_reason_and_without_the_token(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    stream: JetStreamContext,
+    nats_server: Nats,
+    case: str,
+) -> None:
+    reason, make = HOSTILE[case]
+    await store.open_chain("acme", "visit", b"{}")
+    body, sent = make(issuer)
+    await stream.publish(APPEND_SUBJECT, body, headers=sent)
+    async with running_inbox(store, authenticator, nats_server.url):
+        letter = await dead_letter(stream)
+        await processed(stream)
+    assert letter.headers is not None
+    assert letter.headers["Indelible-Reason"] == reason
+    assert letter.headers["Indelible-Subject"] == APPEND_SUBJECT
+    assert letter.data == body
+    assert not any("earer" in value for value in letter.headers.values())
+    assert await event_count(store) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000, b'{"chainId":' * 5_000, b'{"chainId":"a","chainId":"b"}', b"\xff", b'{"events":{}}', b"nul", b""],
+)
+def test_hostile_json_is_refused_and_nothing_else(body: bytes) -> None:
+    with pytest.raises(Exception, match="is not an AppendEventsRequest"):
+        read_request(body, "application/json")
+
+
+async def test_one_poisonous_request_does_not_stop_those_behind_it(
+    store: LedgerStore, authenticator: Authenticator, issuer: Issuer, stream: JetStreamContext, nats_server: Nats
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    for number in range(40):
+        await stream.publish(APPEND_SUBJECT, b"\xff", headers=headers(issuer))
+        body = request(key=f"key-{number}").SerializeToString()
+        await stream.publish(APPEND_SUBJECT, body, headers=headers(issuer))
+    async with running_inbox(store, authenticator, nats_server.url):
+        await processed(stream)
+    assert await event_count(store) == 41
+    assert (await stream.stream_info(DEAD_STREAM)).state.messages == 40
+
+
+async def test_a_body_that_leaves_no_room_for_the_reason_is_buried_by_its_digest(
+    store: LedgerStore, authenticator: Authenticator, issuer: Issuer, nats_server: Nats
+) -> None:
+    connection = await nats.connect(nats_server.url)
+    stream = connection.jetstream()
+    await stream.add_stream(name=APPEND_STREAM, subjects=[APPEND_SUBJECT], retention=RetentionPolicy.WORK_QUEUE)
+    await stream.publish(APPEND_SUBJECT, b"\xff" * (8 * 1024 * 1024 - 100))
+    async with running_inbox(store, authenticator, nats_server.url):
+        letter = await dead_letter(stream)
+    await connection.close()
+    assert letter.headers is not None
+    assert letter.headers["Indelible-Body-Omitted"]
+    assert len(letter.headers["Indelible-Body-SHA256"]) == 64
+    assert not letter.data
+
+
+async def test_requests_wait_while_nats_is_gone_and_go_on_when_it_returns(
+    store: LedgerStore, authenticator: Authenticator, issuer: Issuer, nats_server: Nats
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    async with running_inbox(store, authenticator, nats_server.url):
+        for round_number in range(3):
+            nats_server.kill()
+            nats_server.start()
+            connection = await nats.connect(nats_server.url)
+            stream = connection.jetstream()
+            await declare_inbox(stream)
+            body = request(key=f"round-{round_number}").SerializeToString()
+            await stream.publish(APPEND_SUBJECT, body, headers=headers(issuer))
+            await processed(stream)
+            await connection.close()
+    assert await event_count(store) == 4
+
+
+async def test_a_request_survives_the_loss_of_postgresql(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    stream: JetStreamContext,
+    nats_server: Nats,
+    postgres: Postgres,
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    async with running_inbox(store, authenticator, nats_server.url):
+        postgres.kill()
+        try:
+            await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
+            await asyncio.sleep(1)
+            assert await queued(stream) == 1
+        finally:
+            postgres.start()
+        await processed(stream)
+    assert await event_count(store) == 2
+    with pytest.raises(NotFoundError):
+        await stream.get_last_msg(DEAD_STREAM, DEAD_SUBJECT)
+
+
+async def test_a_request_whose_process_died_between_commit_and_acknowledgement_is_appended_once(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    nats_server: Nats,
+    database: Database,
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    connection = await nats.connect(nats_server.url)
+    stream = connection.jetstream()
+    await declare_inbox(stream)
+    # The shipped consumer waits half a minute for a sign of life.
+    await stream.delete_consumer(APPEND_STREAM, APPEND_CONSUMER)
+    impatient = ConsumerConfig(durable_name=APPEND_CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=1, max_deliver=-1)
+    await stream.add_consumer(APPEND_STREAM, impatient)
+    await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
+
+    dying = await asyncio.create_subprocess_exec(
+        *(sys.executable, Path(__file__).with_name("dying_inbox.py")),
+        *(database.runtime_dsn, database.append_dsn, database.worker_dsn, nats_server.url),
+        *(issuer.issuer, issuer.audience, issuer.jwks_file),
+    )
+    assert await asyncio.wait_for(dying.wait(), 60) == 99, "the process must die exactly where it was told to"
+    assert await event_count(store) == 2
+    assert await queued(stream) == 1
+
+    async with running_inbox(store, authenticator, nats_server.url):
+        await processed(stream)
+    await connection.close()
+    assert await event_count(store) == 2

@@ -1,0 +1,126 @@
+"""The demonstration as a newcomer runs it, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+INDELIBLE = Path(sys.executable).with_name("indelible")
+VERIFY = Path(sys.executable).with_name("indelible-verify")
+SECONDS = 180
+
+
+def processes_mentioning(text: str) -> list[str]:
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit() and int(directory.name) != os.getpid():
+            try:
+                command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if text in command:
+                found.append(command)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(sandbox_directory: Path) -> Path:
+    return sandbox_directory / "demo"
+
+
+@pytest.fixture(scope="module")
+def outcome(folder: Path) -> dict[str, Any]:
+    """The demonstration, run once from beginning to end; what its last line says."""
+    command = [str(INDELIBLE), "demo", "--json", "--dir", str(folder)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "FAILED" in finished.stderr
+    result: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return result
+
+
+def verify(outcome: dict[str, Any], bundle: str) -> tuple[int, dict[str, Any]]:
+    command = [str(VERIFY), "bundle", bundle, "--trust", outcome["trust"], "--require", "2", "--json"]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return finished.returncode, json.loads(finished.stdout)
+
+
+def test_the_last_line_names_files_that_prove_the_session(outcome: dict[str, Any]) -> None:
+    code, report = verify(outcome, outcome["bundle"])
+    assert (code, report["verdict"]) == (0, "VERIFIED")
+    assert (report["chain_id"], report["head"]) == (outcome["chain_id"], outcome["head"])
+    assert report["event_count"] == outcome["event_count"] == 10
+    assert sorted(token["authority"] for token in report["tokens"] if token["ok"]) == ["sandbox-one", "sandbox-two"]
+    assert outcome["verify_url"].startswith("http://127.0.0.1:")
+
+
+def test_the_session_was_recorded_as_the_story_tells(outcome: dict[str, Any]) -> None:
+    with zipfile.ZipFile(outcome["bundle"]) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("data/events.jsonl")]
+        events = [json.loads(line) for line in archive.read(name).splitlines()]
+    assert [event["kind"] for event in events] == [
+        "chain.opened",
+        "participant.joined",
+        "participant.joined",
+        "consent.granted",
+        "consent.granted",
+        "snapshot.taken",
+        "whiteboard.stroke_added",
+        "annotation.added",
+        "participant.left",
+        "chain.closed",
+    ]
+    assert "Ada Moreau" not in json.dumps(events), "a sealed name must not be on the chain"
+
+
+def test_the_forged_copy_is_caught_at_the_event_that_was_changed(outcome: dict[str, Any], folder: Path) -> None:
+    code, report = verify(outcome, str(folder / "tampered.zip"))
+    assert (code, report["verdict"]) == (1, "FAILED")
+    assert report["chain_integrity"]["first_divergent_sequence"] == 8
+
+
+def test_it_leaves_nothing_running(outcome: dict[str, Any], folder: Path) -> None:
+    assert outcome
+    assert processes_mentioning(str(folder)) == []
+
+
+def test_keep_leaves_the_page_up_until_it_is_told_to_stop_and_then_nothing(sandbox_directory: Path) -> None:
+    folder = sandbox_directory / "kept-demo"
+    with subprocess.Popen(
+        [INDELIBLE, "demo", "--json", "--keep", "--dir", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        outcome = json.loads(demo.stdout.readline())
+        page = httpx.get(outcome["verify_url"], headers={"Accept": "application/json"}, timeout=30)
+        assert page.json()["verdict"] == "VERIFIED"
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(60) == 0
+    assert processes_mentioning(str(folder)) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can tie a child's life to its parent's")
+def test_a_demonstration_that_is_killed_in_the_middle_leaves_nothing_running(sandbox_directory: Path) -> None:
+    folder = sandbox_directory / "killed-demo"
+    with subprocess.Popen(
+        [INDELIBLE, "demo", "--json", "--dir", folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as demo:
+        deadline = time.monotonic() + 60
+        while not (folder / "stack" / "logs").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        demo.kill()
+    deadline = time.monotonic() + 20
+    while left := processes_mentioning(str(folder)):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)

@@ -1,0 +1,193 @@
+"""The check of a bundle's anchors: what the outside world says about the chain's checkpoints."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from verifier.bundle import Bundle, read_limited
+from verifier.findings import Finding, Severity
+from verifier.policy import TrustPolicy
+from verifier.report import TokenReport
+from verifier.rfc3161 import RevocationEvidence, TimestampTrust, TokenResult, verify_token
+from verifier.statement import RFC3161, AnchorStatement, PendingAnchor
+
+ANCHORS = "data/anchors/"
+EVIDENCE = "data/evidence/"
+MAX_ANCHOR_BYTES = 64 * 1024
+"""The largest time-stamp a verifier parses."""
+
+MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
+"""All evidence together: it is kept in memory while the anchors are checked."""
+
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""How far a ledger's clock may run ahead of an authority's before it is worth a warning."""
+
+_FOLDERS = {"certificates": ".der", "crls": ".crl", "ocsp": ".ocsp"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What helps to judge the signers of anchors. Hints only: whatever is used is verified."""
+
+    certificates: tuple[bytes, ...]
+    revocation: RevocationEvidence
+
+
+def read_evidence(bundle: Bundle) -> tuple[Evidence, list[Finding]]:
+    """Read the evidence files; findings name files that are misplaced, misnamed or too large together."""
+    found: dict[str, list[bytes]] = {folder: [] for folder in _FOLDERS}
+    findings: list[Finding] = []
+    room = MAX_EVIDENCE_BYTES
+    for path in sorted(path for path in bundle.sizes if path.startswith(EVIDENCE)):
+        folder, _, name = path.removeprefix(EVIDENCE).partition("/")
+        content = read_limited(bundle, path, room)
+        if folder not in _FOLDERS or content is None:
+            findings.append(_error("evidence-unusable", path, "is not evidence of a known kind, or too large"))
+            continue
+        room -= len(content)
+        if name != hashlib.sha256(content).hexdigest() + _FOLDERS[folder]:
+            findings.append(_error("evidence-misnamed", path, "is not named by its own digest"))
+            continue
+        found[folder].append(content)
+    revocation = RevocationEvidence(crls=tuple(found["crls"]), ocsp_responses=tuple(found["ocsp"]))
+    return Evidence(certificates=tuple(found["certificates"]), revocation=revocation), findings
+
+
+def check_anchor_files(bundle: Bundle, anchors: tuple[AnchorStatement, ...]) -> list[Finding]:
+    """Every file under data/anchors belongs to exactly one anchor, and every anchor has its files."""
+    named = [path for anchor in anchors for path in anchor.files.values()]
+    present = {path for path in bundle.sizes if path.startswith(ANCHORS)}
+    findings = [_error("anchor-file-unlisted", path, "belongs to no anchor") for path in sorted(present - set(named))]
+    findings += [_error("anchor-file-missing", path, "is not there") for path in sorted(set(named) - present)]
+    if len(set(named)) != len(named):
+        findings.append(_error("anchor-file-unlisted", ANCHORS, "holds a file that belongs to two anchors"))
+    return findings
+
+
+def judge_anchor(
+    anchor: AnchorStatement,
+    *,
+    bundle: Bundle,
+    checkpoint: tuple[str, int] | None,
+    policy: TrustPolicy,
+    evidence: Evidence,
+) -> TokenReport:
+    """Judge one anchor against `checkpoint`: hash and time of the intact checkpoint event at its sequence, if any.
+
+    1. The chain has an intact checkpoint event there, and its hash is the digest that bundle.json names.
+    2. The backend's own rules hold for its files over the hash *of the chain*.
+    3. A root that the user trusts for this authority vouches for the signer.
+    """
+    where = f"{ANCHORS}{anchor.sequence}-{anchor.backend}-{anchor.authority}"
+    findings: list[Finding] = []
+    if checkpoint is None:
+        text = f"The chain has no intact checkpoint at event {anchor.sequence}, so this anchor proves nothing."
+        findings.append(Finding(code="anchor-event-missing", severity=Severity.ERROR, where=where, message=text))
+    elif checkpoint[0] != anchor.digest:
+        text = f"bundle.json says that {anchor.digest} was anchored, but event {anchor.sequence} has {checkpoint[0]}."
+        findings.append(Finding(code="anchor-digest-mismatch", severity=Severity.ERROR, where=where, message=text))
+    report = TokenReport(
+        ok=False,
+        status="invalid" if findings else "unconfirmed",
+        backend=anchor.backend,
+        authority=anchor.authority,
+        sequence=anchor.sequence,
+    )
+    if anchor.backend != RFC3161:
+        text = (
+            f"This program cannot verify anchors of the kind {anchor.backend!r}, so this one counts for nothing here."
+        )
+        finding = Finding(code="anchor-backend-unsupported", severity=Severity.WARNING, where=where, message=text)
+        return replace(report, findings=(*findings, finding))
+    response = read_limited(bundle, anchor.files["response"], MAX_ANCHOR_BYTES)
+    request = read_limited(bundle, anchor.files["request"], MAX_ANCHOR_BYTES)
+    if response is None or request is None:
+        findings.append(_error("anchor-file-unusable", where, "has a file that is missing, damaged or too large"))
+        return replace(report, status="invalid", findings=tuple(findings))
+    result = verify_token(
+        response,
+        digest=bytes.fromhex(checkpoint[0] if checkpoint else anchor.digest),
+        trust=_trust(anchor.authority, policy),
+        hints=evidence.certificates,
+        query=request,
+        revocation=evidence.revocation,
+        trusted_lists=policy.trusted_lists,
+    )
+    findings += [replace(finding, where=finding.where or where) for finding in result.findings]
+    if checkpoint is not None:
+        findings += _compare_clocks(result, checkpoint[1], where)
+    return _with_result(report, result, tuple(findings))
+
+
+def pending_report(pending: PendingAnchor) -> TokenReport:
+    """Return the entry of an anchor that had not been obtained when the bundle was made."""
+    text = f"{pending.authority} had been asked to vouch for event {pending.sequence}, but had not answered at export."
+    finding = Finding(code="anchor-pending", severity=Severity.INFO, where=f"event {pending.sequence}", message=text)
+    return TokenReport(
+        ok=False,
+        status="pending",
+        backend=pending.backend,
+        authority=pending.authority,
+        sequence=pending.sequence,
+        findings=(finding,),
+    )
+
+
+def covered_events(tokens: list[TokenReport], policy: TrustPolicy) -> int:
+    """Return up to which event the tokens that are ok give all that the policy requires; 0 if nowhere.
+
+    An anchor of a later checkpoint covers everything before it, so tokens are counted from the newest down. They are
+    independent of each other only as far as both their authorities and their roots differ: a copy of one token under
+    another name adds nothing.
+    """
+    authorities: set[str] = set()
+    roots: set[str] = set()
+    backends: set[str] = set()
+    for token in sorted((token for token in tokens if token.ok), key=lambda token: -token.sequence):
+        authorities.add(token.authority)
+        roots.add(token.root)
+        backends.add(token.backend)
+        if min(len(authorities), len(roots)) >= policy.require and backends >= set(policy.require_backends):
+            return token.sequence
+    return 0
+
+
+def _trust(authority: str, policy: TrustPolicy) -> tuple[TimestampTrust, ...]:
+    configured = policy.authorities.get(authority)
+    trust = (configured,) if configured is not None else ()
+    return (*trust, TimestampTrust(roots=policy.extra_roots)) if policy.extra_roots else trust
+
+
+def _compare_clocks(result: TokenResult, occurred_at: int, where: str) -> list[Finding]:
+    if result.time is None:
+        return []
+    latest = result.time + timedelta(microseconds=result.accuracy_microseconds or 0) + CLOCK_TOLERANCE
+    # In microseconds: the times of a hostile chain need not fit what adding to a datetime allows.
+    if (latest - _EPOCH) // timedelta(microseconds=1) >= occurred_at:
+        return []
+    text = "The ledger dates this checkpoint later than the authority saw it: the ledger's clock was wrong."
+    return [Finding(code="anchor-before-event", severity=Severity.WARNING, where=where, message=text)]
+
+
+def _with_result(report: TokenReport, result: TokenResult, findings: tuple[Finding, ...]) -> TokenReport:
+    sound = report.status != "invalid"
+    ok = sound and result.ok
+    return replace(
+        report,
+        ok=ok,
+        status=result.status if sound else "invalid",
+        time=result.time.isoformat(timespec="microseconds").replace("+00:00", "Z") if result.time else None,
+        time_accuracy=result.accuracy_microseconds,
+        qualified=result.qualified,
+        revocation=result.revocation,
+        signer=result.signer,
+        policy=result.policy,
+        serial_number=None if result.serial_number is None else str(result.serial_number),
+        root=hashlib.sha256(result.certificate_path[-1]).hexdigest() if ok else "",
+        findings=findings,
+    )
+
+
+def _error(code: str, path: str, text: str) -> Finding:
+    return Finding(code=code, severity=Severity.ERROR, where=path, message=f"{path} {text}.")

@@ -1,0 +1,111 @@
+"""The report as a person reads it: each check, what it proves, and what the whole does not prove."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from verifier.findings import Finding, Severity
+from verifier.report import Report, TokenReport
+
+_WIDTH = 96
+_MARKS = {True: "holds", False: "FAILS", None: "not checked to the end"}
+_SEVERITIES = {Severity.ERROR: "WRONG", Severity.WARNING: "NOTE", Severity.INFO: "note"}
+_MEANINGS = {
+    "VERIFIED": "The record is intact, and somebody you trust vouches that it existed at the times below.",
+    "FAILED": "Something about this record is provably wrong. Do not rely on it.",
+    "INDETERMINATE": "Nothing is provably wrong, but what you trust does not suffice to call the record genuine.",
+}
+_STATUSES = {
+    "valid": "valid",
+    "invalid": "NOT VALID",
+    "pending": "not obtained yet",
+    "unconfirmed": "cannot be confirmed here",
+    "untrusted": "in order, but nobody you trust vouches for it",
+}
+_NOT_PROVED = (
+    "That what was recorded is true: only that it was recorded, in this order, and not changed since.",
+    (
+        "The times of single events: these are the ledger's own statement. Proved are the times of the anchors, and "
+        "that everything before an anchored checkpoint existed by then."
+    ),
+    (
+        "That nothing was left unrecorded, or cut off after the last anchor, unless you know the count or the last "
+        "fingerprint from elsewhere (--expect-count, --expect-head)."
+    ),
+)
+
+
+def render(report: Report) -> str:
+    """Return the report as plain text."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"{report.verdict}"
+    yield from _wrapped(_MEANINGS[report.verdict])
+    yield ""
+    yield f"Chain          {_safe(report.chain_id) or '(not known)'} {_state(report)}"
+    yield f"Organisation   {_safe(report.organisation_name) or '(not known)'} {_safe(f'({report.organisation_id})')}"
+    yield (
+        f"Events         {report.event_count}, of which {report.intact_events} intact "
+        f"and {report.covered_events} covered by the anchors you require"
+    )
+    if report.first_divergent_sequence is not None:
+        yield f"First fault    event {report.first_divergent_sequence}; nothing from there on is vouched for"
+    yield f"Fingerprint    {report.head} (of event {report.intact_events})"
+    yield ""
+    yield "What was checked"
+    for check in report.checks:
+        yield f"  {check.name:<15}{_MARKS[check.ok]}"
+        yield from _wrapped(check.proves, indent=17)
+    if report.tokens:
+        yield ""
+        yield "Anchors: what others say about this record"
+        for token in report.tokens:
+            yield from _token(token)
+    if report.findings:
+        yield ""
+        yield "Findings"
+        for finding in report.findings:
+            yield from _finding(finding, indent=2)
+    yield ""
+    yield "What this does not prove"
+    for text in _NOT_PROVED:
+        yield from _wrapped(text, indent=4, first="  - ")
+
+
+def _state(report: Report) -> str:
+    if not report.chain_type or not report.chain_ok:
+        return ""
+    if report.chain_type == "operations":
+        return "(operations log, never closed)"
+    return "(session, closed)" if report.closed else "(session, NOT closed)"
+
+
+def _token(token: TokenReport) -> Iterator[str]:
+    yield f"  event {token.sequence}, {_safe(token.authority)} ({token.backend}): {_STATUSES[token.status]}"
+    if token.ok and token.time is not None:
+        accuracy = f", give or take {token.time_accuracy / 1_000_000:g} s" if token.time_accuracy else ""
+        yield from _wrapped(
+            f"Events 1 to {token.sequence} existed, exactly as they are here, at {token.time}{accuracy}. "
+            f"Signed by {_safe(token.signer)}.",
+            indent=4,
+        )
+        yield from _wrapped(f"Revocation: {token.revocation}. Qualified under eIDAS: {token.qualified}.", indent=4)
+    for finding in token.findings:
+        yield from _finding(finding, indent=4)
+
+
+def _finding(finding: Finding, *, indent: int) -> Iterator[str]:
+    mark = _SEVERITIES[finding.severity]
+    text = f"{_safe(finding.message)} [{finding.code}]"
+    yield from _wrapped(text, indent=indent + 7, first=f"{' ' * indent}{mark:<7}")
+
+
+def _wrapped(text: str, *, indent: int = 0, first: str | None = None) -> list[str]:
+    space = " " * indent
+    return wrap(text, _WIDTH, initial_indent=space if first is None else first, subsequent_indent=space)
+
+
+def _safe(text: str) -> str:
+    """Names in a bundle are a stranger's: nothing in them may move the cursor or turn the writing direction round."""
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)

@@ -1,0 +1,194 @@
+"""Shares the slices of a chain out to further processes, and hands the results back in order.
+
+A worker is a fresh interpreter that runs `verifier.workers` and nothing else: no fork of a process that may have
+threads, no re-import of the caller's main module. It reads the file by itself and answers with small results. The
+calling process works too, so a slow start of the others costs little, and whatever a worker fails to do is done here:
+a lost worker makes the check slower, never different.
+"""
+
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO, Any
+
+from verifier.line_patterns import LinePatterns
+from verifier.line_source import FileRange
+from verifier.slices import SliceResult, check_slice
+
+MAX_WORKERS = 16
+"""More processes than this gain nothing: the reading and the joining are done by one."""
+
+BYTES_WORTH_A_WORKER = 8 * 1024 * 1024
+"""Below this, starting an interpreter takes longer than the work it would take over."""
+
+_AHEAD = 64
+"""Results kept for slices whose turn has not come: bounds memory when one process falls behind."""
+
+_LENGTH = struct.Struct(">Q")
+_START = "import sys; sys.path[:] = sys.argv[1].split(sys.argv[2]); from verifier.workers import serve; serve()"
+
+
+def available_workers() -> int:
+    """Return how many processes can run at a time on this machine, at most `MAX_WORKERS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_WORKERS)
+
+
+def check_ranges(ranges: Iterator[FileRange], *, pin: str | None, workers: int) -> Iterator[SliceResult]:
+    """Yield the result of each range, in order, using `workers` processes including this one."""
+    pool = _Pool(ranges, pin)
+    try:
+        for _ in range(workers - 1):
+            pool.start_worker()
+        yield from pool.results()
+    finally:
+        pool.stop()
+
+
+class _Pool:
+    def __init__(self, ranges: Iterator[FileRange], pin: str | None) -> None:
+        self._ranges = enumerate(ranges)
+        self._pin = pin
+        # Guards everything below; told of every change.
+        self._changed = threading.Condition()
+        self._done: dict[int, SliceResult] = {}
+        self._returned: list[tuple[int, FileRange]] = []
+        self._in_flight = 0
+        self._stopping = False
+        self._failure: OSError | None = None
+        self._workers: list[tuple[subprocess.Popen[bytes], threading.Thread]] = []
+
+    def start_worker(self) -> None:
+        """Start one more process, if the system lets us; the check does not depend on it."""
+        command = [sys.executable, "-c", _START, os.pathsep.join(sys.path), os.pathsep]
+        with suppress(OSError):
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C reaches this process only, and this one ends the others.
+            )
+            thread = threading.Thread(target=self._feed, args=(process,), daemon=True)
+            self._workers.append((process, thread))
+            thread.start()
+
+    def results(self) -> Iterator[SliceResult]:
+        """Yield results in order, working on slices here while the next one is not there yet."""
+        patterns = LinePatterns()
+        due = 0
+        while True:
+            with self._changed:
+                while due not in self._done and (task := self._take()) is None and self._in_flight:
+                    self._changed.wait()
+                if due in self._done:
+                    result = self._done.pop(due)
+                    self._changed.notify_all()
+                    due += 1
+                elif task is None:
+                    break
+                else:
+                    result = None
+            if result is not None:
+                yield result
+            elif task is not None:
+                self._finish(task[0], check_slice(task[1].read(), patterns, self._pin))
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End every worker; safe to call at any time, also after Ctrl-C."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for process, _ in self._workers:
+            process.kill()
+        for process, thread in self._workers:
+            process.wait()
+            thread.join()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):
+                        pipe.close()
+
+    def _take(self) -> tuple[int, FileRange] | None:
+        """Return the next slice to work on, if there is one and room for its result. The caller holds the lock."""
+        if self._returned:
+            return self._returned.pop()
+        if self._stopping or len(self._done) >= _AHEAD:
+            return None
+        try:
+            return next(self._ranges, None)
+        except OSError as error:
+            self._failure = error
+            return None
+
+    def _finish(self, index: int, result: SliceResult) -> None:
+        with self._changed:
+            self._done[index] = result
+            self._changed.notify_all()
+
+    def _feed(self, process: subprocess.Popen[bytes]) -> None:
+        """Keep one worker busy. What it fails to answer goes back to be done by another process."""
+        while True:
+            with self._changed:
+                while len(self._done) >= _AHEAD and not self._stopping:
+                    self._changed.wait()
+                task = self._take()
+                if task is None:
+                    return
+                self._in_flight += 1
+            try:
+                result = _ask(process, task[1], self._pin)
+            except (OSError, EOFError, pickle.UnpicklingError):
+                result = None
+            with self._changed:
+                self._in_flight -= 1
+                if result is None:
+                    self._returned.append(task)
+                else:
+                    self._done[task[0]] = result
+                self._changed.notify_all()
+            if result is None:
+                return
+
+
+def _ask(process: subprocess.Popen[bytes], task: FileRange, pin: str | None) -> SliceResult:
+    if process.stdin is None or process.stdout is None:
+        raise EOFError
+    _send(process.stdin, (task, pin))
+    result = _receive(process.stdout)
+    if not isinstance(result, SliceResult):
+        raise EOFError  # noqa: TRY004 - the worker is as good as gone
+    return result
+
+
+def serve() -> None:
+    """Answer tasks from standard input until it ends: the main function of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    patterns = LinePatterns()
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            task, pin = _receive(sys.stdin.buffer)
+            _send(sys.stdout.buffer, check_slice(task.read(), patterns, pin))
+
+
+def _send(pipe: IO[bytes], message: object) -> None:
+    body = pickle.dumps(message)
+    pipe.write(_LENGTH.pack(len(body)) + body)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> Any:
+    """Read one message. Both ends are this program: nothing from outside is ever unpickled."""
+    header = pipe.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        raise EOFError
+    (length,) = _LENGTH.unpack(header)
+    return pickle.loads(pipe.read(length))  # noqa: S301 - written by our own process, see above
