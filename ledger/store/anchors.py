@@ -1,7 +1,7 @@
 """Anchors: what was obtained and what is still asked for, and the storing of an anchor.
 
-An anchor is stored in the transaction that ends its job and notes it on the operations chain. That transaction holds the
-operations chain's lock, and the primary key makes a job done twice an anchor stored once.
+An anchor is stored in the transaction that ends its job and notes it on the operations chain. It holds the operations
+chain's lock, and the primary key makes a job done twice an anchor stored once.
 """
 
 import hashlib
