@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from ledger.store.intake import check_append, check_chain_id, prepare_append
 from ledger.store.lifecycle import Lifecycle
 from ledger.store.notes import Notes
 from ledger.store.rows import PREPARE
+from ledger.store.snapshots import ChainSnapshot, open_snapshot
 from ledger.store.transactions import Places, Transactions
 from ledger.store.values import (
     OPERATIONS_CHAIN_ID,
@@ -230,6 +232,10 @@ class LedgerStore:
     async def check_chain(self, organisation_id: str, chain_id: str) -> CheckResult:
         """Re-hash the whole chain from what is stored. A damaged chain is a result, not an error."""
         return await checks.check_chain(self._runtime, organisation_id, chain_id)
+
+    def snapshot(self, organisation_id: str, chain_id: str) -> AbstractAsyncContextManager[ChainSnapshot]:
+        """The chain with everything that belongs to it, as of one moment; a bundle is written from it."""
+        return open_snapshot(self._runtime, organisation_id, chain_id)
 
     # What the workers need: anchoring, schedule, relay. They serve every organisation.
 
