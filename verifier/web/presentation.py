@@ -114,8 +114,8 @@ class Commands:
     verify: str
 
 
-def present(examination: Examination, link: VerifyLink | None) -> ReportView:
-    """Prepare `examination` for the report page."""
+def present(examination: Examination, link: VerifyLink | None, *, archive: str) -> ReportView:
+    """Prepare `examination` for the report page; `archive` is the file name that a reader's copy has."""
     report, manifest = examination.report, examination.manifest
     records = _anchor_records(manifest)
     anchors = [_anchor(token, records.get(_anchor_key(token), {})) for token in report["tokens"]]
@@ -137,7 +137,7 @@ def present(examination: Examination, link: VerifyLink | None) -> ReportView:
         findings_left_out=max(0, len(findings) - MAX_FINDINGS_SHOWN),
         anchors=tuple(anchors[:MAX_ANCHORS_SHOWN]),
         anchors_left_out=dict(Counter(anchor.state.word for anchor in anchors[MAX_ANCHORS_SHOWN:])),
-        commands=_commands(examination, anchors),
+        commands=_commands(examination, anchors, archive),
     )
 
 
@@ -309,12 +309,13 @@ def _seconds(microseconds: int | None) -> str:
     return "" if microseconds is None else f"{microseconds / 1_000_000:f}".rstrip("0").rstrip(".") + " s"
 
 
-def _commands(examination: Examination, anchors: list[Anchor]) -> Commands:
+def _commands(examination: Examination, anchors: list[Anchor], archive: str) -> Commands:
     chain_id = str(examination.report["chain_id"])
-    name = chain_id if is_safe_id(chain_id) else "bundle"
-    archive = shlex.quote(f"{name}.zip")
+    # A ledger names the top folder of the zip for the chain (docs/spec/bundle.md, section 8).
+    folder = chain_id if is_safe_id(chain_id) else "FOLDER"
+    archive = shlex.quote(archive)
     stamps = [
-        "openssl ts -verify -CAfile ROOT.pem \\\n"
+        "openssl ts -verify -CAfile ../ROOT.pem \\\n"
         f"    -digest {shlex.quote(anchor.digest)} \\\n"
         f"    -in {shlex.quote(visible(anchor.response))}"
         for anchor in anchors[:MAX_ANCHORS_SHOWN]
@@ -325,7 +326,7 @@ def _commands(examination: Examination, anchors: list[Anchor]) -> Commands:
         verify.append(f"--expect-head {shlex.quote(str(examination.report['head']))}")
     return Commands(
         fingerprint=f"sha256sum {archive}",
-        unpack=f"unzip {archive}\ncd {shlex.quote(name)}\nsha256sum -c tagmanifest-sha256.txt manifest-sha256.txt",
+        unpack=f"unzip {archive}\ncd {shlex.quote(folder)}\nsha256sum -c tagmanifest-sha256.txt manifest-sha256.txt",
         time_stamps="\n".join(stamps),
         verify=" \\\n    ".join(verify),
     )
