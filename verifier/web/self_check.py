@@ -19,7 +19,7 @@ class Commands:
 
 
 def self_check_commands(report: dict[str, Any], *, archive: str, stamps: Sequence[tuple[str, str]]) -> Commands:
-    """Commands for the bundle in the file `archive`; `stamps` holds digest and response path of each RFC 3161 anchor."""
+    """Commands for the bundle in the file `archive`; `stamps` has digest and response path of each RFC 3161 anchor."""
     chain_id = str(report["chain_id"])
     # A ledger names the top folder of the zip for the chain (docs/spec/bundle.md, section 8).
     folder = chain_id if is_safe_id(chain_id) else "FOLDER"
