@@ -1,11 +1,4 @@
-import asyncio
-import hashlib
-import struct
-
-import pytest
-
-from ledger.client import ClientError, LedgerClient, NewEvent
-from tests.service.serving import Service
+from ledger.client import LedgerClient
 
 
 async def test_a_session_is_opened_filled_and_closed(client: LedgerClient) -> None:
