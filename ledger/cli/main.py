@@ -16,7 +16,7 @@ from psycopg import Error as DatabaseError
 from psycopg import OperationalError
 
 from ledger.client.errors import ClientError
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Reason
 from ledger.settings import SettingsError
 
 REFUSED = 1
@@ -75,7 +75,8 @@ class Commands(click.Group):
         except SettingsError as error:
             raise Failure("\n".join(("these settings cannot be used:", *error.problems)), UNUSABLE) from error
         except LedgerError as error:
-            raise Failure(f"{error.message} [{error.reason}]", REFUSED) from error
+            code = UNREACHABLE if error.reason is Reason.DATABASE_UNAVAILABLE else REFUSED
+            raise Failure(f"{error.message} [{error.reason}]", code) from error
         except ClientError as error:
             code = UNREACHABLE if error.unreachable else REFUSED
             raise Failure(f"{error.message} [{error.reason}]", code) from error

@@ -16,6 +16,7 @@ from ledger.cli.main import REFUSED, UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
 from ledger.settings import DatabaseSettings, LedgerSettings, MigrationSettings, SettingsError
 from ledger.store import admin
+from ledger.store.guards import GuardsMissingError
 from ledger.store.migrate import APPEND_ROLE, RUNTIME_ROLE, WORKER_ROLE, MigrationError
 from ledger.store.migrate import migrate as migrate_database
 
@@ -170,8 +171,8 @@ def serve(only: tuple[str, ...]) -> None:
     configure_logging(checked.log)
     try:
         asyncio.run(run.serve(checked, only or run.PARTS))
-    except run.UnfitDatabaseError as error:
-        raise Failure(f"the database is not fit to serve from: {error}", REFUSED) from error
+    except GuardsMissingError as error:
+        raise Failure(str(error), REFUSED) from error
 
 
 def _password(variable: str, dsn: str, role: str, problems: list[str]) -> str:

@@ -16,6 +16,7 @@ from ledger.service.calls import Session
 from ledger.service.convert import timestamp
 from ledger.service.permissions import DISCLOSE, require_scope
 from ledger.store import LedgerStore
+from ledger.store.intake import check_chain_id
 from ledger.telemetry import Metrics
 from ledger.verify_links import LinkKeys, make_token, open_link
 
@@ -47,6 +48,7 @@ class Bundles:
         self, request: ledger_pb2.ExportBundleRequest, session: Session
     ) -> AsyncGenerator[ledger_pb2.ExportBundleResponse, None]:
         """The bundle of a chain of the caller's organisation."""
+        check_chain_id(request.chain_id)
         if request.include_disclosures:
             require_scope(session.caller, DISCLOSE)
         organisation_id = session.caller.organisation_id
@@ -67,6 +69,7 @@ class Bundles:
         self, request: ledger_pb2.CreateVerifyLinkRequest, caller: Caller
     ) -> ledger_pb2.CreateVerifyLinkResponse:
         """A link that shows the chain as it is now, or as it will have grown."""
+        check_chain_id(request.chain_id)
         if not 0 <= request.valid_days <= MAX_LINK_DAYS:
             raise LedgerError(
                 Reason.INVALID_ARGUMENT, f"valid_days must be 1 to {MAX_LINK_DAYS}.", {"field": "valid_days"}

@@ -6,13 +6,14 @@ from contextlib import aclosing
 
 from indelible.ledger.v1 import ledger_pb2
 
-from ledger.chain.event import Event
+from ledger.chain.event import Event, is_kind
 from ledger.errors import LedgerError, Reason
 from ledger.service.auth import Caller
 from ledger.service.calls import Session, StoppingError
 from ledger.service.convert import anchor_message, chain_message, event_message, receipt_message
 from ledger.service.paging import page_size, read_page_token, write_page_token
 from ledger.store import LedgerStore
+from ledger.store.intake import check_chain_id
 
 # Payload bytes on one page: stays well below the 4 MiB that gRPC clients accept by default.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
@@ -44,16 +45,19 @@ class Chains:
         self, request: ledger_pb2.CheckpointChainRequest, caller: Caller
     ) -> ledger_pb2.CheckpointChainResponse:
         """Commit to everything so far, and have that anchored."""
+        check_chain_id(request.chain_id)
         receipt = await self._store.checkpoint_chain(caller.organisation_id, request.chain_id)
         return ledger_pb2.CheckpointChainResponse(receipt=receipt_message(receipt))
 
     async def close_chain(self, request: ledger_pb2.CloseChainRequest, caller: Caller) -> ledger_pb2.CloseChainResponse:
         """Seal a session chain for ever."""
+        check_chain_id(request.chain_id)
         chain, receipt = await self._store.close_chain(caller.organisation_id, request.chain_id, request.closing)
         return ledger_pb2.CloseChainResponse(chain=chain_message(chain), receipt=receipt_message(receipt))
 
     async def get_chain(self, request: ledger_pb2.GetChainRequest, caller: Caller) -> ledger_pb2.GetChainResponse:
         """One chain as it stands."""
+        check_chain_id(request.chain_id)
         chain = await self._store.get_chain(caller.organisation_id, request.chain_id)
         return ledger_pb2.GetChainResponse(chain=chain_message(chain))
 
@@ -76,9 +80,12 @@ class Chains:
 
     async def list_events(self, request: ledger_pb2.ListEventsRequest, caller: Caller) -> ledger_pb2.ListEventsResponse:
         """A page of a chain's events, by sequence; large payloads make a page shorter than was asked for."""
+        check_chain_id(request.chain_id)
         size = page_size(request.page_size)
-        if len(request.kinds) > MAX_KINDS:
-            raise LedgerError(Reason.INVALID_ARGUMENT, f"kinds may name {MAX_KINDS} at most.", {"field": "kinds"})
+        if len(request.kinds) > MAX_KINDS or not all(map(is_kind, request.kinds)):
+            raise LedgerError(
+                Reason.INVALID_ARGUMENT, f"kinds may name at most {MAX_KINDS} kinds of events.", {"field": "kinds"}
+            )
         question = ("ListEvents", caller.organisation_id, request.chain_id, *request.kinds)
         position = read_page_token(request.page_token, question, (int,))
         start = int(position[0]) if position else 1
@@ -90,6 +97,7 @@ class Chains:
         self, request: ledger_pb2.StreamEventsRequest, session: Session
     ) -> AsyncGenerator[ledger_pb2.StreamEventsResponse, None]:
         """Every event from a sequence on; when following, also those to come, until the chain closes."""
+        check_chain_id(request.chain_id)
         batches = self._store.stream_events(
             session.caller.organisation_id,
             request.chain_id,
@@ -104,6 +112,7 @@ class Chains:
         self, request: ledger_pb2.ListAnchorsRequest, caller: Caller
     ) -> ledger_pb2.ListAnchorsResponse:
         """A page of a chain's anchors, obtained and pending."""
+        check_chain_id(request.chain_id)
         size = page_size(request.page_size)
         question = ("ListAnchors", caller.organisation_id, request.chain_id)
         position = read_page_token(request.page_token, question, (int, str, str))
@@ -121,6 +130,7 @@ class Chains:
 
     async def check_chain(self, request: ledger_pb2.CheckChainRequest, caller: Caller) -> ledger_pb2.CheckChainResponse:
         """Re-hash the whole chain from what is stored."""
+        check_chain_id(request.chain_id)
         result = await self._store.check_chain(caller.organisation_id, request.chain_id)
         return ledger_pb2.CheckChainResponse(
             ok=result.ok,

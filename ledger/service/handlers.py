@@ -54,7 +54,7 @@ def make_handler(  # noqa: PLR0913 - everything the handlers work with
     return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
-def _rpc(method: MethodDescriptor, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+def _rpc(method: MethodDescriptor, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
     """The handler with its messages. They are read here, so that nonsense gets a clear refusal of ours."""
     request_type = message_factory.GetMessageClass(method.input_type)
     make = {

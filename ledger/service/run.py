@@ -32,6 +32,7 @@ from ledger.service.keys import KeySource, open_keys
 from ledger.service.server import LedgerServer
 from ledger.settings import LedgerSettings, SettingsError
 from ledger.store import LedgerStore
+from ledger.store.guards import GuardsMissingError
 from ledger.telemetry import Metrics, start_tracing
 from ledger.verify_links import LinkKeys, LinkKeysError, load_link_keys
 
@@ -96,7 +97,7 @@ def load_receipt_signer(settings: LedgerSettings) -> ReceiptSigner:
 async def serve(settings: LedgerSettings, parts: Collection[str] = PARTS) -> None:
     """Run the given parts until SIGTERM or SIGINT, then stop cleanly: no acknowledged append is ever lost.
 
-    Raises SettingsError, and what LedgerStore.open raises when the database is not fit to serve from.
+    Raises SettingsError, GuardsMissingError when the database does not guard its record, and LedgerError.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -118,10 +119,17 @@ async def serve(settings: LedgerSettings, parts: Collection[str] = PARTS) -> Non
             anchor_targets=materials.authorities.targets,
         )
         closing.push_async_callback(store.close)
+        metrics.queue_depth.set_function(lambda: store.waiting_appends)
         service = _Service(settings, materials, store, keys, metrics, stop)
-        async with asyncio.TaskGroup() as running:
-            for name, work in service.work(parts).items():
-                running.create_task(work(), name=name)
+        try:
+            async with asyncio.TaskGroup() as running:
+                for name, work in service.work(parts).items():
+                    running.create_task(work(), name=name)
+        except ExceptionGroup as failures:
+            unusable = failures.subgroup(SettingsError)
+            if unusable is not None:
+                raise unusable.exceptions[0] from None
+            raise
     _log.info("stopped")
 
 
@@ -185,18 +193,27 @@ class _Service:
                 await server.drain(stopping)
 
     async def _report_health(self, server: LedgerServer) -> None:
-        """Serving is said only while the database answers."""
+        """Serving is said only while the database answers and guards its record."""
+        usable = True
         while True:
-            try:
-                async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):
-                    await self._store.pending_anchor_counts()
-            except (LedgerError, TimeoutError):
-                usable = False
-            else:
-                usable = True
+            was_usable, usable = usable, await self._is_ready()
+            if usable != was_usable:
+                _log.warning("database_usable" if usable else "database_not_usable")
             self._metrics.database_up.set(usable)
             await server.report(serving=usable)
             await asyncio.sleep(HEALTH_SECONDS)
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):
+                await self._store.check_ready()
+        except GuardsMissingError as error:
+            # Somebody with the owner's rights took a guard away while the service was running.
+            _log.error("guards_missing", problem=str(error))
+            return False
+        except (LedgerError, TimeoutError):
+            return False
+        return True
 
     async def _anchor(self) -> None:
         metrics = AnchoringMetrics(self._metrics.registry)

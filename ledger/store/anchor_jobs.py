@@ -121,12 +121,6 @@ async def fail_anchor_job(
         await connection.execute(_FAIL, parameters)
 
 
-async def drop_anchor_job(pool: Pool, job: AnchorJob) -> None:
-    """Remove a job whose anchor another worker has stored."""
-    async with database_errors(), pool.connection() as connection:
-        await connection.execute(DROP_JOB, job_key(job))
-
-
 async def oldest_unanchored(pool: Pool) -> datetime | None:
     """When the longest waiting anchor was asked for; None when nothing waits."""
     async with database_errors(), pool.connection() as connection:

@@ -1,7 +1,7 @@
 """Anchors: what was obtained and what is still asked for, and the storing of an anchor.
 
-An anchor is stored in the transaction that ends its job and notes it on the operations chain; the primary key, and one
-idempotency key on the operations chain, make a job done twice an anchor stored once.
+An anchor is stored in the transaction that ends its job and notes it on the operations chain. It holds the operations
+chain's lock, and the primary key makes a job done twice an anchor stored once.
 """
 
 import hashlib
@@ -140,11 +140,6 @@ def anchor_obtained_event(job: AnchorJob, *, response: bytes, anchored_at: datet
             }
         ).encode(),
     )
-
-
-def anchor_idempotency_key(job: AnchorJob) -> str:
-    """One key on the operations chain for each anchor that can exist, so that only one worker can note it."""
-    return f"anchor {job.chain_id} {job.sequence} {job.backend} {job.authority}"
 
 
 def _status(row: tuple[Any, ...]) -> AnchorStatus:

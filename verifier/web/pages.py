@@ -150,7 +150,7 @@ def _report(bundle: BundleFile, link: VerifyLink | None, *, base: str | None) ->
         response = jsonify(examination.report)
     else:
         events = _events(bundle, examination, number=number, kind=kind)
-        view = present(examination, link)
+        view = present(examination, link, archive=bundle.name)
         response = Response(
             render_template(
                 "report.html",
@@ -198,7 +198,7 @@ def _event(bundle: BundleFile, link: VerifyLink | None, sequence: int, *, base: 
             event=event,
             disclosed=disclosed,
             line_bytes=len(line),
-            view=present(examination, link),
+            view=present(examination, link, archive=bundle.name),
             base=base,
             last=examination.listed_events,
         )

@@ -1,15 +1,15 @@
 """A report in words for a lawyer: what each check proves, what it does not, and how to repeat it by hand."""
 
 import re
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from verifier.web.examine import Examination
-from verifier.web.links import VerifyLink, is_safe_id
+from verifier.web.links import VerifyLink
 from verifier.web.listing import visible
+from verifier.web.self_check import Commands, self_check_commands
 
 # An operations chain gathers an anchor a day or more for years; a page shows the ones that matter.
 MAX_ANCHORS_SHOWN = 25
@@ -101,21 +101,11 @@ class ReportView:
     findings_left_out: int
     anchors: tuple[Anchor, ...]
     anchors_left_out: dict[str, int]
-    commands: "Commands"
+    commands: Commands
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Commands:
-    """Shell commands that repeat the checks; every value from the bundle is quoted for the shell."""
-
-    fingerprint: str
-    unpack: str
-    time_stamps: str
-    verify: str
-
-
-def present(examination: Examination, link: VerifyLink | None) -> ReportView:
-    """Prepare `examination` for the report page."""
+def present(examination: Examination, link: VerifyLink | None, *, archive: str) -> ReportView:
+    """Prepare `examination` for the report page; `archive` is the file name that a reader's copy has."""
     report, manifest = examination.report, examination.manifest
     records = _anchor_records(manifest)
     anchors = [_anchor(token, records.get(_anchor_key(token), {})) for token in report["tokens"]]
@@ -137,7 +127,15 @@ def present(examination: Examination, link: VerifyLink | None) -> ReportView:
         findings_left_out=max(0, len(findings) - MAX_FINDINGS_SHOWN),
         anchors=tuple(anchors[:MAX_ANCHORS_SHOWN]),
         anchors_left_out=dict(Counter(anchor.state.word for anchor in anchors[MAX_ANCHORS_SHOWN:])),
-        commands=_commands(examination, anchors),
+        commands=self_check_commands(
+            report,
+            archive=archive,
+            stamps=[
+                (anchor.digest, anchor.response)
+                for anchor in anchors[:MAX_ANCHORS_SHOWN]
+                if anchor.response and anchor.token["backend"] == "rfc3161"
+            ],
+        ),
     )
 
 
@@ -253,7 +251,7 @@ def _anchor(token: dict[str, Any], record: dict[str, Any]) -> Anchor:
         checks=_RFC3161_CHECKS if token["ok"] and token["backend"] == "rfc3161" else (),
         findings=tuple(_finding(finding) for finding in token["findings"]),
         digest=visible(str(record.get("digest", ""))),
-        response=response if isinstance(response, str) else "",
+        response=visible(response) if isinstance(response, str) else "",
         accuracy=_seconds(token["time_accuracy"]),
         signer=visible(str(token["signer"])),
         revocation=_REVOCATION.get(token["revocation"], _REVOCATION["NO-EVIDENCE"]),
@@ -307,25 +305,3 @@ def _finding(finding: dict[str, Any]) -> dict[str, Any]:
 
 def _seconds(microseconds: int | None) -> str:
     return "" if microseconds is None else f"{microseconds / 1_000_000:f}".rstrip("0").rstrip(".") + " s"
-
-
-def _commands(examination: Examination, anchors: list[Anchor]) -> Commands:
-    chain_id = str(examination.report["chain_id"])
-    name = chain_id if is_safe_id(chain_id) else "bundle"
-    archive = shlex.quote(f"{name}.zip")
-    stamps = [
-        "openssl ts -verify -CAfile ROOT.pem \\\n"
-        f"    -digest {shlex.quote(anchor.digest)} \\\n"
-        f"    -in {shlex.quote(visible(anchor.response))}"
-        for anchor in anchors[:MAX_ANCHORS_SHOWN]
-        if anchor.response and anchor.token["backend"] == "rfc3161"
-    ]
-    verify = [f"indelible-verify bundle {archive}", "--trust-root ROOT.pem"]
-    if examination.report["chain_integrity"]["ok"]:
-        verify.append(f"--expect-head {shlex.quote(str(examination.report['head']))}")
-    return Commands(
-        fingerprint=f"sha256sum {archive}",
-        unpack=f"unzip {archive}\ncd {shlex.quote(name)}\nsha256sum -c tagmanifest-sha256.txt manifest-sha256.txt",
-        time_stamps="\n".join(stamps),
-        verify=" \\\n    ".join(verify),
-    )

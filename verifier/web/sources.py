@@ -27,6 +27,8 @@ GATEWAY_TOTAL_SECONDS = 120.0
 SHELF_SECONDS = 30.0
 # Bundles kept on disk between two pages, in all: a flood of links must not fill the disk.
 SHELF_BYTES = 1024 * 1024 * 1024
+# Enough that two different links seldom wait for each other.
+FETCH_LOCKS = 64
 # What an upload may unpack to: an hour of a busy session many times over, and hashed in seconds. A well-packed 64 MiB
 # could otherwise keep a core busy for minutes.
 MAX_UPLOAD_UNPACKED_BYTES = 1024 * 1024 * 1024
@@ -138,7 +140,7 @@ class LocalBundles:
 def open_upload(stream: IO[bytes]) -> Iterator[BundleFile]:
     """The reader's own file, from the temporary file the upload was spooled to; nothing is stored."""
     yield replace(
-        _hashed(cast("BinaryIO", stream), name="bundle.zip", require_unchanged=_never_changes), is_upload=True
+        _hashed(cast("BinaryIO", stream), name="BUNDLE.zip", require_unchanged=_never_changes), is_upload=True
     )
 
 
@@ -152,6 +154,7 @@ class GatewayBundles:
         self._folder = tempfile.TemporaryDirectory(prefix="indelible-verify-")
         self._shelf: OrderedDict[str, _Shelved] = OrderedDict()
         self._lock = threading.Lock()
+        self._fetching = tuple(threading.Lock() for _ in range(FETCH_LOCKS))
 
     @contextmanager
     def open_link(self, token: str, *, name: str) -> Iterator[BundleFile]:
@@ -159,7 +162,7 @@ class GatewayBundles:
 
         Raises `UnknownBundleError`, `WithdrawnBundleError` or `SourceUnavailableError`.
         """
-        shelved, file = self._take(token) or self._put(token, *self._fetch(token))
+        shelved, file = self._take(token) or self._take_or_fetch(token)
         with file:
             yield BundleFile(
                 file=file,
@@ -168,6 +171,11 @@ class GatewayBundles:
                 name=name,
                 require_unchanged=_never_changes,
             )
+
+    def _take_or_fetch(self, token: str) -> "tuple[_Shelved, BinaryIO]":
+        # Readers who open one link together wait for one transfer, instead of each asking for his own.
+        with self._fetching[hash(token) % len(self._fetching)]:
+            return self._take(token) or self._put(token, *self._fetch(token))
 
     def _take(self, token: str) -> "tuple[_Shelved, BinaryIO] | None":
         with self._lock:

@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -89,8 +89,11 @@ class Chain:
         size = len(self.hashes)
         self.append("chain.closed", {"merkle_root": merkle_root(self.hashes).hex(), "tree_size": size})
 
-    def bundle(self, *authorities: "Authority") -> bytes:
+    def bundle(self, *authorities: "Authority", disclosures: Sequence[tuple[int, str]] = ()) -> bytes:
         anchors, files = [], {"data/README.txt": b"Check with sha256sum and openssl.\n"}
+        if disclosures:
+            lines = [canonical({"disclosure": text, "sequence": number}) + b"\n" for number, text in disclosures]
+            files["data/disclosures.jsonl"] = b"".join(lines)
         head, sequence = self.hashes[-1], len(self.lines)
         for authority in sorted(authorities, key=lambda one: one.name):
             stem = f"data/anchors/{sequence}-rfc3161-{authority.name}"
@@ -262,9 +265,9 @@ class World:
     authorities: tuple[Authority, Authority]
     secret: bytes
 
-    def store(self, chain: Chain, *, name: str | None = None) -> bytes:
+    def store(self, chain: Chain, *, name: str | None = None, disclosures: Sequence[tuple[int, str]] = ()) -> bytes:
         """Put the chain's bundle, stamped by both authorities, into the folder and return its bytes."""
-        content = chain.bundle(*self.authorities)
+        content = chain.bundle(*self.authorities, disclosures=disclosures)
         (self.folder / f"{name or chain.chain_id}.zip").write_bytes(content)
         return content
 

@@ -188,11 +188,12 @@ def test_a_fetched_bundle_serves_the_next_pages_and_makes_room_for_others(
         assert len(script.asked) == 4
 
 
-def test_readers_of_one_fetched_bundle_do_not_share_a_position(
+def test_readers_of_one_link_wait_for_one_transfer_and_share_no_position(
     gateway_script: Script, serve_gateway: ServeGateway
 ) -> None:
     body = bytes(range(256)) * 4000
-    gateway = GatewayBundles(serve_gateway(gateway_script(body=body)), max_bytes=len(body))
+    script = gateway_script(body=body)
+    gateway = GatewayBundles(serve_gateway(script), max_bytes=len(body))
     outcomes: list[bool] = []
 
     def read() -> None:
@@ -205,6 +206,7 @@ def test_readers_of_one_fetched_bundle_do_not_share_a_position(
     for reader in readers:
         reader.join()
     assert outcomes == [True] * 8
+    assert len(script.asked) == 1
 
 
 def test_a_download_is_byte_for_byte_the_bundle(world: World, story: Chain) -> None:

@@ -1,0 +1,238 @@
+"""The append transaction: the one place where callers' events are written.
+
+What must hold:
+1. A chain is extended by one transaction at a time: an advisory lock per chain, taken by a statement of its own before
+   the head is read (`rows.PREPARE`), held until commit.
+2. Everything that depends on the chain is decided under the lock: idempotency, expected sequence, closed or not, time
+   and hashes. Nothing is remembered about heads between transactions, so nothing can be out of date.
+3. A receipt leaves this process after the commit that made it true, never before.
+4. An append is answered once. If its commit may or may not have happened, it is tried again under the lock, where its
+   idempotency key tells; if that cannot be done it is answered DATABASE_UNAVAILABLE, and the caller's repetition tells.
+
+Appends that wait for the same organisation become one group: one message, one commit, one flush of the log to disk,
+however many callers and chains. While a group is at the database the next one gathers. Organisations do not wait for
+one another. An append that is refused takes nothing from the others of its group.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from ledger.chain.receipt import ReceiptSigner
+from ledger.errors import LedgerError, Reason
+from ledger.store.connections import Pool
+from ledger.store.group import Earlier, GroupWork
+from ledger.store.intake import PreparedAppend
+from ledger.store.replay import replay_append
+from ledger.store.values import Receipt
+from ledger.store.wire import run_with_copy
+
+# Waiting appends of one organisation, and bytes of all organisations together. Beyond it callers are told to slow down,
+# which is better than an answer that comes after their deadline.
+MAX_WAITING_APPENDS = 2_000
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+# Large enough to make the cost of the commit small for each event, small enough to end in a tenth of a second.
+_GROUP_EVENTS = 4_000
+_GROUP_BYTES = 8 * 1024 * 1024
+_GROUP_CHAINS = 256
+_log = structlog.get_logger("indelible.store")
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Waiting:
+    append: PreparedAppend
+    answer: "asyncio.Future[Receipt]"
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Lane:
+    """The appends of one organisation."""
+
+    queue: deque[_Waiting]
+    worker: "asyncio.Task[None] | None" = None
+
+
+class AppendEngine:
+    """Groups appends into transactions. One for each process; `close` lets what is accepted finish."""
+
+    def __init__(
+        self, pool: Pool, *, signer: ReceiptSigner, clock: Callable[[], int], committed: Callable[[int], None]
+    ) -> None:
+        """`pool` holds connections of the append role; `clock` gives microseconds since 1970; `committed` is told each
+        chain_key that has new events.
+        """  # noqa: D205 - one sentence
+        self._pool = pool
+        self._signer = signer
+        self._clock = clock
+        self._committed = committed
+        self._lanes: dict[str, _Lane] = {}
+        self._waiting_bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def append(self, append: PreparedAppend) -> Receipt:
+        """Write the events and return the receipt. Raises `LedgerError`; see `LedgerStore.append_events`.
+
+        If the caller is cancelled while its append is at the database, the append goes on.
+        """
+        lane = self._lanes.get(append.place.organisation_id)
+        if lane is None:
+            lane = self._lanes[append.place.organisation_id] = _Lane(queue=deque())
+        if len(lane.queue) >= MAX_WAITING_APPENDS or self._waiting_bytes + append.size > MAX_WAITING_BYTES:
+            raise LedgerError(Reason.OVERLOADED, "too many appends are waiting; try again later")
+        waiting = _Waiting(append=append, answer=asyncio.get_running_loop().create_future())
+        lane.queue.append(waiting)
+        self._waiting_bytes += append.size
+        if lane.worker is None:
+            lane.worker = self._start(self._serve(append.place.organisation_id, lane))
+        return await waiting.answer
+
+    @property
+    def waiting(self) -> int:
+        """Appends that no transaction has taken yet."""
+        return sum(len(lane.queue) for lane in self._lanes.values())
+
+    async def close(self) -> None:
+        """Wait until every accepted append is answered."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _serve(self, organisation_id: str, lane: _Lane) -> None:
+        # Appends that arrived in the same turn of the event loop join the first group.
+        await asyncio.sleep(0)
+        while lane.queue:
+            group = self._take(lane)
+            try:
+                await self._settle(organisation_id, group)
+            except Exception as error:  # noqa: BLE001 - whatever happened, every caller gets an answer
+                _log.exception("append failed", organisation=organisation_id)
+                _refuse(group, LedgerError(Reason.INTERNAL, "the append failed; the ledger's log says why"), error)
+        del self._lanes[organisation_id]
+
+    def _take(self, lane: _Lane) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        keys: set[tuple[int, str]] = set()
+        chains: set[int] = set()
+        events = size = 0
+        while lane.queue:
+            append = lane.queue[0].append
+            key = (append.place.chain_key, append.idempotency_key)
+            chains.add(append.place.chain_key)
+            events += len(append.bodies)
+            size += append.size
+            full = events > _GROUP_EVENTS or size > _GROUP_BYTES or len(chains) > _GROUP_CHAINS
+            # A key that is in the group already is a repetition: the next group finds what this one stored.
+            if group and (full or key in keys):
+                break
+            waiting = lane.queue.popleft()
+            self._waiting_bytes -= append.size
+            keys.add(key)
+            if not waiting.answer.done():  # a cancelled caller's append that has not started is dropped
+                group.append(waiting)
+        return group
+
+    async def _settle(self, organisation_id: str, group: list[_Waiting]) -> None:
+        """Commit the group and answer everyone in it; never leaves an append without an answer."""
+        if not group:
+            return
+        try:
+            await self._commit_or_retry(organisation_id, group)
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
+            if _is_busy(error) and len(group) > 1:
+                await self._settle_apart(organisation_id, group)
+            elif _is_busy(error):
+                message = "the chain is held by another writer for too long; try again"
+                _refuse(group, LedgerError(Reason.OVERLOADED, message), error)
+            else:
+                _log.warning("database unavailable", error=str(error).strip())
+                _refuse(group, _unavailable(), error)
+        except psycopg.Error as error:
+            # The database refused the group as a whole: find out on whose account.
+            if len(group) > 1:
+                await self._settle_apart(organisation_id, group)
+                return
+            _log.exception("the database refused an append", organisation=organisation_id)
+            _refuse(group, LedgerError(Reason.INTERNAL, "the database refused the append"), error)
+
+    async def _settle_apart(self, organisation_id: str, group: list[_Waiting]) -> None:
+        parts: dict[int, list[_Waiting]] = {}
+        for waiting in group:
+            parts.setdefault(waiting.append.place.chain_key, []).append(waiting)
+        if len(parts) > 1:
+            await asyncio.gather(*(self._settle(organisation_id, part) for part in parts.values()))
+            return
+        for waiting in group:
+            await self._settle(organisation_id, [waiting])
+
+    async def _commit_or_retry(self, organisation_id: str, group: list[_Waiting]) -> None:
+        try:
+            await self._commit(organisation_id, group)
+        except psycopg.OperationalError as error:
+            if _is_busy(error):
+                raise
+            # The connection broke, before, during or after the commit. On a new one the lock waits for whatever is left
+            # of the old transaction, and the idempotency keys tell what it stored.
+            await self._pool.check()
+            await self._commit(organisation_id, group)
+
+    async def _commit(self, organisation_id: str, group: list[_Waiting]) -> None:
+        work = GroupWork([waiting.append for waiting in group], clock=self._clock, signer=self._signer)
+        feeds = [work.event_rows, work.disclosure_rows] if work.has_disclosures else [work.event_rows]
+        async with self._pool.connection() as connection:
+            await run_with_copy(connection, work.message(organisation_id), feeds, meanwhile=work.sign)
+        # Durable from here on: PostgreSQL confirmed the commit after flushing its log. If this process ends before the
+        # answers are out, the callers repeat their appends and get the same receipts by their keys.
+        for chain_key in {waiting.append.place.chain_key for waiting in group}:
+            self._committed(chain_key)
+        for waiting, outcome in zip(group, work.outcomes, strict=True):
+            if isinstance(outcome, Earlier):
+                self._start(self._replay(waiting, outcome))
+            else:
+                _answer(waiting, outcome)
+
+    async def _replay(self, waiting: _Waiting, earlier: Earlier) -> None:
+        try:
+            async with self._pool.connection() as connection:
+                _answer(waiting, await replay_append(connection, waiting.append, earlier, self._signer))
+        except LedgerError as error:
+            _answer(waiting, error)
+        except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+            _refuse([waiting], _unavailable(), error)
+
+
+def _answer(waiting: _Waiting, outcome: Receipt | LedgerError) -> None:
+    if waiting.answer.done():
+        return  # the caller was cancelled; its append stands, and its key tells when it comes back
+    if isinstance(outcome, LedgerError):
+        waiting.answer.set_exception(outcome)
+    else:
+        waiting.answer.set_result(outcome)
+
+
+def _refuse(group: list[_Waiting], error: LedgerError, cause: Exception) -> None:
+    for waiting in group:
+        # One exception for each: a traceback is no thing to share between tasks.
+        own = LedgerError(error.reason, error.message, error.metadata)
+        own.__cause__ = cause
+        _answer(waiting, own)
+
+
+def _unavailable() -> LedgerError:
+    return LedgerError(Reason.DATABASE_UNAVAILABLE, "the database is unavailable; repeat with the same idempotency key")
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether a lock or a statement took too long: the database is there, and nothing was committed."""
+    return isinstance(
+        error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled | psycopg.errors.DeadlockDetected
+    )

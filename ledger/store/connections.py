@@ -1,0 +1,65 @@
+"""Connections to PostgreSQL: one pool for each role, ready for what that role does."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+Connection = psycopg.AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
+
+# How long a caller waits for a free connection before it is told to try again.
+ACQUIRE_SECONDS = 5.0
+# After an outage of any length the next attempt is at most this far away.
+_RECONNECT_SECONDS = 5.0
+_CONNECT_SECONDS = 5
+# Longest wait for another process that writes to the same chain.
+_LOCK_TIMEOUT = "5s"
+# No statement here takes a tenth of this; a longer one means that something is stuck.
+_STATEMENT_TIMEOUT = "30s"
+# A process that stalls inside a transaction loses it, and with it the locks that others wait for.
+_IDLE_IN_TRANSACTION_TIMEOUT = "10s"
+
+_SETTINGS = {
+    "client_encoding": "UTF8",
+    "timezone": "UTC",
+    "lock_timeout": _LOCK_TIMEOUT,
+    "statement_timeout": _STATEMENT_TIMEOUT,
+    "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION_TIMEOUT,
+    "default_transaction_isolation": r"read\ committed",
+}
+
+
+def make_pool(
+    dsn: str,
+    name: str,
+    *,
+    size: int,
+    check: bool,
+    configure: Callable[[Connection], Awaitable[None]] | None = None,
+) -> Pool:
+    """A pool of at most `size` connections, not yet open. With `check`, each is tried before it is handed out."""
+    settings = " ".join(f"-c {key}={value}" for key, value in _SETTINGS.items())
+    conninfo = make_conninfo(
+        dsn,
+        options=settings,
+        application_name=f"indelible-{name}",
+        connect_timeout=_CONNECT_SECONDS,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+    )
+    return AsyncConnectionPool(
+        conninfo,
+        name=name,
+        min_size=1,
+        max_size=size,
+        timeout=ACQUIRE_SECONDS,
+        reconnect_timeout=_RECONNECT_SECONDS,
+        kwargs={"autocommit": True},
+        configure=configure,
+        check=AsyncConnectionPool.check_connection if check else None,
+        open=False,
+    )

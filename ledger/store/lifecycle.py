@@ -1,0 +1,246 @@
+"""Open, checkpoint and close chains. What happens to a chain is noted on the organisation's operations chain too."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ledger.chain.canonical import CanonicalError, canonicalise
+from ledger.chain.event import CHECKPOINTED, CLOSED, OPENED
+from ledger.chain.merkle import Frontier
+from ledger.chain.rules import checkpoint, closing, draft_of, opening
+from ledger.errors import LedgerError, Reason
+from ledger.store.connections import Connection, Pool
+from ledger.store.group import Placed
+from ledger.store.intake import ChainPlace, check_chain_id, invalid_payload
+from ledger.store.reads import database_errors
+from ledger.store.transactions import ChainTransaction, Places, Transactions
+from ledger.store.values import OPERATIONS_CHAIN_ID, AnchorTarget, Chain, ChainType, Receipt
+from ledger.timestamps import moment
+
+# Frontiers kept in memory, at most 1.5 KiB each, so that a checkpoint reads only what came after the last one.
+_MAX_FRONTIERS = 10_000
+# Hashes read at a time: 320 KB.
+_HASH_BATCH = 10_000
+
+_INSERT_CHAIN = """
+INSERT INTO indelible.chains (organisation_id, chain_id, type, subject, opened_at)
+VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (organisation_id, chain_id) DO NOTHING
+RETURNING chain_key
+"""
+_SUBJECT = "SELECT subject FROM indelible.chains WHERE chain_key = %s"
+_EVENT = """
+SELECT event.sequence, event.hash, event.occurred_at
+  FROM indelible.events AS event
+ WHERE event.chain_key = %s AND event.sequence = %s
+"""
+_HASHES = """
+SELECT event.hash
+  FROM indelible.events AS event
+ WHERE event.chain_key = %s AND event.sequence > %s
+ ORDER BY event.sequence
+ LIMIT %s
+"""
+_INSERT_JOBS = """
+INSERT INTO indelible.anchor_jobs
+       (organisation_id, chain_key, sequence, digest, backend, authority, requested_at, next_attempt_at)
+SELECT %s, %s, %s, %s, target.backend, target.authority, now(), now()
+  FROM unnest(%s::text[], %s::text[]) AS target (backend, authority)
+"""
+
+
+class Lifecycle:
+    """The use cases of a chain as a whole."""
+
+    def __init__(
+        self, pool: Pool, *, transactions: Transactions, places: Places, targets: Sequence[AnchorTarget]
+    ) -> None:
+        """`pool` holds connections of the append role; every checkpoint is to be anchored at each of `targets`."""
+        self._pool = pool
+        self._transactions = transactions
+        self._places = places
+        self._targets = targets
+        self._frontiers: OrderedDict[int, Frontier] = OrderedDict()
+
+    async def open_chain(self, organisation_id: str, chain_id: str, subject: bytes) -> tuple[Chain, Receipt]:
+        """Open a session; the same request again gets the first answer. Raises `LedgerError` CHAIN_EXISTS, ..."""
+        check_chain_id(chain_id)
+        if chain_id == OPERATIONS_CHAIN_ID:
+            raise LedgerError(
+                Reason.INVALID_ARGUMENT, "the operations chain is opened by the ledger itself", {"field": "chain_id"}
+            )
+        try:
+            canonical = canonicalise(subject or b"{}").decode()
+        except CanonicalError as error:
+            raise invalid_payload("subject", error) from error
+        name = await self._places.organisation_name(organisation_id)
+        if await self._places.find(organisation_id, chain_id) is None:
+            operations = await self.operations_chain(organisation_id)
+            async with self._transactions.begin(organisation_id) as transaction:
+                opened = await self._open(transaction, organisation_id, chain_id, "session", canonical, operations)
+            if opened is not None:
+                place, placed = opened
+                return _opened(place, name, canonical, placed), self._transactions.receipt(place, placed)
+        return await self._opened_before(await self._places.get(organisation_id, chain_id), name, canonical)
+
+    async def operations_chain(self, organisation_id: str) -> ChainPlace:
+        """The organisation's operations chain, opened now if this is its first use. Raises ORGANISATION_UNKNOWN."""
+        place = await self._places.find(organisation_id, OPERATIONS_CHAIN_ID)
+        if place is not None:
+            return place
+        await self._places.organisation_name(organisation_id)
+        async with self._transactions.begin(organisation_id) as transaction:
+            # When another was quicker nothing is inserted, and the place is found below.
+            await self._open(transaction, organisation_id, OPERATIONS_CHAIN_ID, "operations", "{}", None)
+        return await self._places.get(organisation_id, OPERATIONS_CHAIN_ID)
+
+    async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
+        """Commit to every event so far and ask for anchors; with nothing new, the newest checkpoint again."""
+        place = await self._places.get(organisation_id, chain_id)
+        await self._catch_up(place.chain_key)
+        async with self._transactions.begin(organisation_id) as transaction:
+            await transaction.lock(place)
+            head = transaction.head(place)
+            if head.kind in {CHECKPOINTED, CLOSED}:
+                placed = Placed(first_sequence=head.sequence, hashes=(head.hash,), occurred_at_us=head.occurred_at_us)
+                replayed = True
+            else:
+                frontier = await self._frontier(transaction.connection, place.chain_key)
+                placed = await transaction.append(place, draft_of(CHECKPOINTED, checkpoint(frontier)))
+                await self._ask_for_anchors(transaction.connection, place, placed)
+                replayed = False
+        return self._transactions.receipt(place, placed, replayed=replayed)
+
+    async def close_chain(self, organisation_id: str, chain_id: str, remark: bytes) -> tuple[ChainPlace, Receipt]:
+        """Seal a session for ever and ask for anchors; a closed one gets the first answer again."""
+        try:
+            canonical = canonicalise(remark).decode() if remark else ""
+        except CanonicalError as error:
+            raise invalid_payload("closing", error) from error
+        place = await self._places.get(organisation_id, chain_id)
+        if place.type == "operations":
+            raise LedgerError(Reason.INVALID_ARGUMENT, "the operations chain is never closed", {"field": "chain_id"})
+        operations = await self.operations_chain(organisation_id)
+        await self._catch_up(place.chain_key)
+        async with self._transactions.begin(organisation_id) as transaction:
+            await transaction.lock(place, operations)
+            head = transaction.head(place)
+            replayed = head.kind == CLOSED
+            if replayed:
+                placed = Placed(first_sequence=head.sequence, hashes=(head.hash,), occurred_at_us=head.occurred_at_us)
+            else:
+                frontier = await self._frontier(transaction.connection, place.chain_key)
+                try:
+                    event = draft_of(CLOSED, closing(frontier, canonical))
+                except CanonicalError as error:
+                    raise invalid_payload("closing", error) from error
+                placed = await transaction.append(place, event)
+                await transaction.append(operations, draft_of("ledger.chain_closed", _closed_note(place, placed)))
+                await self._ask_for_anchors(transaction.connection, place, placed)
+        return place, self._transactions.receipt(place, placed, replayed=replayed)
+
+    async def _open(  # noqa: PLR0913, PLR0917 - what a chain is opened with
+        self,
+        transaction: ChainTransaction,
+        organisation_id: str,
+        chain_id: str,
+        chain_type: ChainType,
+        subject: str,
+        operations: ChainPlace | None,
+    ) -> tuple[ChainPlace, Placed] | None:
+        # The row comes before any lock: it waits for another opening of the same chain, and who waits holds no lock.
+        opened_at_us = transaction.now_us()
+        cursor = await transaction.connection.execute(
+            _INSERT_CHAIN, (organisation_id, chain_id, chain_type, subject, moment(opened_at_us))
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return None
+        place = ChainPlace(chain_key=row[0], organisation_id=organisation_id, chain_id=chain_id, type=chain_type)
+        await transaction.lock(place, *([operations] if operations else []))
+        payload = opening(
+            chain_id=chain_id,
+            chain_type=chain_type,
+            organisation_id=organisation_id,
+            organisation_name=await self._places.organisation_name(organisation_id),
+            subject=subject,
+        )
+        placed = await transaction.append(place, draft_of(OPENED, payload), now_us=opened_at_us)
+        if operations is not None:
+            note = {"chain_id": chain_id, "chain_type": chain_type, "head": placed.hashes[0].hex()}
+            await transaction.append(operations, draft_of("ledger.chain_opened", note))
+        return place, placed
+
+    async def _opened_before(self, place: ChainPlace, name: str, subject: str) -> tuple[Chain, Receipt]:
+        async with database_errors(), self._pool.connection() as connection:
+            stored = await (await connection.execute(_SUBJECT, (place.chain_key,))).fetchone()
+            event = await (await connection.cursor(binary=True).execute(_EVENT, (place.chain_key, 1))).fetchone()
+        if stored is None or event is None or stored[0] != subject:
+            raise LedgerError(
+                Reason.CHAIN_EXISTS,
+                f"chain {place.chain_id!r} was opened before, about something else",
+                {"chain_id": place.chain_id},
+            )
+        sequence, digest, occurred_at_us = event
+        placed = Placed(first_sequence=sequence, hashes=(bytes(digest),), occurred_at_us=occurred_at_us)
+        return _opened(place, name, subject, placed), self._transactions.receipt(place, placed, replayed=True)
+
+    async def _catch_up(self, chain_key: int) -> None:
+        """Bring the remembered tree near the head before the chain is locked: others need not wait for that."""
+        async with database_errors(), self._pool.connection() as connection:
+            await self._frontier(connection, chain_key)
+
+    async def _frontier(self, connection: Connection, chain_key: int) -> Frontier:
+        # Events never change, so a tree over committed ones stays right whatever becomes of this transaction. The
+        # transaction's own event comes after this was read.
+        frontier = self._frontiers.pop(chain_key, Frontier())
+        while True:
+            cursor = await connection.cursor(binary=True).execute(_HASHES, (chain_key, frontier.size, _HASH_BATCH))
+            hashes = [bytes(row[0]) for row in await cursor.fetchall()]
+            frontier = frontier.extended(hashes)
+            if len(hashes) < _HASH_BATCH:
+                break
+        self._frontiers[chain_key] = frontier
+        if len(self._frontiers) > _MAX_FRONTIERS:
+            self._frontiers.popitem(last=False)
+        return frontier
+
+    async def _ask_for_anchors(self, connection: Connection, place: ChainPlace, placed: Placed) -> None:
+        # In the same commit as the checkpoint: a checkpoint that exists is one whose anchors are asked for.
+        await connection.execute(
+            _INSERT_JOBS,
+            (
+                place.organisation_id,
+                place.chain_key,
+                placed.first_sequence,
+                placed.hashes[0],
+                [target.backend for target in self._targets],
+                [target.authority for target in self._targets],
+            ),
+        )
+
+
+def _opened(place: ChainPlace, name: str, subject: str, placed: Placed) -> Chain:
+    """The chain as it was when it was opened."""
+    return Chain(
+        chain_key=place.chain_key,
+        chain_id=place.chain_id,
+        organisation_id=place.organisation_id,
+        organisation_name=name,
+        type=place.type,
+        state="open",
+        subject=subject,
+        event_count=1,
+        head=placed.hashes[0],
+        opened_at=_time(placed),
+        closed_at=None,
+    )
+
+
+def _closed_note(place: ChainPlace, placed: Placed) -> dict[str, Any]:
+    return {"chain_id": place.chain_id, "head": placed.hashes[0].hex(), "event_count": placed.first_sequence}
+
+
+def _time(placed: Placed) -> datetime:
+    return moment(placed.occurred_at_us)
