@@ -40,11 +40,11 @@ class Part(StrEnum):
 
     POSTGRES = "PostgreSQL"
     NATS = "NATS JetStream"
-    OBJECTS = "S3 storage"
     AUTHORITIES = "time-stamp authorities"
     LEDGER = "ledger service"
     GATEWAY = "gateway"
     PAGE = "verify page"
+    OBJECTS = "S3 storage"
 
 
 NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
@@ -93,6 +93,9 @@ def running_stack(
     stack = Stack(directory.resolve(), ports or Ports(), extra_authority)
     wanted = set(parts).union(*(NEEDS.get(part, frozenset()) for part in parts))
     with contextlib.ExitStack() as running:
+        if Part.OBJECTS in wanted:
+            running.callback(stack.objects.stop)
+            stack.objects.spawn()  # the slowest part becomes ready while the others start
         for part in Part:
             if part in wanted:
                 started = time.monotonic()
@@ -181,7 +184,7 @@ class Stack:
         return {
             Part.POSTGRES: self._start_postgres,
             Part.NATS: lambda: (self.nats.start().process, f"{LOOPBACK}:{self.nats.port}"),
-            Part.OBJECTS: lambda: (self.objects.start().process, self.objects.url),
+            Part.OBJECTS: lambda: (self.objects.wait_ready().process, self.objects.url),
             Part.LEDGER: self._start_ledger,
             Part.GATEWAY: lambda: (start_gateway(self.directory, self.ports), self.gateway_url),
             Part.PAGE: lambda: (start_page(self.directory, self.trust_policy, self.ports), self.page_url),
