@@ -77,7 +77,8 @@ async def fetch(  # noqa: PLR0913  # each is one independent bound or part of th
         raise UnavailableError(f"it did not answer within {timeout_seconds:g} seconds") from None
     except httpx.TimeoutException:
         raise UnavailableError(f"it did not answer within {timeout_seconds:g} seconds") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        # OSError: TLS alerts that come with the answer are not wrapped by the library.
         # The class says what happened; the text may repeat an address with a customer's key in it.
         raise UnavailableError(f"the connection failed ({type(error).__name__})") from None
 
