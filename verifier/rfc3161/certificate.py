@@ -162,7 +162,7 @@ def certificate_from(node: der.Node) -> Certificate:
     fields = list(der.sequence(outer[0], what))
     version = 1
     if fields and fields[0].is_context(0):
-        version = der.integer(der.explicit(fields.pop(0), what), "the certificate's version") + 1
+        version = der.integer(der.explicit(fields.pop(0), 0, what), "the certificate's version") + 1
     if len(fields) < 6 or version not in {1, 2, 3}:  # noqa: PLR2004 - RFC 5280, 4.1: the mandatory fields
         raise der.DerError(f"{what} lacks a field or has an unknown version")
     serial, algorithm, issuer, validity, subject, public_key, *rest = fields
@@ -216,7 +216,7 @@ def _read_extensions(rest: list[der.Node], version: int) -> Extensions:
         return {}
     if version != 3:  # noqa: PLR2004 - RFC 5280, 4.1.2.1
         raise der.DerError("a certificate with extensions must have version 3")
-    return read_extensions(der.explicit(rest[-1], what), what)
+    return read_extensions(der.explicit(rest[-1], 3, what), what)
 
 
 def read_extensions(node: der.Node, what: str) -> Extensions:
@@ -298,7 +298,7 @@ def _crl_points(extensions: Extensions) -> frozenset[bytes]:
 
 def full_names(node: der.Node) -> frozenset[bytes]:
     """The encoded general names in a tagged DistributionPointName (RFC 5280, 4.2.1.13); none for a relative one."""
-    choice = der.explicit(node, "the distribution point")
+    choice = der.explicit(node, 0, "the distribution point")
     return frozenset(name.encoded for name in choice.children) if choice.is_context(0) else frozenset()
 
 

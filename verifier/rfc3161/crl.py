@@ -57,7 +57,7 @@ def read_crl(data: bytes) -> Crl:
     entries = fields.pop(0).children if fields and fields[0].is_universal(der.SEQUENCE) else ()
     extensions: Extensions = {}
     if fields and fields[0].is_context(0):
-        extensions = read_extensions(der.explicit(fields.pop(0), _WHAT), _WHAT)
+        extensions = read_extensions(der.explicit(fields.pop(0), 0, _WHAT), _WHAT)
     if fields:
         raise der.DerError(f"{_WHAT} has fields that do not belong there")
     return Crl(

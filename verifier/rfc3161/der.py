@@ -150,9 +150,9 @@ def is_sorted_set(members: tuple[Node, ...]) -> bool:
     return encodings == sorted(encodings)
 
 
-def explicit(node: Node, what: str) -> Node:
-    """The one element inside an EXPLICIT tag."""
-    if not node.constructed or len(node.children) != 1:
+def explicit(node: Node, number: int, what: str) -> Node:
+    """The one element inside the EXPLICIT context-specific tag `number`."""
+    if not node.is_context(number) or not node.constructed or len(node.children) != 1:
         raise DerError(f"{what} does not hold exactly one element")
     return node.children[0]
 
