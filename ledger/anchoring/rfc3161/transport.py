@@ -25,7 +25,8 @@ _HEADERS = {"User-Agent": "indelible-anchoring", "Accept-Encoding": "identity"}
 def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
     """A client for the authority, with its credentials. Raises OSError when the client certificate is unreadable."""
     # Its line for each request, at level INFO, has the whole address, in which some authorities put a customer's key.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    library_log = logging.getLogger("httpx")
+    library_log.setLevel(max(library_log.level, logging.WARNING))
     tls = httpx.create_ssl_context()
     if configuration.client_certificate is not None:
         tls.load_cert_chain(configuration.client_certificate, configuration.client_key)
