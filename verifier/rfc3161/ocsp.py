@@ -14,8 +14,9 @@ from verifier.rfc3161.algorithms import (
     read_scheme,
     verify_signature,
 )
-from verifier.rfc3161.certificate import DIGITAL_SIGNATURE, UNDERSTOOD, Certificate, certificate_from, read_extensions
+from verifier.rfc3161.certificate import Certificate, certificate_from
 from verifier.rfc3161.evidence import Clean, UnusableError, Withdrawal, check_evidence_signature
+from verifier.rfc3161.extensions import DIGITAL_SIGNATURE, UNDERSTOOD, read_extensions
 from verifier.rfc3161.names import Name, read_name, same_name
 
 _BASIC = "1.3.6.1.5.5.7.48.1.1"

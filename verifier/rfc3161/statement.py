@@ -6,8 +6,8 @@ from datetime import datetime
 
 from verifier.rfc3161 import codes, der
 from verifier.rfc3161.algorithms import DIGEST_SIZES, HASH_OIDS, NotAllowedError, read_algorithm, read_hash
-from verifier.rfc3161.certificate import read_extensions
 from verifier.rfc3161.codes import Broken
+from verifier.rfc3161.extensions import read_extensions
 from verifier.rfc3161.names import GeneralName, read_general_name
 from verifier.rfc3161.response import Report
 
