@@ -11,8 +11,8 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,8 +24,12 @@ import pytest
 import rfc8785
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from ledger.anchoring.authorities import load_authorities
+from ledger.anchoring.metrics import AnchoringMetrics
+from ledger.anchoring.port import BackendSource
+from ledger.anchoring.worker import AnchoringWorker
 from ledger.bundle import write_bundle
 from ledger.chain.event import event_hash
 from ledger.chain.merkle import merkle_root
@@ -33,7 +37,7 @@ from ledger.store import LedgerStore
 from ledger.store.values import NewEvent
 from sandbox.authorities import Authorities
 from sandbox.database import Database
-from tests.anchoring.ledger_under_test import ORGANISATION, open_ledger, working, write_authorities
+from tests.bundle.opened import ORGANISATION, open_ledger
 from verifier.bundle import UnusableBundle
 from verifier.policy import TrustPolicy, load_policy
 from verifier.report import Report
@@ -118,18 +122,29 @@ def ground(
     # Both authorities must vouch, so that damage to either one's token shows in the verdict.
     tables = trust.read_text().replace('format = "indelible-trust/1"\n', "")
     trust.write_text(f'format = "indelible-trust/1"\nrequire = 2\n{tables}')
-    source = load_authorities(write_authorities(authorities, folder / "authorities.toml"))
+    authorities.write_configuration(folder / "authorities.toml")
+    source = load_authorities(folder / "authorities.toml")
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
 
         async def start() -> LedgerStore:
             ledger = await stack.enter_async_context(open_ledger(module_database, source.targets))
-            await stack.enter_async_context(working(ledger.store, source))
+            await stack.enter_async_context(_anchoring(ledger.store, source))
             return ledger.store
 
         store = runner.run(start())
         yield Ground(store=store, runner=runner, trust=trust, policy=load_policy(trust))
         runner.run(stack.aclose())
+
+
+@asynccontextmanager
+async def _anchoring(store: LedgerStore, source: BackendSource) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    worker = AnchoringWorker(store, source, metrics=AnchoringMetrics(CollectorRegistry()))
+    working = asyncio.create_task(worker.run(stop))
+    yield
+    stop.set()
+    await working
 
 
 async def _live(store: LedgerStore, chain_id: str, history: list[list[NewEvent] | None], *, closes: bool) -> None:
