@@ -30,7 +30,6 @@ def fetch_freetsa(directory: Path) -> ExtraAuthority:
     root.write_bytes(answer.content)
     return ExtraAuthority(
         name=NAME,
-        root=root,
+        root_pem=answer.text,
         configuration=f'[authorities.{NAME}]\npreset = "{NAME}"\nroots = [{json.dumps(str(root))}]\n',
-        trust=f"[authorities.{NAME}]\nroots = [{json.dumps(str(root))}]\n",
     )

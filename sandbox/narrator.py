@@ -3,7 +3,6 @@
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.panel import Panel
 
 from sandbox.stack import Part
 
@@ -41,9 +40,10 @@ class Narrator:
 
     def quote(self, title: str, text: str) -> None:
         """What another program said, word for word."""
-        self._console.print(
-            Padding(Panel(escape(text.rstrip()), title=escape(title), title_align="left"), (0, 0, 0, 3))
-        )
+        self._console.print(f"   [dim]┌ {escape(title)}[/dim]", highlight=False, soft_wrap=True)
+        for line in text.rstrip().splitlines():
+            self._console.print(f"   [dim]│[/dim] {escape(line)}", highlight=False, soft_wrap=True)
+        self._console.print("   [dim]└[/dim]")
 
     def command(self, text: str) -> None:
         """A command that the reader can type."""

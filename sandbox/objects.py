@@ -27,6 +27,11 @@ class Objects:
 
     def start(self) -> "Objects":
         """Start the server and wait until S3 answers. Raises StartError."""
+        self.spawn()
+        return self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start the server without waiting: it needs seconds, in which others can start."""
         data = self.directory / "data"
         data.mkdir(parents=True, exist_ok=True)
         ports = {part: free_port() for part in _PARTS} | {"s3": self.port}
@@ -60,7 +65,10 @@ class Objects:
             cwd=self.directory,
             stop_seconds=_STOP_SECONDS,
         )
-        self._process.wait_ready(self._answers, seconds=_READY_SECONDS)
+
+    def wait_ready(self) -> "Objects":
+        """Wait until S3 answers. Raises StartError."""
+        self.process.wait_ready(self._answers, seconds=_READY_SECONDS)
         return self
 
     def stop(self) -> None:

@@ -165,13 +165,18 @@ class Postgres:
         installed = _installation()
         if self._run_as is None or _may_run(installed / "bin" / "postgres", self._run_as):
             return installed / "bin" / name
-        # The environment lies in a folder that only root may enter (a home directory): use a copy.
+        # The environment lies in a folder that only root may enter (a home directory): use a copy, with the shared
+        # libraries that the wheel keeps beside its package and finds by their relative path.
+        package = installed.parent
         copy = self.directory / "installation"
         if not copy.exists():
             partial = self.directory / "installation.new"
-            shutil.copytree(installed, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("include"))
+            shutil.rmtree(partial, ignore_errors=True)
+            for folder in (package, package.with_name(f"{package.name}.libs")):
+                if folder.exists():
+                    shutil.copytree(folder, partial / folder.name, ignore=shutil.ignore_patterns("include", "*.py"))
             partial.rename(copy)
-        return copy / "bin" / name
+        return copy / package.name / installed.name / "bin" / name
 
 
 def _installation() -> Path:

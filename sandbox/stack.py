@@ -13,6 +13,7 @@ in the middle included, everything that was started is stopped.
 """
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -40,11 +41,11 @@ class Part(StrEnum):
 
     POSTGRES = "PostgreSQL"
     NATS = "NATS JetStream"
-    OBJECTS = "S3 storage"
     AUTHORITIES = "time-stamp authorities"
     LEDGER = "ledger service"
     GATEWAY = "gateway"
     PAGE = "verify page"
+    OBJECTS = "S3 storage"
 
 
 NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
@@ -58,12 +59,11 @@ NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtraAuthority:
-    """A time-stamp authority beside the sandbox's own: its root (PEM), and its tables (TOML) for ledger and auditor."""
+    """A time-stamp authority beside the sandbox's own: its root, and its table (TOML) for the ledger."""
 
     name: str
-    root: Path
+    root_pem: str
     configuration: str
-    trust: str
 
 
 # Told about each part as soon as it is ready: the part, its address, and the seconds it took.
@@ -93,6 +93,9 @@ def running_stack(
     stack = Stack(directory.resolve(), ports or Ports(), extra_authority)
     wanted = set(parts).union(*(NEEDS.get(part, frozenset()) for part in parts))
     with contextlib.ExitStack() as running:
+        if Part.OBJECTS in wanted:
+            running.callback(stack.objects.stop)
+            stack.objects.spawn()  # the slowest part becomes ready while the others start
         for part in Part:
             if part in wanted:
                 started = time.monotonic()
@@ -136,13 +139,6 @@ class Stack:
             raise StartError("the stack was started without time-stamp authorities")
         return self._authorities
 
-    def authority_roots(self) -> dict[str, Path]:
-        """The root certificate (PEM) of every authority the ledger asks, by the authority's name."""
-        roots = {authority.name: authority.root_path for authority in self.authorities}
-        if self._extra_authority is not None:
-            roots[self._extra_authority.name] = self._extra_authority.root
-        return roots
-
     def process(self, part: Part) -> Process:
         """The process of a running part, for tests that kill it. Raises KeyError when it does not run."""
         return self._processes[part]
@@ -181,7 +177,7 @@ class Stack:
         return {
             Part.POSTGRES: self._start_postgres,
             Part.NATS: lambda: (self.nats.start().process, f"{LOOPBACK}:{self.nats.port}"),
-            Part.OBJECTS: lambda: (self.objects.start().process, self.objects.url),
+            Part.OBJECTS: lambda: (self.objects.wait_ready().process, self.objects.url),
             Part.LEDGER: self._start_ledger,
             Part.GATEWAY: lambda: (start_gateway(self.directory, self.ports), self.gateway_url),
             Part.PAGE: lambda: (start_page(self.directory, self.trust_policy, self.ports), self.page_url),
@@ -197,14 +193,21 @@ class Stack:
         return process, self.ledger_address
 
     def _start_authorities(self, running: contextlib.ExitStack) -> str:
-        self._authorities = running.enter_context(start_authorities(self.directory / "authorities"))
-        self._authorities.write_configuration(self.files.authorities)
-        self._authorities.write_trust_policy(self.trust_policy)
+        authorities = running.enter_context(start_authorities(self.directory / "authorities"))
+        authorities.write_configuration(self.files.authorities)
+        tables = [_trust_table(one.name, one.root_pem.decode(), policies=[one.policy]) for one in authorities]
         if self._extra_authority is not None:
-            with self.files.authorities.open("a") as configuration, self.trust_policy.open("a") as trust:
+            with self.files.authorities.open("a") as configuration:
                 configuration.write(f"\n{self._extra_authority.configuration}")
-                trust.write(f"\n{self._extra_authority.trust}")
-        return " and ".join(authority.url for authority in self._authorities)
+            tables.append(_trust_table(self._extra_authority.name, self._extra_authority.root_pem, policies=[]))
+        self.trust_policy.write_text("\n".join(['format = "indelible-trust/1"\n', *tables]))
+        self._authorities = authorities
+        return " and ".join(authority.url for authority in authorities)
+
+
+def _trust_table(name: str, root_pem: str, *, policies: list[str]) -> str:
+    """What an auditor trusts of one authority, with its root inside, so that one file is the whole policy."""
+    return f"[authorities.{name}]\npolicies = {json.dumps(policies)}\nroots = ['''\n{root_pem.strip()}\n''']\n"
 
 
 def _has_ended(pid: int) -> bool:

@@ -96,11 +96,13 @@ class Bag:
         ordered = ""
         for line in text.removesuffix("\n").split("\n") if text else []:
             found = _LINE.fullmatch(line)
-            if found is None or not PATH.fullmatch(found[2]) or found[2] <= ordered:
-                self._wrong("bag-manifest-malformed", name, f"has the line {line!r:.100}, malformed or out of order")
+            if found is None or not PATH.fullmatch(found[2]):
+                self._wrong("bag-manifest-malformed", name, f"has the malformed line {line!r:.100}")
                 continue
+            if found[2] <= ordered:
+                self._wrong("bag-manifest-malformed", name, f"has the line {line!r:.100} out of order or twice")
             ordered = found[2]
-            digests[ordered] = found[1]
+            digests.setdefault(ordered, found[1])
         if not text.endswith("\n"):
             self._wrong("bag-manifest-malformed", name, "does not end with a line feed")
         return digests

@@ -18,39 +18,40 @@ Whatever does not match is parsed in full. The expressions are possessive: match
 
 import json
 import re
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from operator import add
 from typing import Any, NamedTuple
 
 from verifier.canonical import MAX_LEVELS, canonical_bytes
-from verifier.event import KIND, MAX_LINE_BYTES, MAX_PAYLOAD_BYTES, MalformedEventError, parse_line
+from verifier.event import KIND, MAX_PAYLOAD_BYTES, MalformedEventError, parse_line, parse_time
 
-MAX_SHAPES = 48
-"""Shapes remembered at a time: more would make matching slower than parsing."""
+MAX_SCALARS = 256
+"""Varying places in all shapes together: bounds the time to compile them, and the alternatives a line must try."""
 
-MAX_SHAPE_BYTES = 4096
-"""Size of one shape's expression; compiling takes time in proportion."""
+MAX_SHAPE_CHARACTERS = 4096
+"""Of one shape, for the same reason. What is longer is parsed in full each time."""
+
+_SCALAR = "\x00"
+"""Stands for any scalar in a shape; no name can contain it."""
 
 _PLAIN_STRING = r'"[^"]*+"'
 """Enough where the slice holds neither a backslash nor a control character."""
 
 _ANY_STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\bfnrt]|u00(?:0[1-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+)*+"'
 _NUMBER = (
-    r"-?+(?>(?:0\.(?!000000)|[1-9][0-9]{0,6}\.)[0-9]{0,7}+(?<=[1-9])(?![0-9eE])"
-    r"|[1-9][0-9]{0,14}+(?![0-9.eE])|0(?<!-0)(?![0-9.eE]))"
+    r"(?>-?[1-9][0-9]{0,14}+(?![0-9.eE])|0(?![0-9.eE])"
+    r"|-?(?:0\.(?!000000)|[1-9][0-9]{0,6}\.)[0-9]{1,8}+(?<=[1-9])(?![0-9eE]))"
 )
-_FIELDS = 8
+_FIELDS = 7
 _FRAME = (
     r'\{{"hash":"(.{{64}})","kind":"([a-z0-9_.]{{3,64}}+)",'
-    r'"occurred_at":"(.{{16}}):([0-5][0-9])\.([0-9]{{6}})Z",'
+    r'"occurred_at":"(.{{19}})\.([0-9]{{6}})Z",'
     r'"payload":({payloads}),"prev_hash":"(.{{64}})","sequence":([1-9][0-9]{{0,14}}+)\}}\n'
 )
 _SUSPECT = bytes(int((byte < 0x20 and byte != 0x0A) or byte == 0x5C) for byte in range(256))  # noqa: PLR2004
 """Maps backslashes and control characters to 1, all else to 0: finds them at the speed of copying."""
 
-_MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}")
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - every time of the format is UTC
-_MICROSECOND = timedelta(microseconds=1)
+_MAX_SECONDS = 10_000
+"""Remembered at a time: the events of a slice lie close together."""
 
 
 class Columns(NamedTuple):
@@ -78,76 +79,90 @@ class LinePatterns:
 
     def __init__(self) -> None:
         self._shapes: dict[str, None] = {}
-        self._plain: re.Pattern[bytes] | None = None
-        self._any: re.Pattern[bytes] | None = None
-        self._minutes = _Minutes()
+        self._scalars = 0
+        self._compiled: dict[str, re.Pattern[bytes]] = {}
+        self._seconds = _Seconds()
 
     def read(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
-        """Split whole lines into columns, up to the first line that is not a canonical event, if there is one."""
-        columns = self._read_at_once(data)
-        if columns is None and self._learn(data):
-            columns = self._read_at_once(data)
-        if columns is not None:
-            return columns, None
+        """Split whole lines into columns, up to the first line that is not a canonical event, if there is one.
+
+        `hashes` and `prev_hashes` may be any 64 bytes: comparing them with computed hashes tells more than their form.
+        """
+        # In a slice without backslashes and control characters, a string is whatever stands between two quotes.
+        string = _ANY_STRING if 1 in data.translate(_SUSPECT) else _PLAIN_STRING
+        if _is_utf8(data):
+            columns = self._read_at_once(data, string)
+            if columns is None and self._learn(data, string):
+                columns = self._read_at_once(data, string)
+            if columns is not None:
+                return columns, None
         return self._read_one_by_one(data)
 
-    def _read_at_once(self, data: bytes) -> Columns | None:
-        plain = 1 not in data.translate(_SUSPECT)
-        pattern = self._plain if plain else self._any
-        if pattern is None or not _is_utf8(data):
-            return None
-        parts = pattern.split(data)
+    def _read_at_once(self, data: bytes, string: str) -> Columns | None:
         # `split` gives what lies between matches, then the fields: the lines tile the slice if nothing lies between.
+        parts = self._pattern(string).split(data)
         step = _FIELDS + 1
         if parts[0::step].count(b"") != len(parts) // step + 1:
             return None
         return self._columns(parts, step)
 
     def _columns(self, parts: list[bytes], step: int) -> Columns | None:
-        kinds, payloads = parts[2::step], parts[6::step]
+        kinds, payloads = parts[2::step], parts[5::step]
         if not all(KIND.fullmatch(kind.decode("ascii")) for kind in set(kinds)):
             return None
         if max(map(len, payloads), default=0) > MAX_PAYLOAD_BYTES:
             return None
         try:
-            times = self._minutes.times(parts[3::step], parts[4::step], parts[5::step])
+            seconds = map(self._seconds.__getitem__, parts[3::step])
+            times = list(map(add, seconds, map(int, parts[4::step])))
         except ValueError:
             return None
-        return Columns(parts[1::step], kinds, times, payloads, parts[7::step], parts[8::step])
+        return Columns(parts[1::step], kinds, times, payloads, parts[6::step], parts[7::step])
 
-    def _learn(self, data: bytes) -> bool:
-        """Learn the shapes of the lines that no expression matches; tell whether that changed anything."""
+    def _learn(self, data: bytes, string: str) -> bool:
+        """Learn the shapes of the lines that nothing matches yet; tell whether there were any to learn."""
         known = len(self._shapes)
-        for line in self._unmatched(data):
-            if len(self._shapes) == MAX_SHAPES:
+        matches = self._pattern(string).fullmatch
+        for line in data.split(b"\n")[:-1]:
+            if self._scalars >= MAX_SCALARS:
                 break
+            if matches(line + b"\n"):
+                continue
             try:
-                parse_line(line)
+                shape = payload_shape(json.loads(parse_line(line).payload))
             except MalformedEventError:
                 break
-            shape = payload_shape(json.loads(line)["payload"])
-            if shape is None or len(shape) > MAX_SHAPE_BYTES:
-                continue
-            if shape not in self._shapes:
+            if shape is not None and shape not in self._shapes:
+                # An empty object has a shape without scalars, and costs as much as one scalar.
+                self._scalars += shape.count(_SCALAR) + 1
                 self._shapes[shape] = None
-                self._compile()
+        if len(self._shapes) > known:
+            self._compiled.clear()
         return len(self._shapes) > known
 
-    def _unmatched(self, data: bytes) -> Any:
-        for line in data.split(b"\n")[:-1]:
-            if self._any is None or not self._any.fullmatch(line + b"\n"):
-                yield line
+    def _pattern(self, string: str) -> re.Pattern[bytes]:
+        if string not in self._compiled:
+            scalar = f"(?>{string}|{_NUMBER}|true|false|null)"
+            # Without any shape, an expression that never matches.
+            payloads = "|".join(self._shapes).replace(_SCALAR, scalar) or "(?!)"
+            self._compiled[string] = re.compile(_FRAME.format(payloads=payloads).encode("utf-8"))
+        return self._compiled[string]
 
-    def _compile(self) -> None:
-        payloads = "|".join(self._shapes)
-        for name, string in (("_plain", _PLAIN_STRING), ("_any", _ANY_STRING)):
-            source = _FRAME.format(payloads=payloads.replace("\x00", f"(?>{string}|{_NUMBER}|true|false|null)"))
-            setattr(self, name, re.compile(source.encode("utf-8")))
+    def read_in_full(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
+        """Do as `read` does, but by parsing each line in full, so that every member has its form."""
+        columns = Columns([], [], [], [], [], [])
+        for line in data.split(b"\n")[:-1]:
+            try:
+                columns.extend(_single(line))
+            except MalformedEventError as error:
+                return columns, error
+        return columns, None
 
     def _read_one_by_one(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
         columns = Columns([], [], [], [], [], [])
+        matches = self._pattern(_ANY_STRING).fullmatch
         for line in data.split(b"\n")[:-1]:
-            found = self._any.fullmatch(line + b"\n") if self._any and _is_utf8(line) else None
+            found = matches(line + b"\n") if _is_utf8(line) else None
             one = self._columns([b"", *found.groups()], _FIELDS + 1) if found else None
             if one is None:
                 try:
@@ -159,11 +174,14 @@ class LinePatterns:
 
 
 def payload_shape(payload: dict[str, Any]) -> str | None:
-    """Return an expression for payloads of the same shape, NUL standing for any scalar; None if there is none.
+    """Return an expression for payloads of the same shape, or None when there is none worth remembering.
 
     `payload` must be the parsed form of a payload that was proved canonical.
     """
-    return _shape(payload, MAX_LEVELS)
+    shape = _shape(payload, MAX_LEVELS)
+    if shape is None or len(shape) > MAX_SHAPE_CHARACTERS or shape.count(_SCALAR) > MAX_SCALARS // 4:
+        return None
+    return shape
 
 
 def _shape(value: Any, levels_left: int) -> str | None:
@@ -176,13 +194,13 @@ def _shape(value: Any, levels_left: int) -> str | None:
         return r"\{" + ",".join(f"{name}:{shape}" for name, shape in members) + r"\}"
     if isinstance(value, list):
         return _array_shape(value, levels_left)
-    return "\x00"
+    return _SCALAR
 
 
 def _array_shape(items: list[Any], levels_left: int) -> str | None:
     if levels_left < 2:  # noqa: PLR2004 - this array and an array of scalars in it
         return None
-    flat = r"\[(?:\x00(?:,\x00)*+)?+\]".replace(r"\x00", "\x00")
+    flat = rf"\[(?:{_SCALAR}(?:,{_SCALAR})*+)?+\]"
     if not any(isinstance(item, (dict, list)) for item in items):
         return flat
     if all(isinstance(item, list) and not any(isinstance(inner, (dict, list)) for inner in item) for item in items):
@@ -217,23 +235,14 @@ def _single(line: bytes) -> Columns:
     )
 
 
-class _Minutes(dict[bytes, int]):
-    """Microseconds since 1970 of a minute's beginning, remembered: events of one minute follow each other."""
+class _Seconds(dict[bytes, int]):
+    """Microseconds since 1970 of a whole second, by its text; raises `ValueError` for what is no time.
+
+    Remembered, because events of one second follow each other.
+    """
 
     def __missing__(self, text: bytes) -> int:
-        readable = text.decode("ascii")
-        if not _MINUTE.fullmatch(readable):
-            raise ValueError("not a minute")
-        if len(self) > MAX_LINE_BYTES:
+        if len(self) >= _MAX_SECONDS:
             self.clear()
-        value: int = (datetime.fromisoformat(readable) - _EPOCH) // _MICROSECOND
-        self[text] = value
+        self[text] = value = parse_time(text.decode("ascii") + ".000000Z")
         return value
-
-    def times(self, minutes: list[bytes], seconds: list[bytes], fractions: list[bytes]) -> list[int]:
-        """Return whole times in microseconds; `ValueError` (also as `UnicodeDecodeError`) for what is no time."""
-        lookup: Callable[[bytes], int] = self.__getitem__
-        return [
-            lookup(minute) + int(second) * 1_000_000 + int(fraction)
-            for minute, second, fraction in zip(minutes, seconds, fractions, strict=True)
-        ]

@@ -13,6 +13,7 @@ from verifier.canonical import parse_canonical
 from verifier.event import (
     CHECKPOINTS,
     CLOSED,
+    DIGEST,
     MAX_LINE_BYTES,
     OPENED,
     RESERVED_PREFIX,
@@ -71,14 +72,18 @@ def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None) -> 
     """Check the lines of `data`. A last line without its line end is the slice's problem."""
     whole, ended, rest = data.rpartition(b"\n")
     columns, malformed = patterns.read(whole + ended)
+    ordered = _in_order(columns)
+    if not ordered:
+        columns, malformed = patterns.read_in_full(whole + ended)
     count = len(columns.hashes)
-    start = int(columns.sequences[0]) if count else 0
+    start = _start(columns)
     problems: dict[int, list[Problem]] = {}
     if malformed is not None:
         problems[count] = [(malformed.code, str(malformed))]
     elif rest:
         problems[count] = [_unended(rest)]
-    _check_order(columns, start, problems)
+    if not ordered:
+        _find_disorder(columns, start, problems)
     specials = _check_reserved_kinds(columns, start, problems)
     good = min(problems, default=count)
     merkle, checkpoints = _grow_tree(columns, start, good, specials)
@@ -101,24 +106,28 @@ def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None) -> 
     )
 
 
-def _check_order(columns: Columns, start: int, problems: dict[int, list[Problem]]) -> None:
-    """Add what is wrong with the first event out of order: sequence, prev_hash, hash or time."""
-    hashes = columns.hashes
-    count = len(hashes)
-    if not count:
-        return
-    expected = [b"%d" % sequence for sequence in range(start, start + count)]
-    digests = _digests(columns, start)
-    good = (
-        columns.sequences == expected
-        and columns.prev_hashes[1:] == hashes[:-1]
-        and b"".join(digests).hex().encode("ascii") == b"".join(hashes)
+def _start(columns: Columns) -> int:
+    return int(columns.sequences[0]) if columns.sequences else 0
+
+
+def _in_order(columns: Columns) -> bool:
+    """Tell whether sequences, links, hashes and times of all lines are right (rules 2 to 5 within the slice)."""
+    if not columns.hashes:
+        return True
+    start = _start(columns)
+    return (
+        columns.sequences == [b"%d" % sequence for sequence in range(start, start + len(columns.hashes))]
+        and columns.prev_hashes[1:] == columns.hashes[:-1]
+        and DIGEST.fullmatch(columns.prev_hashes[0].decode("latin-1")) is not None
+        and b"".join(_digests(columns, start)).hex().encode("ascii") == b"".join(columns.hashes)
         and sorted(columns.times) == columns.times
     )
-    if good:
-        return
-    for index in range(count):
-        found = _differences(columns, index, expected[index])
+
+
+def _find_disorder(columns: Columns, start: int, problems: dict[int, list[Problem]]) -> None:
+    """Add what is wrong with the first line that is not in order, if there is one."""
+    for index in range(len(columns.hashes)):
+        found = _differences(columns, index, b"%d" % (start + index))
         if found:
             problems.setdefault(index, []).extend(found)
             return
@@ -128,10 +137,7 @@ def _digests(columns: Columns, start: int) -> list[bytes]:
     """Recompute the hashes (`docs/spec/chain.md`, section 3), each from the recomputed one before it."""
     sha256 = hashlib.sha256
     packers = _Packers()
-    try:
-        digest = bytes.fromhex(columns.prev_hashes[0].decode("ascii"))
-    except ValueError:
-        digest = b""
+    digest = bytes.fromhex(columns.prev_hashes[0].decode("ascii"))
     kinds = {kind: struct.pack(">I", len(kind)) + kind for kind in set(columns.kinds)}
     rows = zip(
         range(start, start + len(columns.kinds)),

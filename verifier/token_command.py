@@ -170,7 +170,7 @@ def _parse_digest(text: str, algorithm: str | None) -> tuple[str, bytes]:
     except ValueError as error:
         raise click.UsageError("--digest is not hexadecimal") from error
     # Without a name the length decides among the SHA-2 family, SHA-256 in the usual case.
-    by_length = {size: name for name, size in DIGEST_SIZES.items() if not name.startswith("sha3")}
+    by_length = {size: name for name, size in DIGEST_SIZES.items() if not name.startswith("sha3-")}
     algorithm = algorithm or by_length.get(len(digest), "sha256")
     if len(digest) != DIGEST_SIZES[algorithm]:
         raise click.UsageError(f"--digest has {len(digest)} bytes; {algorithm} gives {DIGEST_SIZES[algorithm]}")

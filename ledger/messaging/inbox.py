@@ -48,7 +48,7 @@ from ledger.store.values import NewEvent, Receipt
 # Requests in flight in one process. The store commits what arrives together in one transaction, so more of them mean
 # fewer commits, up to the point where they only wait.
 LANES = 32
-FETCH_SECONDS = 2.0  # how long a stop may take to be noticed by an idle lane
+FETCH_SECONDS = 1.0  # how long a stop may take to be noticed by an idle lane
 HEARTBEAT_SECONDS = ACK_WAIT_SECONDS / 3
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0

@@ -5,9 +5,9 @@ What must hold:
    and the next relay publishes it again; the event's hash as message id lets JetStream drop the second copy.
 2. One relay is active, the one that holds the advisory lock. The lock belongs to its database session, so PostgreSQL
    passes it on when the holder dies. The lock is asked about before every batch.
-3. Order: the relay is the only publisher to the stream, so it knows the stream's last sequence and states it with each
-   message. If one of a pipelined batch is refused or lost, all that follow it are refused too, and none overtakes. The
-   batch is then gone through again one by one, from what the stream says it has.
+3. Order: each message of a pipelined batch states the id of the one before it, and JetStream stores it only directly
+   behind that one. If one is refused or lost, all that follow it are refused too, and none overtakes. The batch is then
+   gone through again one by one, each awaited before the next is sent; what is stored already is dropped by its id.
 """
 
 import asyncio
@@ -22,8 +22,9 @@ import psycopg
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 from indelible.ledger.v1 import ledger_pb2
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.errors import APIError
 
 from ledger.chain.event import Event
 from ledger.messaging.connection import connected, keep_working, wait_for_stop
@@ -54,6 +55,10 @@ _LOCK = (0x494E444C, 1)
 _SESSION = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 
 _log = structlog.get_logger()
+
+
+class PublicationRefusedError(RuntimeError):
+    """JetStream did not store an event; the text has its reason."""
 
 
 class OutboxStore(Protocol):
@@ -90,7 +95,9 @@ async def run_outbox(
                 await declare_outbox(stream)
                 _log.info("outbox_active", stream=CHAINS_STREAM)
                 metrics.active.set(1)
-                await _relay(store, connection, stream, stop, metrics)
+                publisher = _Publisher(client, stream)
+                await publisher.open()
+                await _relay(store, connection, publisher, stop, metrics)
         finally:
             metrics.active.set(0)
             await connection.close()
@@ -112,11 +119,10 @@ async def _obtain_lock(connection: psycopg.AsyncConnection[Any], stop: asyncio.E
 async def _relay(
     store: OutboxStore,
     connection: psycopg.AsyncConnection[Any],
-    stream: JetStreamContext,
+    publisher: "_Publisher",
     stop: asyncio.Event,
     metrics: OutboxMetrics,
 ) -> None:
-    publisher = _Publisher(stream)
     while not stop.is_set():
         # Raises when the session is gone, and with it the lock: somebody else may be publishing already.
         await connection.execute("SELECT 1")
@@ -177,62 +183,71 @@ class _Message:
 
 
 class _Publisher:
-    """Publishes to the chains' stream so that no message can overtake another (rule 3 above)."""
+    """Publishes to the chains' stream so that no message can overtake another (rule 3 above).
 
-    def __init__(self, stream: JetStreamContext) -> None:
+    Answers are taken here and not by the client library's `publish_async`, which loses those that are refusals.
+    """
+
+    def __init__(self, client: Client, stream: JetStreamContext) -> None:
+        self._client = client
         self._stream = stream
-        self._last_sequence: int | None = None  # the stream's, once known
+        self._inbox = client.new_inbox()
+        self._unanswered: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._last_id: str | None = None  # of the stream's newest message, as far as is known
+
+    async def open(self) -> None:
+        """Begin to listen for answers; the connection's end ends that."""
+        await self._client.subscribe(f"{self._inbox}.*", cb=self._note_answer)
 
     async def publish(self, messages: Sequence[_Message]) -> None:
         """Return once JetStream has stored every message. Raises when it did not; then publish them all again."""
-        if self._last_sequence is None or not await self._publish_pipelined(messages, self._last_sequence):
+        if self._last_id is None or not await self._publish_pipelined(messages, self._last_id):
             await self._publish_one_by_one(messages)
+        self._last_id = messages[-1].message_id
 
     async def publish_anchor(self, message: _Message) -> None:
         """The same for the anchors' stream, where each message stands for itself."""
         headers = {"Nats-Msg-Id": message.message_id, "Content-Type": PROTOBUF}
         await self._stream.publish(message.subject, message.body, stream=ANCHORS_STREAM, headers=headers)
 
-    async def _publish_pipelined(self, messages: Sequence[_Message], last_sequence: int) -> bool:
+    async def _publish_pipelined(self, messages: Sequence[_Message], last_id: str) -> bool:
         """Whether every message was stored as a new one. If one was not, nothing after it was."""
-        answers = [
-            await self._stream.publish_async(
-                message.subject,
-                message.body,
-                wait_stall=ANSWER_SECONDS,
-                headers=_chain_headers(message, last_sequence + offset),
-            )
-            for offset, message in enumerate(messages)
-        ]
+        asked = []
+        for message in messages:
+            asked.append(await self._ask(message, expected_last_id=last_id))
+            last_id = message.message_id
         async with asyncio.timeout(ANSWER_SECONDS):
-            results = await asyncio.gather(*answers, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, APIError):
-                raise result
-        if any(isinstance(result, BaseException) or result.duplicate for result in results):
-            self._last_sequence = None
-            return False
-        self._last_sequence = last_sequence + len(messages)
-        return True
+            answers = await asyncio.gather(*asked)
+        return not any("error" in answer or answer.get("duplicate") for answer in answers)
 
     async def _publish_one_by_one(self, messages: Sequence[_Message]) -> None:
-        last_sequence = (await self._stream.stream_info(CHAINS_STREAM)).state.last_seq
         for message in messages:
-            answer = await self._stream.publish(
-                message.subject, message.body, headers=_chain_headers(message, last_sequence)
-            )
-            if not answer.duplicate:
-                last_sequence = answer.seq
-        self._last_sequence = last_sequence
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await (await self._ask(message))
+            if "error" in answer:
+                raise PublicationRefusedError(f"JetStream refused an event: {answer['error']}")
 
+    async def _ask(self, message: _Message, *, expected_last_id: str = "") -> asyncio.Future[dict[str, Any]]:
+        """Send one message, on condition that the stream's newest has this id; the answer comes later."""
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._unanswered[message.message_id] = answer
+        headers = {
+            "Nats-Msg-Id": message.message_id,
+            "Nats-Expected-Stream": CHAINS_STREAM,
+            "Content-Type": PROTOBUF,
+        }
+        if expected_last_id:
+            headers["Nats-Expected-Last-Msg-Id"] = expected_last_id
+        reply = f"{self._inbox}.{message.message_id}"
+        await self._client.publish(message.subject, message.body, reply=reply, headers=headers)
+        return answer
 
-def _chain_headers(message: _Message, last_sequence: int) -> dict[str, str]:
-    return {
-        "Nats-Msg-Id": message.message_id,
-        "Nats-Expected-Stream": CHAINS_STREAM,
-        "Nats-Expected-Last-Sequence": str(last_sequence),
-        "Content-Type": PROTOBUF,
-    }
+    async def _note_answer(self, message: Msg) -> None:
+        answer = self._unanswered.pop(message.subject.rpartition(".")[2], None)
+        if answer is None or answer.done():
+            return
+        # An empty body with a status says that nobody listens: the stream is gone, or not yet led.
+        answer.set_result(orjson.loads(message.data) if message.data else {"error": "no stream answered"})
 
 
 def _appended(entry: OutboxEntry, event: Event) -> _Message:

@@ -117,7 +117,8 @@ async def _declare(stream: JetStreamContext, wanted: StreamConfig) -> None:
         except NotFoundError:
             raise error from None  # refused for another reason than being there already
         if not subjects <= set(found.subjects or ()) or found.retention != wanted.retention:
+            retention = wanted.retention.value if wanted.retention else ""
             raise StreamMismatchError(
                 f"the NATS stream {name} exists with other subjects or another retention than the ledger needs; "
-                f"give it the subjects {sorted(subjects)} and the retention {wanted.retention}, or remove it"
+                f"give it the subjects {sorted(subjects)} and the retention {retention}, or remove it"
             ) from error

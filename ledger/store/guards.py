@@ -33,7 +33,6 @@ _OF_ONE_ORGANISATION = (
     "verify_links",
     "verify_link_revocations",
 )
-_REFUSE = "BEFORE DELETE OR UPDATE OR TRUNCATE"
 # Table, trigger: the definition as PostgreSQL writes it.
 _TRIGGERS = {
     ("events", "guard_events"): (
@@ -67,7 +66,8 @@ _TRIGGERS = {
     },
 }
 _POLICY = "(organisation_id = ( SELECT current_setting('indelible.organisation'::text, true) AS current_setting))"
-_FUNCTION = re.compile(r"CREATE FUNCTION indelible\.(\w+)\(\).*?AS \$function\$(.*?)\$function\$", re.DOTALL)
+_FUNCTION = re.compile(r"CREATE FUNCTION indelible\.(\w+)\(\)(.*?)AS \$function\$(.*?)\$function\$", re.DOTALL)
+_SETTING = re.compile(r"SET (\w+) = (.+)")
 # What no login role of the ledger may do to a table of the record.
 _FORBIDDEN = ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
 
@@ -77,7 +77,10 @@ SELECT c.relname, t.tgname, t.tgenabled::text, pg_get_triggerdef(t.oid)
   JOIN pg_class AS c ON c.oid = t.tgrelid
  WHERE c.relnamespace = 'indelible'::regnamespace AND NOT t.tgisinternal
 """
-_FIND_FUNCTIONS = "SELECT proname, prosrc, prosecdef FROM pg_proc WHERE pronamespace = 'indelible'::regnamespace"
+_FIND_FUNCTIONS = """
+SELECT proname, prosrc, prosecdef, coalesce(proconfig, '{}')
+  FROM pg_proc WHERE pronamespace = 'indelible'::regnamespace
+"""
 _FIND_TABLES = """
 SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity, pg_get_userbyid(c.relowner),
        ARRAY(SELECT pg_get_expr(p.polqual, p.polrelid) FROM pg_policy AS p WHERE p.polrelid = c.oid)
@@ -185,11 +188,11 @@ def _trigger_faults(found: list[tuple[Any, ...]]) -> list[str]:
 
 
 def _function_faults(found: list[tuple[Any, ...]]) -> list[str]:
-    functions = {name: (source, is_definer) for name, source, is_definer in found}
+    functions = {name: (source, is_definer, settings) for name, source, is_definer, settings in found}
     return [
         f"function {name} is missing or not the one migrated"
-        for name, source in _FUNCTION.findall(read_sql("0002_guards"))
-        if functions.get(name) != (source, False)
+        for name, head, source in _FUNCTION.findall(read_sql("0002_guards"))
+        if functions.get(name) != (source, False, ["=".join(setting) for setting in _SETTING.findall(head)])
     ]
 
 

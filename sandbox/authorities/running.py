@@ -51,6 +51,11 @@ class Authority:
 
     def start(self) -> None:
         """Start the process and wait until it answers. Raises AuthorityError when it does not come up."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process; `wait_ready` must follow. Several can come up at once this way."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own module, with our own arguments
@@ -59,6 +64,11 @@ class Authority:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+
+    def wait_ready(self) -> None:
+        """Wait until the process answers. Raises AuthorityError, and ends the process, when it does not come up."""
+        if self._process is None:
+            raise AuthorityError(f"{self.name} was not launched")
         try:
             ready = json.loads(self._first_line(self._process))
         except BaseException:
@@ -144,7 +154,9 @@ def start_authorities(directory: Path) -> Iterator[Authorities]:
     with contextlib.ExitStack() as running:
         for authority in (one, two):
             running.callback(authority.stop)
-            authority.start()
+            authority.launch()
+        for authority in (one, two):
+            authority.wait_ready()
         yield Authorities(one=one, two=two)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from ledger.store.values import AnchorStatus, AnchorTarget, NewEvent
 from sandbox.authorities import Authorities
 from sandbox.database import Database
 
-ORGANISATION = "acme"
 PATIENCE_SECONDS = 30.0
 
 
@@ -31,15 +31,16 @@ class Ledger:
 
     store: LedgerStore
     database: Database
+    organisation: str
 
     async def closed_session(self, chain_id: str, events: int = 2) -> None:
-        await self.store.open_chain(ORGANISATION, chain_id, b"{}")
+        await self.store.open_chain(self.organisation, chain_id, b"{}")
         new = [NewEvent(kind="door.opened", payload=b'{"door":1}') for _ in range(events)]
-        await self.store.append_events(ORGANISATION, chain_id, new, "first")
-        await self.store.close_chain(ORGANISATION, chain_id)
+        await self.store.append_events(self.organisation, chain_id, new, "first")
+        await self.store.close_chain(self.organisation, chain_id)
 
     async def anchors(self, chain_id: str) -> dict[str, AnchorStatus]:
-        listed = await self.store.list_anchors(ORGANISATION, chain_id, limit=100, after=None)
+        listed = await self.store.list_anchors(self.organisation, chain_id, limit=100, after=None)
         return {status.authority: status for status in listed}
 
     async def wait_for(self, chain_id: str, authority: str, *, state: str) -> AnchorStatus:
@@ -87,8 +88,9 @@ class Ledger:
 
 @contextlib.asynccontextmanager
 async def open_ledger(database: Database, targets: Sequence[AnchorTarget]) -> AsyncIterator[Ledger]:
-    """A ledger with one organisation, that anchors at `targets`."""
-    await asyncio.to_thread(add_organisation, database.admin_dsn, ORGANISATION, "Acme Security")
+    """A ledger that anchors at `targets`, with an organisation of its own and no job left behind in the end."""
+    organisation = f"acme-{secrets.token_hex(4)}"
+    await asyncio.to_thread(add_organisation, database.admin_dsn, organisation, "Acme Security")
     store = await LedgerStore.open(
         runtime_dsn=database.runtime_dsn,
         append_dsn=database.append_dsn,
@@ -96,10 +98,12 @@ async def open_ledger(database: Database, targets: Sequence[AnchorTarget]) -> As
         signer=ReceiptSigner(key=Ed25519PrivateKey.generate(), name="ledger.test"),
         anchor_targets=targets,
     )
+    ledger = Ledger(store=store, database=database, organisation=organisation)
     try:
-        yield Ledger(store=store, database=database)
+        yield ledger
     finally:
         await store.close()
+        await ledger.sql("DELETE FROM indelible.anchor_jobs")
 
 
 def write_authorities(authorities: Authorities, path: Path) -> Path:

@@ -16,8 +16,8 @@ from tests.anchoring.paper import OTHER, TARGET, Backend, Source, obtained
 
 
 @pytest.fixture
-async def ledger(database: Database) -> AsyncIterator[Ledger]:
-    async with open_ledger(database, [TARGET, OTHER]) as opened:
+async def ledger(module_database: Database) -> AsyncIterator[Ledger]:
+    async with open_ledger(module_database, [TARGET, OTHER]) as opened:
         yield opened
 
 

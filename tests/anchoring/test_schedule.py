@@ -7,7 +7,7 @@ import pytest
 from ledger.anchoring.schedule import run_schedule
 from ledger.store.values import NewEvent
 from sandbox.database import Database
-from tests.anchoring.ledger_under_test import ORGANISATION, Ledger, open_ledger, working
+from tests.anchoring.ledger_under_test import Ledger, open_ledger, working
 from tests.anchoring.paper import OTHER, TARGET, Backend, Source
 
 NEVER = timedelta(days=365)
@@ -15,8 +15,8 @@ AT_ONCE = timedelta(0)
 
 
 @pytest.fixture
-async def ledger(database: Database) -> AsyncIterator[Ledger]:
-    async with open_ledger(database, [TARGET, OTHER]) as opened:
+async def ledger(module_database: Database) -> AsyncIterator[Ledger]:
+    async with open_ledger(module_database, [TARGET, OTHER]) as opened:
         yield opened
 
 
@@ -33,18 +33,18 @@ async def look_once(ledger: Ledger, *, interval: timedelta, max_events: int) -> 
 
 async def append(ledger: Ledger, chain_id: str, count: int, key: str) -> None:
     events = [NewEvent(kind="door.opened", payload=b"{}") for _ in range(count)]
-    await ledger.store.append_events(ORGANISATION, chain_id, events, key)
+    await ledger.store.append_events(ledger.organisation, chain_id, events, key)
 
 
 async def checkpoints(ledger: Ledger, chain_id: str) -> int:
     events = await ledger.store.list_events(
-        ORGANISATION, chain_id, from_sequence=1, limit=1000, kinds=["chain.checkpointed"]
+        ledger.organisation, chain_id, from_sequence=1, limit=1000, kinds=["chain.checkpointed"]
     )
     return len(events)
 
 
 async def test_an_open_session_is_checkpointed_when_its_oldest_event_is_too_old(ledger: Ledger) -> None:
-    await ledger.store.open_chain(ORGANISATION, "s1", b"{}")
+    await ledger.store.open_chain(ledger.organisation, "s1", b"{}")
     await look_once(ledger, interval=NEVER, max_events=100)
     assert await checkpoints(ledger, "s1") == 0
     await look_once(ledger, interval=AT_ONCE, max_events=100)
@@ -53,7 +53,7 @@ async def test_an_open_session_is_checkpointed_when_its_oldest_event_is_too_old(
 
 
 async def test_an_open_session_is_checkpointed_when_it_has_too_many_events(ledger: Ledger) -> None:
-    await ledger.store.open_chain(ORGANISATION, "s1", b"{}")
+    await ledger.store.open_chain(ledger.organisation, "s1", b"{}")
     await append(ledger, "s1", 8, "a")
     await look_once(ledger, interval=NEVER, max_events=10)
     assert await checkpoints(ledger, "s1") == 0
@@ -65,7 +65,7 @@ async def test_an_open_session_is_checkpointed_when_it_has_too_many_events(ledge
 
 
 async def test_a_quiet_or_closed_chain_is_left_alone(ledger: Ledger) -> None:
-    await ledger.store.open_chain(ORGANISATION, "s1", b"{}")
+    await ledger.store.open_chain(ledger.organisation, "s1", b"{}")
     await ledger.closed_session("s2")
     for _ in range(3):
         await look_once(ledger, interval=AT_ONCE, max_events=1)
@@ -86,13 +86,13 @@ async def test_anchors_of_the_operations_chain_do_not_cause_its_next_checkpoint(
         for _ in range(3):
             await look_once(ledger, interval=AT_ONCE, max_events=1)
         assert await checkpoints(ledger, "operations") == settled
-        await ledger.store.open_chain(ORGANISATION, "s3", b"{}")
+        await ledger.store.open_chain(ledger.organisation, "s3", b"{}")
         await look_once(ledger, interval=AT_ONCE, max_events=1)
         assert await checkpoints(ledger, "operations") == settled + 1
 
 
 async def test_the_schedule_survives_a_database_that_is_away(ledger: Ledger) -> None:
-    await ledger.store.open_chain(ORGANISATION, "s1", b"{}")
+    await ledger.store.open_chain(ledger.organisation, "s1", b"{}")
     stop = asyncio.Event()
     schedule = asyncio.create_task(run_schedule(ledger.store, stop, interval=AT_ONCE, max_events=100, look_seconds=0.2))
     await ledger.sever()

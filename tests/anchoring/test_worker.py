@@ -14,7 +14,6 @@ from ledger.store.values import AnchorJob
 from sandbox.authorities import Authorities, Fault
 from sandbox.database import Database
 from tests.anchoring.ledger_under_test import (
-    ORGANISATION,
     Ledger,
     open_ledger,
     targets_of,
@@ -30,20 +29,20 @@ def authorities_file(rogues: Authorities, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def ledger(database: Database, authorities_file: Path) -> AsyncIterator[Ledger]:
-    async with open_ledger(database, targets_of(authorities_file)) as opened:
+async def ledger(module_database: Database, authorities_file: Path) -> AsyncIterator[Ledger]:
+    async with open_ledger(module_database, targets_of(authorities_file)) as opened:
         yield opened
 
 
 async def stored_responses(ledger: Ledger, chain_id: str) -> dict[str, bytes]:
-    stored = await ledger.store.stored_anchors(ORGANISATION, chain_id)
+    stored = await ledger.store.stored_anchors(ledger.organisation, chain_id)
     return {anchor.authority: anchor.response for anchor in stored}
 
 
 async def notes_of_anchors(ledger: Ledger, chain_id: str) -> list[dict[str, object]]:
     """What the operations chain says about anchors of `chain_id`."""
     events = await ledger.store.list_events(
-        ORGANISATION, "operations", from_sequence=1, limit=1000, kinds=["ledger.anchor_obtained"]
+        ledger.organisation, "operations", from_sequence=1, limit=1000, kinds=["ledger.anchor_obtained"]
     )
     payloads = [json.loads(event.payload) for event in events]
     return [payload for payload in payloads if payload["chain_id"] == chain_id]
@@ -53,7 +52,7 @@ async def test_a_closed_session_is_anchored_at_every_authority_and_noted(
     ledger: Ledger, authorities_file: Path, rogues: Authorities
 ) -> None:
     await ledger.closed_session("s1")
-    chain = await ledger.store.get_chain(ORGANISATION, "s1")
+    chain = await ledger.store.get_chain(ledger.organisation, "s1")
     async with working(ledger.store, load_authorities(authorities_file)):
         for authority in rogues:
             status = await ledger.wait_for("s1", authority.name, state="obtained")
@@ -61,7 +60,7 @@ async def test_a_closed_session_is_anchored_at_every_authority_and_noted(
             assert status.anchored_at is not None
             assert abs(status.anchored_at - datetime.now(tz=UTC)) < timedelta(minutes=1)
     assert await ledger.sql("SELECT 1 FROM indelible.anchor_jobs") == []
-    for anchor in await ledger.store.stored_anchors(ORGANISATION, "s1"):
+    for anchor in await ledger.store.stored_anchors(ledger.organisation, "s1"):
         authority = next(one for one in rogues if one.name == anchor.authority)
         trust = TimestampTrust(roots=load_certificates(authority.root_pem))
         assert verify_token(anchor.response, digest=chain.head, trust=[trust], query=anchor.request).ok
@@ -71,7 +70,7 @@ async def test_a_closed_session_is_anchored_at_every_authority_and_noted(
     assert {note["authority"]: note["response_sha256"] for note in notes} == {
         name: hashlib.sha256(response).hexdigest() for name, response in responses.items()
     }
-    assert (await ledger.store.check_chain(ORGANISATION, "operations")).ok
+    assert (await ledger.store.check_chain(ledger.organisation, "operations")).ok
 
 
 # Those that touch only the revocation list are not about the answer; they have their tests beside the backend's.
@@ -162,13 +161,13 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def test_a_worker_killed_between_answer_and_storage_costs_nothing_but_a_second_question(
-    ledger: Ledger, database: Database, authorities_file: Path
+    ledger: Ledger, authorities_file: Path
 ) -> None:
     await ledger.closed_session("s1")
     killed = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", KILLED_WORKER, str(authorities_file)),
-        *(database.runtime_dsn, database.append_dsn, database.worker_dsn),
+        *(ledger.database.runtime_dsn, ledger.database.append_dsn, ledger.database.worker_dsn),
         stdout=asyncio.subprocess.PIPE,
     )
     assert killed.stdout is not None
@@ -199,7 +198,9 @@ async def test_many_workers_store_each_anchor_once(ledger: Ledger, authorities_f
             for authority in rogues:
                 await ledger.wait_for(chain_id, authority.name, state="obtained")
     rows = await ledger.sql(
-        "SELECT count(*) FROM indelible.anchors JOIN indelible.chains USING (chain_key) WHERE type = 'session'"
+        "SELECT count(*) FROM indelible.anchors AS a JOIN indelible.chains AS c USING (chain_key)"
+        " WHERE c.type = 'session' AND c.organisation_id = %s",
+        ledger.organisation,
     )
     assert rows == [(2 * len(chains),)]
     for chain_id in chains:

@@ -8,7 +8,7 @@ import pytest
 from ledger.store import LedgerStore
 from ledger.store.values import AnchorTarget, Evidence
 from sandbox.database import Database
-from tests.anchoring.ledger_under_test import Ledger, open_ledger
+from tests.bundle.opened import Ledger, open_ledger
 
 TARGETS = (
     AnchorTarget(backend="rfc3161", authority="one"),

@@ -18,8 +18,8 @@ from ledger.errors import LedgerError, Reason
 from ledger.store import LedgerStore
 from ledger.store.values import Evidence, NewEvent
 from ledger.timestamps import rfc3339
-from tests.anchoring.ledger_under_test import Ledger
 from tests.bundle.conftest import anchor
+from tests.bundle.opened import Ledger
 
 SEALED = NewEvent(kind="person.seen", payload='{"name":"Ánn","door":1}'.encode(), sealed_members=("name", "door"))
 

@@ -199,7 +199,8 @@ async def test_what_can_never_be_appended_goes_to_the_dead_stream_with_the_reaso
     assert letter.headers["Indelible-Reason"] == reason
     assert letter.headers["Indelible-Subject"] == APPEND_SUBJECT
     assert letter.data == body
-    assert not any("earer" in value for value in letter.headers.values())
+    assert "Authorization" not in letter.headers
+    assert "eyJ" not in str(letter.headers)
     assert await event_count(store) == 1
 
 

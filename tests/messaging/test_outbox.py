@@ -153,10 +153,17 @@ async def test_a_stranger_in_the_stream_delays_events_but_loses_and_disorders_no
     store: LedgerStore, database: Database, nats_server: Nats, stream: JetStreamContext
 ) -> None:
     await store.open_chain("acme", "visit", b"{}")
-    async with running_outbox(store, database, nats_server.url):
-        for _ in range(20):
-            await append(store, "visit", 20, batch=5)
+    await append(store, "visit", 2000, batch=500)
+
+    async def intrude() -> None:
+        while True:
             await stream.publish(appended_subject("acme", "elsewhere"), b"not ours")
+
+    intruder = asyncio.create_task(intrude())
+    async with running_outbox(store, database, nats_server.url):
+        await outbox_emptied(store)
+        intruder.cancel()
+        await append(store, "visit", 20, batch=5)
         await outbox_emptied(store)
     await assert_published_once_in_order(store, stream, "visit")
 
@@ -212,7 +219,7 @@ async def test_an_obtained_anchor_is_published_under_the_chain_it_anchors(
 async def test_a_stream_that_would_lose_messages_is_refused_with_the_remedy(nats_server: Nats) -> None:
     async with connected_to(nats_server) as stream:
         await stream.add_stream(name=CHAINS_STREAM, subjects=["elsewhere.>"], retention=RetentionPolicy.INTEREST)
-        with pytest.raises(StreamMismatchError, match=r"indelible-v1-chains .* indelible\.v1\.chains\.>"):
+        with pytest.raises(StreamMismatchError, match=r"indelible-v1-chains .*'indelible\.v1\.chains\.>'.* limits"):
             await declare_outbox(stream)
 
 

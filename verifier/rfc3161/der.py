@@ -14,6 +14,7 @@ signed. Whoever reads a signed SET OF checks its order (`is_sorted_set`).
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -41,7 +42,7 @@ class DerError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One element: its tag, its content octets, and its children when constructed."""
+    """One element: its tag, its content octets, and its children when constructed (and opened, see `parse`)."""
 
     tag_class: int
     constructed: bool
@@ -64,18 +65,36 @@ class Node:
         return self.tag_class == CONTEXT and self.number == number
 
 
-def parse(data: bytes, *, max_size: int = MAX_TOKEN_SIZE) -> Node:
-    """Read the one element that `data` consists of; raises DerError for anything but strict DER."""
+def parse(data: bytes, *, max_size: int = MAX_TOKEN_SIZE, levels: int = MAX_DEPTH + 1) -> Node:
+    """Read the one element that `data` consists of; raises DerError for anything but strict DER.
+
+    Elements below the first `levels` levels are not opened: they have no children until `opened` or `members` is
+    asked for them. That keeps memory small for long lists of which only one entry matters.
+    """
     if len(data) > max_size:
         raise DerError(f"it has {len(data)} bytes; at most {max_size} are accepted")
-    node, end = _read(data, 0, len(data), MAX_DEPTH)
+    node, end = _read(data, 0, len(data), 1, levels)
     if end != len(data):
         raise DerError(f"{len(data) - end} bytes follow after its end")
     return node
 
 
-def _read(data: bytes, start: int, limit: int, depth: int) -> tuple[Node, int]:
-    if depth == 0:
+def opened(node: Node) -> Node:
+    """An element that was not opened, read to its depths."""
+    return parse(node.encoded, max_size=len(node.encoded))
+
+
+def members(node: Node, what: str) -> Iterator[Node]:
+    """The members of a SEQUENCE that was not opened, one after the other, each read to its depths."""
+    _require(node, SEQUENCE, what, "a SEQUENCE")
+    at, end = node.header_size, len(node.encoded)
+    while at < end:
+        member, at = _read(node.encoded, at, end, 1, MAX_DEPTH + 1)
+        yield member
+
+
+def _read(data: bytes, start: int, limit: int, depth: int, levels: int) -> tuple[Node, int]:
+    if depth > MAX_DEPTH:
         raise DerError(f"elements are nested more than {MAX_DEPTH} deep")
     if limit - start < 2:  # noqa: PLR2004 - a tag octet and a length octet
         raise DerError("it ends in the middle of an element")
@@ -92,10 +111,10 @@ def _read(data: bytes, start: int, limit: int, depth: int) -> tuple[Node, int]:
     if end > limit:
         raise DerError("an element is longer than what contains it")
     children: list[Node] = []
-    if constructed:
+    if constructed and depth < levels:
         at = body
         while at < end:
-            child, at = _read(data, at, end, depth - 1)
+            child, at = _read(data, at, end, depth + 1, levels)
             children.append(child)
     return Node(tag_class, constructed, number, data[start:end], body - start, tuple(children)), end
 
@@ -150,9 +169,9 @@ def is_sorted_set(members: tuple[Node, ...]) -> bool:
     return encodings == sorted(encodings)
 
 
-def explicit(node: Node, what: str) -> Node:
-    """The one element inside an EXPLICIT tag."""
-    if not node.constructed or len(node.children) != 1:
+def explicit(node: Node, number: int, what: str) -> Node:
+    """The one element inside the EXPLICIT context-specific tag `number`."""
+    if not node.is_context(number) or not node.constructed or len(node.children) != 1:
         raise DerError(f"{what} does not hold exactly one element")
     return node.children[0]
 

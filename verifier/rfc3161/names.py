@@ -119,7 +119,7 @@ def read_general_name(node: der.Node, what: str) -> GeneralName:
     if node.tag_class != der.CONTEXT or node.number > REGISTERED:
         raise der.DerError(f"{what} is not a general name")
     if node.number == DIRECTORY:
-        return GeneralName(DIRECTORY, read_name(der.explicit(node, what), what))
+        return GeneralName(DIRECTORY, read_name(der.explicit(node, DIRECTORY, what), what))
     if node.number in {EMAIL, DNS, URI} and node.content.isascii():
         return GeneralName(node.number, node.content.decode("ascii"))
     return GeneralName(node.number, node.content)

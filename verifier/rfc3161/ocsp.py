@@ -14,8 +14,9 @@ from verifier.rfc3161.algorithms import (
     read_scheme,
     verify_signature,
 )
-from verifier.rfc3161.certificate import DIGITAL_SIGNATURE, UNDERSTOOD, Certificate, certificate_from, read_extensions
+from verifier.rfc3161.certificate import Certificate, certificate_from
 from verifier.rfc3161.evidence import Clean, UnusableError, Withdrawal, check_evidence_signature
+from verifier.rfc3161.extensions import DIGITAL_SIGNATURE, UNDERSTOOD, read_extensions
 from verifier.rfc3161.names import Name, read_name, same_name
 
 _BASIC = "1.3.6.1.5.5.7.48.1.1"
@@ -45,7 +46,7 @@ def read_ocsp(data: bytes) -> OcspResponse:
     if outer and outer[0].is_universal(der.ENUMERATED):
         if len(outer) != 2 or der.enumerated(outer[0], "its status") != 0:  # noqa: PLR2004 - status and content
             raise UnusableError("the responder gave no answer")
-        holder = der.sequence(der.explicit(outer[1], _WHAT), _WHAT)
+        holder = der.sequence(der.explicit(outer[1], 0, _WHAT), _WHAT)
         if len(holder) != 2 or der.oid(holder[0], "its type") != _BASIC:  # noqa: PLR2004 - type and content
             raise UnusableError("it is of an unknown type")
         outer = der.sequence(der.parse(der.octets(holder[1], _WHAT)), _WHAT)
@@ -57,13 +58,14 @@ def read_ocsp(data: bytes) -> OcspResponse:
     if len(fields) not in {3, 4}:
         raise der.DerError(f"{_WHAT} lacks a field")
     _refuse_critical(fields[3:])
-    responder = der.explicit(fields[0], "its responder")
+    by_name = fields[0].is_context(1)
+    responder = der.explicit(fields[0], 1 if by_name else 2, "its responder")
     return OcspResponse(
         signed_part=outer[0].encoded,
         algorithm=read_algorithm(outer[1], "its signature algorithm"),
         signature=der.bit_string(outer[2], "its signature"),
-        responder_name=read_name(responder, "its responder") if fields[0].is_context(1) else None,
-        responder_key_hash=der.octets(responder, "its responder") if fields[0].is_context(2) else None,
+        responder_name=read_name(responder, "its responder") if by_name else None,
+        responder_key_hash=None if by_name else der.octets(responder, "its responder"),
         produced_at=der.generalized_time(fields[1], "its date"),
         answers=der.sequence(fields[2], _WHAT),
         certificates=tuple(_certificates(outer[3:])),
@@ -72,13 +74,13 @@ def read_ocsp(data: bytes) -> OcspResponse:
 
 def _certificates(holders: tuple[der.Node, ...]) -> Iterator[Certificate]:
     for holder in holders:
-        for node in der.sequence(der.explicit(holder, _WHAT), _WHAT):
+        for node in der.sequence(der.explicit(holder, 0, _WHAT), _WHAT):
             yield certificate_from(node)
 
 
 def _refuse_critical(holders: list[der.Node]) -> None:
     for holder in holders:
-        extensions = read_extensions(der.explicit(holder, _WHAT), _WHAT)
+        extensions = read_extensions(der.explicit(holder, 1, _WHAT), _WHAT)
         if any(critical for critical, _ in extensions.values()):
             raise UnusableError("it has a critical extension that is not understood here")
 
@@ -154,9 +156,9 @@ def _read_answer(fields: list[der.Node]) -> Clean | Withdrawal:
     next_update, cutoff = None, None
     for member in fields[2:]:
         if member.is_context(0):
-            next_update = der.generalized_time(der.explicit(member, "its next date"), "its next date")
+            next_update = der.generalized_time(der.explicit(member, 0, "its next date"), "its next date")
         elif member.is_context(1):
-            extensions = read_extensions(der.explicit(member, _WHAT), _WHAT)
+            extensions = read_extensions(der.explicit(member, 1, _WHAT), _WHAT)
             if any(critical for critical, _ in extensions.values()):
                 raise UnusableError("it has a critical extension that is not understood here")
             if _ARCHIVE_CUTOFF in extensions:
@@ -170,7 +172,7 @@ def _read_answer(fields: list[der.Node]) -> Clean | Withdrawal:
             raise der.DerError(f"{_WHAT} has a malformed answer")
         since = der.generalized_time(status.children[0], "its revocation date")
         reason = (
-            der.enumerated(der.explicit(status.children[1], "its reason"), "its reason")
+            der.enumerated(der.explicit(status.children[1], 0, "its reason"), "its reason")
             if status.children[1:]
             else None
         )

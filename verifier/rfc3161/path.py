@@ -12,13 +12,9 @@ from datetime import UTC, datetime
 
 from verifier.rfc3161 import codes, der
 from verifier.rfc3161.algorithms import NotAllowedError, read_scheme, verify_signature
-from verifier.rfc3161.certificate import (
-    EXTENDED_KEY_USAGE,
-    KEY_CERT_SIGN,
-    UNDERSTOOD,
-    Certificate,
-)
+from verifier.rfc3161.certificate import Certificate
 from verifier.rfc3161.codes import Rule
+from verifier.rfc3161.extensions import EXTENDED_KEY_USAGE, KEY_CERT_SIGN, UNDERSTOOD
 from verifier.rfc3161.names import NameConstraints, broken_constraint, match_key, same_name
 from verifier.rfc3161.policies import PolicyWalk
 from verifier.rfc3161.results import TimestampTrust

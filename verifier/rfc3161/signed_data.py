@@ -20,9 +20,6 @@ _REVOCATION_VALUES = f"{_PKCS9}16.2.24"
 _ADOBE_REVOCATION = "1.2.840.113583.1.1.8"
 _OCSP_IN_CMS = "1.3.6.1.5.5.7.16.2"
 
-# RFC 5652, 5.1 gives 3 for this content type, 4 and 5 when other certificate or revocation formats are enclosed.
-_VERSIONS = frozenset({3, 4, 5})
-
 
 @dataclass(frozen=True, slots=True)
 class SignerId:
@@ -69,7 +66,7 @@ def _unwrap(token: der.Node) -> list[der.Node]:
     outer = der.sequence(token, "the token")
     if len(outer) != 2 or der.oid(outer[0], "the token's type") != SIGNED_DATA:  # noqa: PLR2004 - type, content
         raise Broken(codes.NOT_SIGNED_DATA, "The token is not a signed message (CMS SignedData).")
-    fields = der.sequence(der.explicit(outer[1], "the token's content"), "the signed message")
+    fields = der.sequence(der.explicit(outer[1], 0, "the token's content"), "the signed message")
     if len(fields) < 4:  # noqa: PLR2004 - RFC 5652, 5.1: the mandatory fields
         raise der.DerError("the signed message lacks a field")
     return list(fields)
@@ -87,9 +84,11 @@ def _parse_signed_data(fields: list[der.Node], report: Report) -> SignedData:
     if len(signers) != 1:
         raise Broken(codes.SIGNER_COUNT, f"The token has {len(signers)} signers; it must have exactly one.")
     signer, unsigned = _read_signer(signers[0])
-    if version not in _VERSIONS:
-        report(codes.SIGNED_DATA_VERSION, f"The signed message has version {version} instead of 3 to 5.")
-    if not any(algorithm.oid == signer.digest_algorithm.oid for algorithm in digests):
+    if version not in {3, _version(certificate_nodes, revocation_nodes)}:
+        report(
+            codes.SIGNED_DATA_VERSION, f"The signed message has a version, {version}, that does not fit its content."
+        )
+    if not any(algorithm.same_as(signer.digest_algorithm) for algorithm in digests):
         report(codes.DIGEST_UNLISTED, "The signer's digest algorithm is not in the message's list of digests.")
     return SignedData(
         content=content,
@@ -100,6 +99,13 @@ def _parse_signed_data(fields: list[der.Node], report: Report) -> SignedData:
     )
 
 
+def _version(certificates: tuple[der.Node, ...], revocation: tuple[der.Node, ...]) -> int:
+    """RFC 5652, 5.1. Authorities that enclose OCSP responses have been seen to leave it at 3, which does no harm."""
+    if any(node.is_context(3) for node in certificates) or any(node.is_context(1) for node in revocation):
+        return 5
+    return 4 if any(node.is_context(2) for node in certificates) else 3
+
+
 def _read_content(node: der.Node) -> bytes:
     what = "the enclosed content"
     members = der.sequence(node, what)
@@ -107,7 +113,7 @@ def _read_content(node: der.Node) -> bytes:
         raise Broken(codes.CONTENT_TYPE, "What is signed is not a time-stamp statement (id-ct-TSTInfo).")
     if len(members) != 2 or not members[1].is_context(0):  # noqa: PLR2004 - type and content
         raise Broken(codes.CONTENT_MISSING, "The token does not contain the statement that it signs.")
-    return der.octets(der.explicit(members[1], what), what)
+    return der.octets(der.explicit(members[1], 0, what), what)
 
 
 Attributes = dict[str, tuple[der.Node, ...]]

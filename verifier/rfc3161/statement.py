@@ -6,8 +6,8 @@ from datetime import datetime
 
 from verifier.rfc3161 import codes, der
 from verifier.rfc3161.algorithms import DIGEST_SIZES, HASH_OIDS, NotAllowedError, read_algorithm, read_hash
-from verifier.rfc3161.certificate import read_extensions
 from verifier.rfc3161.codes import Broken
+from verifier.rfc3161.extensions import read_extensions
 from verifier.rfc3161.names import GeneralName, read_general_name
 from verifier.rfc3161.response import Report
 
@@ -75,7 +75,7 @@ def _parse_statement(fields: list[der.Node], report: Report) -> Statement:
     nonce = der.integer(fields.pop(0), "its nonce") if _next_is(fields, der.INTEGER) else None
     tsa_name = None
     if fields and fields[0].is_context(0):
-        tsa_name = read_general_name(der.explicit(fields.pop(0), "its authority"), "its authority")
+        tsa_name = read_general_name(der.explicit(fields.pop(0), 0, "its authority"), "its authority")
     if fields and fields[0].is_context(1):
         _check_extensions(fields.pop(0), report)
     _end(fields)

@@ -25,16 +25,10 @@ from datetime import datetime
 
 from verifier.findings import Finding, Severity
 from verifier.rfc3161 import codes, der
-from verifier.rfc3161.certificate import (
-    DIGITAL_SIGNATURE,
-    EXTENDED_KEY_USAGE,
-    NON_REPUDIATION,
-    UNDERSTOOD,
-    Certificate,
-    read_certificate,
-)
+from verifier.rfc3161.certificate import Certificate, read_certificate
 from verifier.rfc3161.codes import Broken, Check, Rule
 from verifier.rfc3161.ess import check_ess, read_ess
+from verifier.rfc3161.extensions import DIGITAL_SIGNATURE, EXTENDED_KEY_USAGE, NON_REPUDIATION, UNDERSTOOD
 from verifier.rfc3161.path import TIME_STAMPING, Anchor, Question, find_path
 from verifier.rfc3161.qualified import qualified_status
 from verifier.rfc3161.response import Report, read_response

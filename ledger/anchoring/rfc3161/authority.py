@@ -4,10 +4,10 @@ What must hold before an answer is returned, in this order:
 
 1. One whole HTTP 200 answer of the right type, within time and size.
 2. It verifies with `verifier.rfc3161`, the very code auditors use, against the configured roots and policies, and
-   answers this request: imprint, nonce, certificates asked for (see docs/adr on why one verifier, not two).
-3. The signer's certificate is inside the token: one without it is dead in an archive.
-4. The time it states is about now. A genuine token from another time is a replay, or somebody's clock is wrong.
-5. With the revocation evidence collected, the signer is not revoked. Evidence that cannot be had is no obstacle.
+   answers this request: imprint, nonce, and, because certReq was set, with its signer's certificate inside (a token
+   without it is dead in an archive). See docs/adr/received-tokens-and-the-verifier.md on why one verifier, not two.
+3. The time it states is about now. A genuine token from another time is a replay, or somebody's clock is wrong.
+4. With the revocation evidence collected, the signer is not revoked. Evidence that cannot be had is no obstacle.
 """
 
 import asyncio
@@ -84,9 +84,10 @@ class TimestampAuthority:
             timeout_seconds=self._configuration.timeout_seconds,
         )
         result = await self._verify(digest, request, response, RevocationEvidence())
-        stated = _require_acceptable(result, response, asked_at=asked_at, received_at=datetime.now(tz=UTC))
+        stated = _require_acceptable(result, asked_at=asked_at, received_at=datetime.now(tz=UTC))
         collected = await self._evidence.collect(result.certificate_path)
         await self._require_not_revoked(digest, request, response, collected)
+        # DER has one form, so a certificate that is embedded is embedded byte for byte; the others are kept beside it.
         chain = [Evidence(kind="certificate", der=der) for der in result.certificate_path if der not in response]
         return Obtained(request=request, response=response, anchored_at=stated, evidence=(*chain, *collected))
 
@@ -112,13 +113,10 @@ class TimestampAuthority:
             _log.warning("revocation_evidence_missing", authority=self._configuration.name, state=result.revocation)
 
 
-def _require_acceptable(result: TokenResult, response: bytes, *, asked_at: datetime, received_at: datetime) -> datetime:
-    """The time the token states, once steps 2 to 4 hold."""
+def _require_acceptable(result: TokenResult, *, asked_at: datetime, received_at: datetime) -> datetime:
+    """The time the token states, once steps 2 and 3 hold."""
     if not result.ok or result.time is None or not result.certificate_path:
         raise RefusedError(_first_error(result))
-    # DER has one form, so a certificate that is embedded is embedded byte for byte.
-    if result.certificate_path[0] not in response:
-        raise RefusedError("its time-stamp does not contain the certificate of its signer")
     if not asked_at - CLOCK_TOLERANCE <= result.time <= received_at + CLOCK_TOLERANCE:
         raise RefusedError(
             f"it states the time {result.time.isoformat()}, our clock says {received_at.isoformat(timespec='seconds')}"

@@ -25,7 +25,8 @@ _HEADERS = {"User-Agent": "indelible-anchoring", "Accept-Encoding": "identity"}
 def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
     """A client for the authority, with its credentials. Raises OSError when the client certificate is unreadable."""
     # Its line for each request, at level INFO, has the whole address, in which some authorities put a customer's key.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    library_log = logging.getLogger("httpx")
+    library_log.setLevel(max(library_log.level, logging.WARNING))
     tls = httpx.create_ssl_context()
     if configuration.client_certificate is not None:
         tls.load_cert_chain(configuration.client_certificate, configuration.client_key)
@@ -77,7 +78,8 @@ async def fetch(  # noqa: PLR0913  # each is one independent bound or part of th
         raise UnavailableError(f"it did not answer within {timeout_seconds:g} seconds") from None
     except httpx.TimeoutException:
         raise UnavailableError(f"it did not answer within {timeout_seconds:g} seconds") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        # OSError: TLS alerts that come with the answer are not wrapped by the library.
         # The class says what happened; the text may repeat an address with a customer's key in it.
         raise UnavailableError(f"the connection failed ({type(error).__name__})") from None
 

@@ -70,6 +70,10 @@ def _protection(hash_name: str, signature: bytes, *rest: bytes) -> Token:
     )
 
 
+def _digested_by(algorithm: bytes) -> Token:
+    return Token(digest_algorithm=algorithm, digest_list=algorithm)
+
+
 _RSA_SIGNER = replace(SIGNER, key=forge.key("signer", "rsa"))
 _ATTRIBUTES = [
     forge.attribute(forge.CONTENT_TYPE, forge.oid(forge.TST_INFO)),
@@ -89,14 +93,17 @@ _CONSTRUCTED = forge.tlv(0x24, forge.octets(Statement().der))
         pytest.param(Token(detached=True), "content-missing", id="a detached signature"),
         pytest.param(Token(signer_count=0), "signer-count", id="no signer"),
         pytest.param(Token(signer_count=2), "signer-count", id="two signers"),
+        pytest.param(Token(version=1), "signed-data-version", id="the version of an older PKCS #7"),
+        pytest.param(Token(version=5), "signed-data-version", id="a version for what is not there"),
+        pytest.param(
+            Token(digest_list=forge.hash_algorithm("sha512")), "digest-unlisted", id="a digest that is not announced"
+        ),
         pytest.param(Token(signer_version=3), "signer-version", id="version 3 with issuer and serial number"),
         pytest.param(Token(signer_version=2), "signer-version", id="a version that does not exist"),
         pytest.param(Token(hash_name="sha1"), "digest-not-allowed", id="a SHA-1 digest"),
+        pytest.param(_digested_by(forge.seq(forge.oid("1.2.3"))), "digest-not-allowed", id="an unknown digest"),
         pytest.param(
-            Token(digest_algorithm=forge.seq(forge.oid("1.2.3"))), "digest-not-allowed", id="an unknown digest"
-        ),
-        pytest.param(
-            Token(digest_algorithm=forge.seq(forge.oid(forge.HASH_OIDS["sha256"]), forge.integer(1))),
+            _digested_by(forge.seq(forge.oid(forge.HASH_OIDS["sha256"]), forge.integer(1))),
             "digest-not-allowed",
             id="a digest with parameters",
         ),
