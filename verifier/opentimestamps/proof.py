@@ -16,6 +16,7 @@ MAX_PAYLOAD_BYTES = 8192
 MAX_DEPTH = 256
 MAX_PROOF_BYTES = 1024 * 1024
 MAX_NODES = 100_000
+ROOT_BYTES = 32  # of a Merkle root, which is what an attestation is about
 
 _MAGIC = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94"
 _VERSION = 1
@@ -40,7 +41,8 @@ class UnusableProofError(ValueError):
 class Attestation:
     """A leaf of the proof: `message` is what reached it, `payload` what the attestation says.
 
-    `message` is None below an operation that only foreign block chains use and this verifier does not compute.
+    `message` is kept only where it can be a Merkle root, for a hostile proof may carry thousands of long ones; it is
+    None otherwise, and below an operation that only foreign block chains use and this verifier does not compute.
     """
 
     tag: bytes
@@ -83,8 +85,7 @@ def bitcoin_height(attestation: Attestation) -> int | None:
         height = reader.varuint()
     except UnusableProofError:
         return None
-    is_root = attestation.message is not None and len(attestation.message) == hashlib.sha256().digest_size
-    return height if reader.finished and is_root else None
+    return height if reader.finished and attestation.message is not None else None
 
 
 def _walk(reader: "_Reader", digest: bytes) -> list[Attestation]:
@@ -106,8 +107,9 @@ def _walk(reader: "_Reader", digest: bytes) -> list[Attestation]:
             waiting.append((message, depth))
             tag = reader.byte()
         if tag == _ATTESTATION:
+            kept = message if message is not None and len(message) == ROOT_BYTES else None
             attestations.append(
-                Attestation(tag=reader.take(_TAG_BYTES), payload=reader.varbytes(MAX_PAYLOAD_BYTES), message=message)
+                Attestation(tag=reader.take(_TAG_BYTES), payload=reader.varbytes(MAX_PAYLOAD_BYTES), message=kept)
             )
         else:
             waiting.append((_apply(tag, message, reader), depth + 1))

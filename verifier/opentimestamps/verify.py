@@ -9,13 +9,14 @@ What must hold, in the order it is checked by `check_proof`:
 1. the file is an OpenTimestamps proof of version 1 and is consumed to its last byte, within every limit;
 2. its first operation names the SHA-256 digest of the stamped bytes (SHA-1 and RIPEMD-160 digests are too weak for
    evidence, though both may appear further down, where Bitcoin itself relies on them), and that is the expected digest;
-3. no Bitcoin attestation contradicts a supplied header: a proof that claims something false about a block is not to be
-   relied on for another;
+3. no Bitcoin attestation is malformed, contradicts another one or contradicts a supplied header: a proof that claims
+   something false about one block is not to be relied on for another;
 4. at least one Bitcoin attestation equals the Merkle root of a supplied header, which carries its proof of work.
 
 Attestations of other kinds are listed and skipped.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,8 @@ _FOREIGN_TAGS = {
     bytes.fromhex("06869a0d73d71b45"): "a Litecoin block",
     bytes.fromhex("30fe8087b5c7ead7"): "an Ethereum block",
 }
+
+_KINDS_NAMED = 8
 
 Status = Literal["valid", "anchored-unchecked", "pending", "invalid"]
 
@@ -64,7 +67,7 @@ def check_proof(proof: bytes, *, digest: bytes, headers: Mapping[int, bytes] | N
     if parsed.digest != digest:
         return _invalid("ots-digest-mismatch", "The proof is about other bytes: it starts from a different digest.")
     claims = {tag: [leaf for leaf in parsed.attestations if leaf.tag == tag] for tag in (BITCOIN_TAG, PENDING_TAG)}
-    notes = tuple(_skipped(leaf) for leaf in parsed.attestations if leaf.tag not in claims)
+    notes = _skipped(Counter(leaf.tag for leaf in parsed.attestations if leaf.tag not in claims))
     if promises := len(claims[PENDING_TAG]):
         notes = (
             _info("ots-pending", f"{promises} calendar(s) promised an anchor that this proof does not hold yet."),
@@ -76,30 +79,37 @@ def check_proof(proof: bytes, *, digest: bytes, headers: Mapping[int, bytes] | N
 def _judge(
     claims: list[Attestation], headers: Mapping[int, bytes], notes: tuple[Finding, ...], *, pending: bool
 ) -> ProofResult:
-    heights = {leaf: bitcoin_height(leaf) for leaf in claims}
-    for leaf, height in heights.items():
-        if problem := _contradiction(leaf, height, headers):
+    roots: dict[int, bytes] = {}
+    for leaf in claims:
+        height = bitcoin_height(leaf)
+        if height is None or leaf.message is None:
+            return _invalid("ots-malformed", "A Bitcoin attestation of the proof is malformed.", notes)
+        if problem := _contradiction(height, leaf.message, roots, headers.get(height)):
             return _invalid("ots-contradicted", problem, notes)
-    known = sorted(height for height in heights.values() if height is not None)
+        roots[height] = leaf.message
+    known = sorted(roots)
     if confirmed := [height for height in known if height in headers]:
         return _valid(confirmed[0], headers[confirmed[0]], notes)
     if known:
-        message = f"The proof leads to Bitcoin block {known[0]}, but no header of it was given to check it against."
-        return _undecided("anchored-unchecked", "ots-no-header", message, notes, known[0])
+        message = (
+            f"The proof leads to Bitcoin block {known[0]} (anchored-unchecked), but no header of that block was given "
+            "to check it against."
+        )
+        return _undecided("anchored-unchecked", "ots-anchored-unchecked", message, notes, known[0])
     if pending:
         message = "The proof is not anchored yet: a calendar's promise alone proves nothing."
         return _undecided("pending", "ots-not-anchored", message, notes)
     return _invalid("ots-nothing-checkable", "The proof holds no Bitcoin attestation and no pending one.", notes)
 
 
-def _contradiction(leaf: Attestation, height: int | None, headers: Mapping[int, bytes]) -> str | None:
-    if height is None:
-        return "A Bitcoin attestation of the proof is malformed."
-    if (header := headers.get(height)) is None:
+def _contradiction(height: int, root: bytes, roots: Mapping[int, bytes], header: bytes | None) -> str | None:
+    if roots.get(height, root) != root:
+        return f"The proof claims Bitcoin block {height} with two different contents."
+    if header is None:
         return None
     if problem := work_problem(height, header):
         return f"The supplied header cannot be trusted: {problem}."
-    if merkle_root(header) != leaf.message:
+    if merkle_root(header) != root:
         return f"The proof claims Bitcoin block {height}, whose header says otherwise."
     return None
 
@@ -130,6 +140,17 @@ def _info(code: str, message: str) -> Finding:
     return Finding(code=code, severity=Severity.INFO, message=message)
 
 
-def _skipped(leaf: Attestation) -> Finding:
-    name = _FOREIGN_TAGS.get(leaf.tag, f"the unknown kind {leaf.tag.hex()}")
-    return _info("ots-attestation-skipped", f"An attestation of {name} was skipped: this verifier checks Bitcoin only.")
+def _skipped(counts: Counter[bytes]) -> tuple[Finding, ...]:
+    """One note a kind, and no more than a few: a hostile proof may have thousands."""
+    shown = counts.most_common(_KINDS_NAMED)
+    notes = [
+        _info(
+            "ots-attestation-skipped",
+            f"{count} attestation(s) of {_FOREIGN_TAGS.get(tag, f'the unknown kind {tag.hex()}')} were skipped: this "
+            "verifier checks Bitcoin only.",
+        )
+        for tag, count in shown
+    ]
+    if left := len(counts) - len(shown):
+        notes.append(_info("ots-attestation-skipped", f"Attestations of {left} more unknown kinds were skipped."))
+    return tuple(notes)

@@ -6,10 +6,11 @@ BLOCK_HASH = bytes([1, 52])
 OPERATION_HASH = bytes([5, 116])
 CHAIN_ID = bytes([87, 82, 0])
 CONTRACT = bytes([2, 90, 121])
+CHAIN_ID_BYTES = 4
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _CHECKSUM_BYTES = 4
-_LONGEST = 128  # characters; the longest text in use, a BLS signature, has 142 and is never needed here
+_LONGEST = 128  # characters; the longest text needed here, a BLS public key, has 76
 
 
 def encode(prefix: bytes, payload: bytes) -> str:

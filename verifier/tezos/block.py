@@ -66,14 +66,17 @@ def list_root(items: Sequence[bytes]) -> bytes:
 
 
 def climb(leaf: bytes, index: int, path: Sequence[bytes]) -> bytes | None:
-    """Root of the list tree from the item `leaf` at `index`; None when `index` lies outside a tree with such a path.
+    """Root of the list tree from the item `leaf` at `index`; None when `index` cannot be a place with such a path.
 
-    Because of the padding an index is not a unique position: it says where the path was taken, no more.
+    A path fits one index only. Beside a sibling equal to itself a node could stand on either side; but the items of a
+    block differ, so such a sibling is padding, and padding stands to the right.
     """
     if index >> len(path):
         return None
     node = blake2b(leaf)
     for sibling in path:
+        if index & 1 and sibling == node:
+            return None
         node = blake2b(sibling + node if index & 1 else node + sibling)
         index >>= 1
     return node

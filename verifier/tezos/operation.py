@@ -1,31 +1,34 @@
-"""Signed operations of Tezos: what a transaction says, and whether its source signed it.
+"""Signed operations of Tezos: what their transactions say, their hash, and what was signed.
 
-Only what anchoring uses is understood: reveals and transactions from Ed25519, secp256k1 and P-256 accounts. Anything
-else in an operation makes it unusable as a receipt, never wrongly accepted.
+Only what anchoring uses is understood: reveals and transactions of accounts. Anything else in an operation makes it
+unusable as a receipt, never wrongly accepted.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
-
 from verifier.tezos import base58
 from verifier.tezos.block import HASH_BYTES, blake2b
-
-SIGNATURE_BYTES = 64
+from verifier.tezos.keys import (
+    ADDRESS_BYTES,
+    BLS,
+    BLS_SIGNATURE_BYTES,
+    ED25519,
+    P256,
+    PUBLIC_KEY_BYTES,
+    SECP256K1,
+    SIGNATURE_BYTES,
+    address,
+)
 
 _WATERMARK = b"\x03"  # what signers put before an operation, so that no block or vote can be mistaken for one
-_ADDRESS_BYTES = 20
-# By the kind of key: Ed25519, secp256k1, P-256.
-_ADDRESSES = {0: bytes([6, 161, 159]), 1: bytes([6, 161, 161]), 2: bytes([6, 161, 164])}
-_PUBLIC_KEYS = {0: bytes([13, 15, 37, 217]), 1: bytes([3, 254, 226, 86]), 2: bytes([3, 178, 139, 127])}
-_PUBLIC_KEY_BYTES = {0: 32, 1: 33, 2: 33}
-_ED25519, _SECP256K1 = 0, 1
+# A BLS signature is longer than the 64 bytes that operations have room for. Its first 32 bytes stand before them, in
+# what looks like one more content, and are hashed there.
+_BLS_PREFIX = b"\xff\x03"
+_BLS_PREFIX_BYTES = len(_BLS_PREFIX) + BLS_SIGNATURE_BYTES
 
-_REVEAL, _TRANSACTION, _SIGNATURE_PREFIX = 107, 108, 255
+_REVEAL, _TRANSACTION = 107, 108
+_ACCOUNT_KINDS = {ED25519, SECP256K1, P256, BLS}
 _ENTRYPOINTS = (
     "default",
     "root",
@@ -42,24 +45,12 @@ _NAMED_ENTRYPOINT = 255
 _TRUE, _FALSE = 0xFF, 0x00
 _MICHELINE_BYTES = 0x0A
 _LENGTH_BYTES = 4
+_BLS_PROOF = b"\xff" + BLS_SIGNATURE_BYTES.to_bytes(_LENGTH_BYTES)
 _LONGEST_NATURAL = 64  # bytes of a number; a fee or a counter takes at most 10
 
 
 class UnusableOperationError(ValueError):
     """The bytes are no operation of the kind that anchoring sends."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PublicKey:
-    """A key as Tezos knows it: its kind and its raw bytes."""
-
-    kind: int
-    raw: bytes
-
-    @property
-    def address(self) -> str:
-        """The address (tz1, tz2, tz3) that belongs to the key."""
-        return base58.encode(_ADDRESSES[self.kind], hashlib.blake2b(self.raw, digest_size=_ADDRESS_BYTES).digest())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,53 +63,51 @@ class Transaction:
     value: bytes | None
 
 
-def parse_public_key(text: str) -> PublicKey | None:
-    """The key that `text` (edpk, sppk, p2pk) writes, or None."""
-    for kind, prefix in _PUBLIC_KEYS.items():
-        raw = base58.decode(text, prefix, _PUBLIC_KEY_BYTES[kind])
-        if raw is not None:
-            return PublicKey(kind=kind, raw=raw)
-    return None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """A signed operation. `contents` has None where the operation does something else than a transaction.
 
-
-def transaction_at(operation: bytes, wanted: int) -> Transaction | None:
-    """The transaction at content position `wanted` of a signed operation; None when something else is there.
-
-    The whole operation is read. Raises UnusableOperationError.
+    `signed_digest` is what the signer's key signed.
     """
-    if len(operation) < HASH_BYTES + SIGNATURE_BYTES:
-        raise UnusableOperationError("it is too short")
-    contents = list(_contents(_Reader(operation[HASH_BYTES:-SIGNATURE_BYTES])))
-    return contents[wanted] if wanted < len(contents) else None
+
+    hash: bytes
+    contents: tuple[Transaction | None, ...]
+    signed_digest: bytes
+    signature: bytes
 
 
-def is_signed_by(key: PublicKey, operation: bytes) -> bool:
-    """Whether `key` signed `operation`, whose last 64 bytes are the signature."""
-    message = blake2b(_WATERMARK + operation[:-SIGNATURE_BYTES])
-    signature = operation[-SIGNATURE_BYTES:]
-    try:
-        if key.kind == _ED25519:
-            ed25519.Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, message)
-            return True
-        curve = ec.SECP256K1() if key.kind == _SECP256K1 else ec.SECP256R1()
-        half = SIGNATURE_BYTES // 2
-        encoded = utils.encode_dss_signature(int.from_bytes(signature[:half]), int.from_bytes(signature[half:]))
-        public_key = ec.EllipticCurvePublicKey.from_encoded_point(curve, key.raw)
-        # The BLAKE2b digest is signed as it is; SHA256 here only tells the library its length.
-        public_key.verify(encoded, message, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+def parse_operation(raw: bytes) -> Operation:
+    """Reads a signed operation to its last byte. Raises UnusableOperationError.
+
+    A BLS signature may stand at the end as its 96 bytes, or as blocks carry it, with its own prefix: both are the same
+    operation and have the same hash.
+    """
+    reader = _Reader(raw)
+    reader.take(HASH_BYTES)  # the block it builds on
+    contents = tuple(_contents(reader))
+    if not contents:
+        raise UnusableOperationError("it has no content")
+    unsigned = raw[: reader.place]
+    if reader.left == _BLS_PREFIX_BYTES:
+        reader.take(len(_BLS_PREFIX))
+    signature = raw[reader.place :]
+    prefix = _BLS_PREFIX if len(signature) == BLS_SIGNATURE_BYTES else b""
+    return Operation(
+        hash=blake2b(unsigned + prefix + signature),
+        contents=contents,
+        signed_digest=blake2b(_WATERMARK + unsigned),
+        signature=signature,
+    )
 
 
 def _contents(reader: "_Reader") -> Iterator[Transaction | None]:
-    while not reader.finished:
+    """The contents up to the signature, which begins where what is left has its length: no content is that short."""
+    kind = None
+    while not _is_signature(reader, kind):
         tag = reader.byte()
-        if tag == _SIGNATURE_PREFIX:
-            raise UnusableOperationError("it has a BLS signature, which this verifier does not check")
         if tag not in {_TRANSACTION, _REVEAL}:
             raise UnusableOperationError(f"it holds a content of kind {tag}, which anchoring never uses")
-        source = reader.implicit_address()
+        kind, source = reader.account()
         for _ in ("fee", "counter", "gas limit", "storage limit"):
             reader.skip_natural()
         if tag == _REVEAL:
@@ -128,22 +117,31 @@ def _contents(reader: "_Reader") -> Iterator[Transaction | None]:
             yield reader.transaction(source)
 
 
+def _is_signature(reader: "_Reader", kind: int | None) -> bool:
+    if reader.left == _BLS_PREFIX_BYTES:
+        return reader.at(_BLS_PREFIX)
+    return reader.left == SIGNATURE_BYTES or (reader.left == BLS_SIGNATURE_BYTES and kind == BLS)
+
+
 class _Reader:
-    """The contents of an operation, read strictly."""
+    """An operation, read strictly."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._place = 0
+        self.place = 0
 
     @property
-    def finished(self) -> bool:
-        return self._place == len(self._data)
+    def left(self) -> int:
+        return len(self._data) - self.place
+
+    def at(self, expected: bytes) -> bool:
+        return self._data.startswith(expected, self.place)
 
     def take(self, length: int) -> bytes:
-        if length > len(self._data) - self._place:
+        if length > self.left:
             raise UnusableOperationError("it ends too early")
-        self._place += length
-        return self._data[self._place - length : self._place]
+        self.place += length
+        return self._data[self.place - length : self.place]
 
     def byte(self) -> int:
         return self.take(1)[0]
@@ -153,10 +151,10 @@ class _Reader:
             raise UnusableOperationError("it has a malformed flag")
         return byte == _TRUE
 
-    def implicit_address(self) -> str:
-        if (tag := self.byte()) not in _ADDRESSES:
+    def account(self) -> tuple[int, str]:
+        if (kind := self.byte()) not in _ACCOUNT_KINDS:
             raise UnusableOperationError("it has a source of a kind that anchoring never uses")
-        return base58.encode(_ADDRESSES[tag], self.take(_ADDRESS_BYTES))
+        return kind, address(kind, self.take(ADDRESS_BYTES))
 
     def skip_natural(self) -> None:
         for _ in range(_LONGEST_NATURAL):
@@ -165,12 +163,14 @@ class _Reader:
         raise UnusableOperationError("it has an absurdly long number")
 
     def skip_reveal(self) -> None:
-        if (tag := self.byte()) not in _PUBLIC_KEY_BYTES:
+        if (kind := self.byte()) not in PUBLIC_KEY_BYTES:
             raise UnusableOperationError("it reveals a key of an unknown kind")
-        self.take(_PUBLIC_KEY_BYTES[tag])
-        # Since protocol Seoul a reveal ends with an optional proof, absent for the keys that anchoring uses; before it
-        # the next content, never kind 0, follows at once.
-        if not self.finished and self._data[self._place] == 0:
+        self.take(PUBLIC_KEY_BYTES[kind])
+        # Since protocol Seoul a reveal ends with an optional proof, which only BLS keys have; before it the next
+        # content, never kind 0, follows at once.
+        if kind == BLS and self.at(_BLS_PROOF):
+            self.take(len(_BLS_PROOF) + BLS_SIGNATURE_BYTES)
+        elif self.left > SIGNATURE_BYTES and self.at(bytes([_FALSE])):
             self.byte()
 
     def transaction(self, source: str) -> Transaction:
@@ -184,11 +184,11 @@ class _Reader:
         return Transaction(source=source, destination=destination, entrypoint=entrypoint, value=value)
 
     def destination(self) -> str:
-        raw = self.take(2 + _ADDRESS_BYTES)
+        raw = self.take(2 + ADDRESS_BYTES)
         if raw[0] == 1 and raw[-1] == 0:
             return base58.encode(base58.CONTRACT, raw[1:-1])
-        if raw[0] == 0 and raw[1] in _ADDRESSES:
-            return base58.encode(_ADDRESSES[raw[1]], raw[2:])
+        if raw[0] == 0 and raw[1] in _ACCOUNT_KINDS:
+            return address(raw[1], raw[2:])
         return raw.hex()
 
     def entrypoint(self) -> str:

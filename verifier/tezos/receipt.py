@@ -4,10 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from verifier.tezos import base58
+
 FORMAT = "indelible-tezos-receipt/1"
 MAX_RECEIPT_BYTES = 256 * 1024
 MAX_OPERATION_BYTES = 64 * 1024  # the protocol's own limit for an operation is half of it
-MAX_PATH = 16  # steps: 65,536 operations in one pass, or heads under one root
+MAX_PATH = 16  # steps: 65,536 operations in one pass, far more than a block holds
+MAX_AGGREGATION_PATH = 31  # steps: as many heads under one root as MAX_COUNT can number
 MAX_TEXT = 128  # characters
 MAX_OBSERVATIONS = 64
 MAX_COUNT = 2**31 - 1
@@ -58,7 +61,8 @@ def parse_receipt(data: bytes) -> Receipt:
     if len(data) > MAX_RECEIPT_BYTES:
         raise UnusableReceiptError(f"it is larger than {MAX_RECEIPT_BYTES} bytes")
     try:
-        document = json.loads(data, object_pairs_hook=_unique_members, parse_constant=_no_constant)
+        # Decoded here, since json would guess at other encodings than UTF-8.
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise UnusableReceiptError(f"it is not strict JSON: {error}") from None
     _members(document, "the receipt", _RECEIPT_MEMBERS)
@@ -68,7 +72,7 @@ def parse_receipt(data: bytes) -> Receipt:
         raise UnusableReceiptError(f"observations is not a list of at most {MAX_OBSERVATIONS}")
     signer = _members(document["signer"], "signer", {"public_key", "address"})
     return Receipt(
-        chain_id=_text(document["chain_id"], "chain_id"),
+        chain_id=_network(document["chain_id"]),
         block_hash=_text(document["block_hash"], "block_hash"),
         level=_count(document["level"], "level"),
         header=_hex(document["header"], "header"),
@@ -84,7 +88,7 @@ def parse_receipt(data: bytes) -> Receipt:
         value=_hex(document["value"], "value"),
         signer_public_key=_text(signer["public_key"], "signer.public_key"),
         signer_address=_text(signer["address"], "signer.address"),
-        aggregation=_aggregation(document["aggregation"]),
+        aggregation=parse_aggregation(document["aggregation"]),
     )
 
 
@@ -94,14 +98,22 @@ _RECEIPT_MEMBERS = {
 }  # fmt: skip
 
 
-def _aggregation(value: object) -> Aggregation | None:
+def _network(value: object) -> str:
+    text = _text(value, "chain_id")
+    if base58.decode(text, base58.CHAIN_ID, base58.CHAIN_ID_BYTES) is None:
+        raise UnusableReceiptError("chain_id is not the identifier of a network")
+    return text
+
+
+def parse_aggregation(value: object) -> Aggregation | None:
+    """Reads an `aggregation` member: null, or a place under a root. Raises UnusableReceiptError."""
     if value is None:
         return None
     members = _members(value, "aggregation", {"leaf_index", "tree_size", "path"})
     return Aggregation(
         leaf_index=_count(members["leaf_index"], "aggregation.leaf_index"),
         tree_size=_count(members["tree_size"], "aggregation.tree_size"),
-        path=_path(members["path"], "aggregation.path"),
+        path=_path(members["path"], "aggregation.path", MAX_AGGREGATION_PATH),
     )
 
 
@@ -123,9 +135,9 @@ def _hex(value: object, name: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def _path(value: object, name: str) -> tuple[bytes, ...]:
-    if not isinstance(value, list) or len(value) > MAX_PATH:
-        raise UnusableReceiptError(f"{name} is not a list of at most {MAX_PATH} hashes")
+def _path(value: object, name: str, longest: int = MAX_PATH) -> tuple[bytes, ...]:
+    if not isinstance(value, list) or len(value) > longest:
+        raise UnusableReceiptError(f"{name} is not a list of at most {longest} hashes")
     path = tuple(_hex(step, name) for step in value)
     if any(len(step) != HASH_BYTES for step in path):
         raise UnusableReceiptError(f"{name} holds something else than {HASH_BYTES}-byte hashes")
@@ -139,8 +151,8 @@ def _count(value: object, name: str) -> int:
 
 
 def _text(value: object, name: str, limit: int = MAX_TEXT) -> str:
-    if not isinstance(value, str) or not value.isascii() or len(value) > limit:
-        raise UnusableReceiptError(f"{name} is not a text of at most {limit} ASCII characters")
+    if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or len(value) > limit:
+        raise UnusableReceiptError(f"{name} is not a text of at most {limit} printable ASCII characters")
     return value
 
 

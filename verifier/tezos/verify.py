@@ -8,10 +8,13 @@ What must hold (docs/spec/tezos-receipt.md), in the order it is checked by `chec
    `pass_path` to the header's operations hash;
 4. the operation is a transaction to the contract and entry point the receipt names, its parameter is the anchored
    value, its source is the signer, and the signer's key signed it;
-5. the contract, signer and network are ones the user trusts, when the user's policy names any;
+5. the contract, entry point, signer and network are ones the user trusts, when the user's policy names any;
 6. the value is the expected one, or the root of an aggregation that leads from the expected one;
-7. the block is on the network: its hash is one the user knows. Without that everything above could have been made up
-   by anybody with a computer, so the receipt stays "unconfirmed".
+7. the block is on the network: its hash is one the user knows, or two independent nodes of the user's choice say so.
+   Without that everything above could have been made up by anybody with a computer, so the receipt stays
+   "unconfirmed".
+
+A BLS signature cannot be checked here (rule 4): such a receipt is never more than "unconfirmed".
 """
 
 from collections.abc import Iterator
@@ -31,26 +34,21 @@ from verifier.tezos.block import (
     climb,
     parse_header,
 )
-from verifier.tezos.operation import UnusableOperationError, is_signed_by, parse_public_key, transaction_at
+from verifier.tezos.keys import is_signature, parse_public_key
+from verifier.tezos.operation import Operation, UnusableOperationError, parse_operation
 from verifier.tezos.receipt import Receipt, UnusableReceiptError, parse_receipt
+from verifier.tezos.trust import Observer, Sighting, TezosTrust
 
 _MANAGER_PASS = 3
 _PASS_PATH_LENGTH = (VALIDATION_PASSES - 1).bit_length()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TezosTrust:
-    """What the user trusts. No `block_hashes` means no block is confirmed; the other members restrict when given."""
-
-    chain_id: str | None = None
-    contracts: frozenset[str] = frozenset()
-    signers: frozenset[str] = frozenset()
-    block_hashes: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ReceiptResult:
-    """What a receipt shows; `time` is the block's own, set by its baker within the bounds of the network."""
+    """What a receipt shows; `time` is the block's own, set by its baker within the bounds of the network.
+
+    `receipt` and what is read from the header are None when the status is "invalid".
+    """
 
     ok: bool
     status: Literal["valid", "unconfirmed", "invalid"]
@@ -58,41 +56,41 @@ class ReceiptResult:
     block_hash: str | None
     time: datetime | None
     findings: tuple[Finding, ...]
+    receipt: Receipt | None = None
 
 
-def check_receipt(data: bytes, *, value: bytes, trust: TezosTrust) -> ReceiptResult:
-    """Checks the receipt `data` for a 32-byte `value`. Never raises on bytes."""
+def check_receipt(data: bytes, *, value: bytes, trust: TezosTrust, observer: Observer | None = None) -> ReceiptResult:
+    """Checks the receipt `data` for a 32-byte `value`. Never raises on bytes.
+
+    `observer` is asked, last and only when needed, whether the block is on the network; None asks nobody.
+    """
     try:
         receipt = parse_receipt(data)
         header = parse_header(receipt.header)
-        contradictions = (
-            *_check_inclusion(receipt, header),
-            *_check_transaction(receipt),
-            *_check_trusted_names(receipt, trust),
-            *_check_value(receipt, value),
-        )
-    except (UnusableReceiptError, MalformedHeaderError, UnusableOperationError) as error:
+    except (UnusableReceiptError, MalformedHeaderError) as error:
         return _invalid((_error("tezos-unreadable", f"The receipt cannot be used: {error}."),))
-    if contradictions:
-        return _invalid(contradictions)
-    confirmed = receipt.block_hash in trust.block_hashes
-    return ReceiptResult(
-        ok=confirmed,
-        status="valid" if confirmed else "unconfirmed",
-        level=header.level,
-        block_hash=receipt.block_hash,
-        time=header.time,
-        findings=(_confirmed(header, receipt) if confirmed else _unconfirmed(header, receipt),),
-    )
+    operation: Operation | None = None
+    findings: list[Finding] = []
+    try:
+        operation = parse_operation(receipt.operation)
+    except UnusableOperationError as error:
+        findings.append(_error("tezos-operation-unusable", f"The operation cannot be used: {error}."))
+    findings += _check_inclusion(receipt, header, operation.hash if operation else blake2b(receipt.operation))
+    if operation is not None:
+        findings += _check_transaction(receipt, operation)
+    findings += _check_trusted_names(receipt, trust)
+    findings += _check_value(receipt, value)
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        return _invalid(tuple(findings))
+    return _judge_block(receipt, header, trust, observer, tuple(findings))
 
 
-def _check_inclusion(receipt: Receipt, header: Header) -> Iterator[Finding]:
+def _check_inclusion(receipt: Receipt, header: Header, operation_hash: bytes) -> Iterator[Finding]:
     """From the operation's bytes to the block hash (rules 2 and 3)."""
     if base58.encode(base58.BLOCK_HASH, blake2b(receipt.header)) != receipt.block_hash:
         yield _error("tezos-block-hash", "The block header does not hash to the block hash of the receipt.")
     if header.level != receipt.level:
         yield _error("tezos-level", f"The header is of level {header.level}, the receipt says {receipt.level}.")
-    operation_hash = blake2b(receipt.operation)
     if base58.encode(base58.OPERATION_HASH, operation_hash) != receipt.operation_hash:
         yield _error("tezos-operation-hash", "The signed operation does not hash to the receipt's operation hash.")
     if receipt.validation_pass != _MANAGER_PASS or len(receipt.pass_path) != _PASS_PATH_LENGTH:
@@ -102,9 +100,10 @@ def _check_inclusion(receipt: Receipt, header: Header) -> Iterator[Finding]:
         yield _error("tezos-path", "The operation's path does not lead to the operations hash of the block header.")
 
 
-def _check_transaction(receipt: Receipt) -> Iterator[Finding]:
+def _check_transaction(receipt: Receipt, operation: Operation) -> Iterator[Finding]:
     """What the operation did, and who signed it (rule 4)."""
-    transaction = transaction_at(receipt.operation, receipt.content_index)
+    contents = operation.contents
+    transaction = contents[receipt.content_index] if receipt.content_index < len(contents) else None
     if transaction is None:
         yield _error("tezos-content", "There is no transaction at the content index of the receipt.")
         return
@@ -117,7 +116,15 @@ def _check_transaction(receipt: Receipt) -> Iterator[Finding]:
     key = parse_public_key(receipt.signer_public_key)
     if key is None or not transaction.source == key.address == receipt.signer_address:
         yield _error("tezos-signer", "The transaction's source is not the address of the receipt's signer.")
-    elif not is_signed_by(key, receipt.operation):
+        return
+    signed = is_signature(key, operation.signature, operation.signed_digest)
+    if signed is None:
+        message = (
+            "The signer's signature is of a kind that this verifier cannot check (BLS, or a curve that this machine "
+            "lacks), so the receipt counts for nothing here. Everything else about it was checked."
+        )
+        yield _warning("tezos-signature-unchecked", message)
+    elif not signed:
         yield _error("tezos-signature", "The signer's key did not sign the operation.")
 
 
@@ -126,6 +133,8 @@ def _check_trusted_names(receipt: Receipt, trust: TezosTrust) -> Iterator[Findin
         yield _error("tezos-network", f"The receipt is for the network {receipt.chain_id}, not {trust.chain_id}.")
     if trust.contracts and receipt.contract not in trust.contracts:
         yield _error("tezos-contract-untrusted", "The contract is not one that the trust policy names.")
+    if trust.entrypoint is not None and receipt.entrypoint != trust.entrypoint:
+        yield _error("tezos-entrypoint-untrusted", f"The entry point is not {trust.entrypoint}, as the policy asks.")
     if trust.signers and receipt.signer_address not in trust.signers:
         yield _error("tezos-signer-untrusted", "The signer is not one that the trust policy names.")
 
@@ -140,24 +149,47 @@ def _check_value(receipt: Receipt, value: bytes) -> Iterator[Finding]:
         yield _error("tezos-aggregation", "The path does not lead from the expected value to the anchored root.")
 
 
-def _confirmed(header: Header, receipt: Receipt) -> Finding:
-    message = (
-        f"The value was sent to the contract in Tezos block {header.level} ({receipt.block_hash}) of "
-        f"{header.time:%Y-%m-%d %H:%M:%S} UTC, a block that the trust policy knows."
+def _judge_block(
+    receipt: Receipt, header: Header, trust: TezosTrust, observer: Observer | None, notes: tuple[Finding, ...]
+) -> ReceiptResult:
+    """Whether the block is on the network (rule 7). `notes` are the warnings so far: each is a check not made."""
+    sighting = Sighting(seen=None, findings=())
+    source = "a block that you know"
+    if receipt.block_hash in trust.block_hashes:
+        sighting = Sighting(seen=True, findings=())
+    elif observer is not None:
+        sighting = observer(trust, header.level, receipt.block_hash)
+        source = "a block that independent nodes of your choice agree on"
+    if sighting.seen is False:
+        return _invalid((*sighting.findings, *notes))
+    place = f"Tezos block {header.level} ({receipt.block_hash}) of {header.time:%Y-%m-%d %H:%M:%S} UTC"
+    if sighting.seen:
+        text = f"The value was sent to the contract {receipt.contract} in {place}, {source}."
+        summary = Finding(code="tezos-anchored", severity=Severity.INFO, message=text)
+    else:
+        text = (
+            f"The receipt is consistent and leads to {place}, but nothing at hand says that this block is on the "
+            "network. Compare its hash with a node or block explorer you trust, or ask nodes with --online."
+        )
+        summary = _warning("tezos-unconfirmed", text)
+    confirmed = bool(sighting.seen) and not notes
+    return ReceiptResult(
+        ok=confirmed,
+        status="valid" if confirmed else "unconfirmed",
+        level=header.level,
+        block_hash=receipt.block_hash,
+        time=header.time,
+        findings=(summary, *notes, *sighting.findings),
+        receipt=receipt,
     )
-    return Finding(code="tezos-anchored", severity=Severity.INFO, message=message)
-
-
-def _unconfirmed(header: Header, receipt: Receipt) -> Finding:
-    message = (
-        f"The receipt is consistent and leads to Tezos block {header.level} ({receipt.block_hash}), but nothing given "
-        "here says that this block is on the network. Compare its hash with a node or block explorer you trust."
-    )
-    return Finding(code="tezos-unconfirmed", severity=Severity.WARNING, message=message)
 
 
 def _error(code: str, message: str) -> Finding:
     return Finding(code=code, severity=Severity.ERROR, message=message)
+
+
+def _warning(code: str, message: str) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, message=message)
 
 
 def _invalid(findings: tuple[Finding, ...]) -> ReceiptResult:
