@@ -41,7 +41,10 @@ class Obtained:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InProgress:
-    """The evidence is on its way. `state` (JSON) is handed back in the next call, not before `again_at` (aware)."""
+    """The evidence is on its way. `state` (JSON) is handed back in the next call, not before `again_at` (aware).
+
+    A member `progress` of the state, a sentence, is what the API shows of the anchor until then.
+    """
 
     state: Mapping[str, object]
     again_at: datetime

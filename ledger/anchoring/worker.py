@@ -198,7 +198,7 @@ class _Lane:
 
     async def _record_success(self, job: AnchorJob, outcome: Obtained | InProgress, deadline: float) -> None:
         if isinstance(outcome, InProgress):
-            await self._give_back(job, "in progress", outcome.again_at, dict(outcome.state))
+            await self._give_back(job, _progress(outcome), outcome.again_at, dict(outcome.state))
             self._count(job, "in_progress")
             return
         # Durability boundary: the answer exists only in this process's memory. Dying here costs the answer, never the
@@ -277,6 +277,11 @@ def _report(log: Any, what: str, error: Exception, **where: object) -> None:
 def _will_pass(error: Exception) -> bool:
     """Whether storing may work in a moment, with nothing changed but time."""
     return isinstance(error, LedgerError) and error.reason in {Reason.DATABASE_UNAVAILABLE, Reason.OVERLOADED}
+
+
+def _progress(outcome: InProgress) -> str:
+    """What an operator sees of an anchor that is on its way."""
+    return presentable(str(outcome.state.get("progress", "in progress")))
 
 
 def presentable(text: str) -> str:

@@ -33,6 +33,8 @@ _OF_ONE_ORGANISATION = (
     "verify_links",
     "verify_link_revocations",
 )
+# Hidden from everyone under row-level security: the worker's own notes, in which organisations are not told apart.
+_OF_THE_WORKER = ("tezos_batches", "tezos_attempts", "tezos_heads")
 # Table, trigger: the definition as PostgreSQL writes it.
 _TRIGGERS = {
     ("events", "guard_events"): (
@@ -169,7 +171,7 @@ def _table_faults(found: list[tuple[Any, ...]]) -> list[str]:
     return [
         f"row-level security of table {name} is not as migrated"
         for name, has_row_security, _, policies in found
-        if name in declared and (not has_row_security or policies != [_POLICY])
+        if name in declared and (not has_row_security or policies != ([] if name in _OF_THE_WORKER else [_POLICY]))
     ]
 
 

@@ -205,3 +205,43 @@ verify_link_revocations = Table(
     Column("revoked_by", Text, nullable=False),
     Column("revoked_at", DateTime(timezone=True), nullable=False),
 )
+
+tezos_batches = Table(
+    "tezos_batches",
+    metadata,
+    Column("batch_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("authority", Text, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("tree_size", Integer, nullable=False),
+    Column("formed_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("receipt", Text),
+    Column("anchored_at", DateTime(timezone=True)),
+    CheckConstraint("length(root) = 32", name="root"),
+    Index("tezos_batches_open", "authority", unique=True, postgresql_where=text("receipt IS NULL")),
+)
+
+tezos_attempts = Table(
+    "tezos_attempts",
+    metadata,
+    Column("batch_id", BigInteger, ForeignKey("indelible.tezos_batches.batch_id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("branch_level", Integer, nullable=False),
+    Column("operation", LargeBinary, nullable=False),
+    Column("signed_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("batch_id", "attempt"),
+)
+
+tezos_heads = Table(
+    "tezos_heads",
+    metadata,
+    Column("authority", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("waits_since", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("batch_id", BigInteger, ForeignKey("indelible.tezos_batches.batch_id")),
+    Column("leaf_index", Integer),
+    PrimaryKeyConstraint("authority", "digest"),
+    CheckConstraint("length(digest) = 32", name="digest"),
+    Index("tezos_heads_waiting", "authority", "waits_since", postgresql_where=text("batch_id IS NULL")),
+    Index("tezos_heads_leaves", "batch_id", "leaf_index", unique=True, postgresql_where=text("batch_id IS NOT NULL")),
+)
