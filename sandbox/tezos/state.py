@@ -8,6 +8,7 @@ from pytezos.michelson.repl import Interpreter
 
 from sandbox.tezos.operations import SignedOperation
 from verifier.tezos import base58
+from verifier.tezos.block import blake2b
 from verifier.tezos.keys import ADDRESS_BYTES, is_signature, parse_public_key
 
 # Round numbers near to what the main network charges. The interpreter measures nothing.
@@ -86,17 +87,18 @@ def apply_operation(state: State, operation: SignedOperation) -> tuple[State, di
     # Fees and counters are spent whatever happens next, as on the real network.
     spent = replace(state, accounts={**state.accounts, source: account})
     result_state, failed = spent, False
-    for place, content in enumerate(document["contents"]):
+    originations = 0
+    for content in document["contents"]:
         if failed:
             content["metadata"] = {"balance_updates": [], "operation_result": {"status": "skipped"}}
             continue
-        nonce = bytes.fromhex(operation.raw.hex())
-        result_state, content["metadata"] = _run(result_state, content, hashlib.blake2b(nonce).digest(), place)
+        result_state, content["metadata"] = _run(result_state, content, blake2b(operation.raw) + originations.to_bytes(4))
+        originations += content["kind"] == "origination"
         failed = content["metadata"]["operation_result"]["status"] != "applied"
     return (spent if failed else result_state), document
 
 
-def _run(state: State, content: dict[str, Any], nonce: bytes, place: int) -> tuple[State, dict[str, Any]]:
+def _run(state: State, content: dict[str, Any], nonce: bytes) -> tuple[State, dict[str, Any]]:
     milligas = _MILLIGAS[content["kind"]]
     result: dict[str, Any] = {"status": "applied", "consumed_milligas": str(milligas)}
     metadata: dict[str, Any] = {"balance_updates": [], "operation_result": result}
@@ -107,9 +109,8 @@ def _run(state: State, content: dict[str, Any], nonce: bytes, place: int) -> tup
         account = replace(state.accounts[content["source"]], key=content["public_key"])
         return replace(state, accounts={**state.accounts, content["source"]: account}), metadata
     if content["kind"] == "origination":
-        address = base58.encode(
-            base58.CONTRACT, hashlib.blake2b(nonce + place.to_bytes(4), digest_size=ADDRESS_BYTES).digest()
-        )
+        # As the protocol names contracts: the operation's hash, and which of its originations it is.
+        address = base58.encode(base58.CONTRACT, hashlib.blake2b(nonce, digest_size=ADDRESS_BYTES).digest())
         script = content["script"]
         size = len(str(script))
         result |= {
