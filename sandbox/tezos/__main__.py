@@ -13,7 +13,7 @@ import time
 from sandbox.tezos.account import ADDRESS
 from sandbox.tezos.network import Network
 from sandbox.tezos.rpc import NodeRpc
-from sandbox.tezos.server import ControlDesk, NodeDesk, Server, serve_in_thread
+from sandbox.tezos.server import ControlDesk, Server, serve_in_thread
 
 NODES = 3
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
     """Serve until standard input closes."""
     block_seconds, ttl = float(arguments[1]), int(arguments[2])
     network = Network(nodes=NODES, funded=ADDRESS, ttl=ttl)
-    servers = [Server(NodeDesk(NodeRpc(network, node)), network, node) for node in range(NODES)]
+    servers = [Server(NodeRpc(network, node), network, node) for node in range(NODES)]
     control = Server(ControlDesk(network), network, -1)
     for server in (*servers, control):
         serve_in_thread(server)

@@ -92,9 +92,7 @@ class Network:
             self._require_live_branch(head, operation)
             apply_operation(head.state, operation)
             if not faults.drop_injected:
-                self.nodes[node].mempool.setdefault(
-                    operation.hash, (operation, head.level + 1 + faults.hold_blocks)
-                )
+                self.nodes[node].mempool.setdefault(operation.hash, (operation, head.level + 1 + faults.hold_blocks))
             return operation.hash
 
     def bake(self, count: int = 1, *, nodes: Sequence[int] | None = None, empty: bool = False) -> None:
@@ -188,7 +186,9 @@ class Network:
                 other = self.blocks[other.predecessor]
         return one
 
-    def _make(self, parent: MadeBlock | None, ours: Sequence[tuple[str, bytes, dict[str, Any]]], state: State) -> MadeBlock:
+    def _make(
+        self, parent: MadeBlock | None, ours: Sequence[tuple[str, bytes, dict[str, Any]]], state: State
+    ) -> MadeBlock:
         level = 0 if parent is None else parent.level + 1
         now = int(time.time())
         stamp = now if parent is None else max(now, parent.time + 1)

@@ -134,4 +134,3 @@ class _Reader:
         if raw[0] == 1:
             return base58.encode(base58.CONTRACT, raw[1:-1])
         return address(raw[1], raw[2:])
-

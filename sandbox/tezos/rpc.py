@@ -101,47 +101,29 @@ class NodeRpc:
 
     def _block(self, block: MadeBlock, rest: list[str]) -> Any:
         match rest:
-            case []:
-                return {
-                    "protocol": PROTOCOL,
-                    "chain_id": self._network.chain_id,
-                    "hash": block.hash,
-                    "header": self._header(block),
-                    "metadata": {"protocol": PROTOCOL, "next_protocol": PROTOCOL},
-                    "operations": self._operations(block),
-                }
-            case ["hash"]:
-                return block.hash
-            case ["header", "raw"]:
-                return block.header.hex()
-            case ["header"]:
-                return {
-                    "protocol": PROTOCOL,
-                    "chain_id": self._network.chain_id,
-                    "hash": block.hash,
-                    **self._header(block),
-                }
-            case ["header", "shell"]:
-                return self._header(block)
-            case ["protocols"]:
-                return {"protocol": PROTOCOL, "next_protocol": PROTOCOL}
-            case ["operation_hashes"]:
-                return [[hash_ for hash_, _, _ in pass_] for pass_ in block.operations]
-            case ["operation_hashes", pass_]:
-                return [hash_ for hash_, _, _ in block.operations[int(pass_)]]
-            case ["operation_hashes", pass_, place]:
-                return block.operations[int(pass_)][int(place)][0]
-            case ["operations"]:
-                return self._operations(block)
-            case ["operations", pass_]:
-                return self._operations(block)[int(pass_)]
-            case ["operations", pass_, place]:
-                return self._operations(block)[int(pass_)][int(place)]
+            case ["operations" | "operation_hashes" as which, *places]:
+                found: Any = self._operations(block) if which == "operations" else _operation_hashes(block)
+                for place in places:
+                    found = found[int(place)]
+                return found
             case ["context", "constants"]:
                 return _CONSTANTS | {"max_operations_time_to_live": self._network.ttl}
             case ["context", "contracts", address, *what]:
                 return self._contract(block, address, what)
-        raise NotServedError("/".join(rest))
+        named = {"protocol": PROTOCOL, "chain_id": self._network.chain_id, "hash": block.hash}
+        protocols = {"protocol": PROTOCOL, "next_protocol": PROTOCOL}
+        shell = self._header(block)
+        answers: dict[str, Any] = {
+            "": {**named, "header": shell, "metadata": protocols, "operations": self._operations(block)},
+            "hash": block.hash,
+            "header": {**named, **shell},
+            "header/raw": block.header.hex(),
+            "header/shell": shell,
+            "protocols": protocols,
+        }
+        if "/".join(rest) not in answers:
+            raise NotServedError("/".join(rest))
+        return answers["/".join(rest)]
 
     def _header(self, block: MadeBlock) -> dict[str, Any]:
         return {
@@ -200,9 +182,7 @@ class NodeRpc:
         try:
             return self._network.inject(self._node, bytes.fromhex(body))
         except RefusedOperationError as error:
-            raise RpcProblemError(
-                [{"kind": "temporary", "id": f"proto.024-PtTALLiN.{error.error_id}"}]
-            ) from None
+            raise RpcProblemError([{"kind": "temporary", "id": f"proto.024-PtTALLiN.{error.error_id}"}]) from None
         except (MalformedOperationError, TypeError, ValueError):
             raise RpcProblemError([{"kind": "permanent", "id": "node.prevalidation.parse_error"}]) from None
 
@@ -219,7 +199,9 @@ class NodeRpc:
         try:
             _, document = apply_operation(block.state, operation)
         except RefusedOperationError as error:
-            raise RpcProblemError(
-                [{"kind": "temporary", "id": f"proto.024-PtTALLiN.{error.error_id}"}]
-            ) from None
+            raise RpcProblemError([{"kind": "temporary", "id": f"proto.024-PtTALLiN.{error.error_id}"}]) from None
         return {"contents": document["contents"]}
+
+
+def _operation_hashes(block: MadeBlock) -> list[list[str]]:
+    return [[hash_ for hash_, _, _ in pass_] for pass_ in block.operations]

@@ -49,7 +49,7 @@ class TezosSandbox:
         self._do("/bake", {"count": count, "nodes": nodes, "empty": empty})
 
     def reorganise(self, depth: int, *, lose_operations: bool = False) -> None:
-        """Replace the newest `depth` blocks by others without our operations, which go back to the pools or get lost."""
+        """Replace the newest `depth` blocks by others without our operations, which wait again or are lost."""
         self._do("/reorganise", {"depth": depth, "lose_operations": lose_operations})
 
     def misbehave(self, faults: NodeFaults, *, nodes: Sequence[int]) -> None:
@@ -76,7 +76,10 @@ class TezosSandbox:
             "nodes": list(self.nodes),
             "key_file": str(key_file),
         }
-        return "\n".join([f"[authorities.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in members.items())]) + "\n"
+        return (
+            "\n".join([f"[authorities.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in members.items())])
+            + "\n"
+        )
 
     def _do(self, path: str, body: dict[str, object]) -> None:
         self._ask("POST", path, body)

@@ -92,7 +92,9 @@ def apply_operation(state: State, operation: SignedOperation) -> tuple[State, di
         if failed:
             content["metadata"] = {"balance_updates": [], "operation_result": {"status": "skipped"}}
             continue
-        result_state, content["metadata"] = _run(result_state, content, blake2b(operation.raw) + originations.to_bytes(4))
+        result_state, content["metadata"] = _run(
+            result_state, content, blake2b(operation.raw) + originations.to_bytes(4)
+        )
         originations += content["kind"] == "origination"
         failed = content["metadata"]["operation_result"]["status"] != "applied"
     return (spent if failed else result_state), document

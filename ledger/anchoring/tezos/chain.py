@@ -84,20 +84,24 @@ async def _chain_view(node: Node, floor: int, ceiling: int) -> View:
         # Far above the ceiling the way down is long and of no interest: the node names the block to begin with.
         block = head if head.level <= ceiling else await node.block(str(ceiling))
         fetches = 0
-        while block.level >= floor:
+        while block.level >= floor and not problem:
             if block.level > floor:
                 operations[block.level] = (await node.operations(block))[MANAGER_PASS]
             blocks[block.level] = block
             if block.level in {0, floor}:
                 break
-            if not node.knows(block.predecessor):
-                fetches += 1
-                if fetches > BLOCKS_PER_LOOK:
-                    raise NodeError("its chain is not read to the end yet")
-            below = await node.block(block.predecessor)
-            if below.level != block.level - 1:
-                raise NodeError("its chain skips a level")
-            block = below
+            fetches += not node.knows(block.predecessor)
+            if fetches > BLOCKS_PER_LOOK:
+                problem = "its chain is not read to the end yet"
+            else:
+                block = await _below(node, block)
     except NodeError as error:
         problem = str(error)
     return View(node=node, head=head, blocks=blocks, operations=operations, problem=problem)
+
+
+async def _below(node: Node, block: Block) -> Block:
+    below = await node.block(block.predecessor)
+    if below.level != block.level - 1:
+        raise NodeError("its chain skips a level")
+    return below

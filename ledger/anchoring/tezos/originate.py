@@ -49,11 +49,12 @@ def originate(
         raise OriginationError(str(error)) from None
     client = _client(node, secret)
     try:
-        if client.shell.head.context.contracts[client.key.public_key_hash()].manager_key() is None:
+        revealed = client.shell.head.context.contracts[client.key.public_key_hash()].manager_key
+        if revealed() is None:
             report(f"Revealing the key of {client.key.public_key_hash()} ...")
             operation = client.reveal().autofill().sign()
             operation.inject()
-            _wait(lambda: client.shell.head.context.contracts[client.key.public_key_hash()].manager_key(), poll_seconds)
+            _wait(revealed, poll_seconds)
         script = {"code": _code(), "storage": {"prim": "Unit"}}
         operation = client.origination(script).autofill().sign()
         operation_hash: str = operation.inject()["hash"]
@@ -96,7 +97,8 @@ def _client(node: str, secret: str) -> Any:
 def _code() -> Any:
     from pytezos.michelson.parse import michelson_to_micheline  # noqa: PLC0415  # as above
 
-    return michelson_to_micheline(contract_source())
+    parse: Callable[[str], Any] = michelson_to_micheline
+    return parse(contract_source())
 
 
 def _exists(node: str, address: str, depth: int) -> bool:

@@ -60,7 +60,9 @@ N = TypeVar("N", int, float)
 class TezosTable:
     """Reads one table. `directory` is where relative paths begin; `environ` holds what `key_variable` may name."""
 
-    def __init__(self, name: str, content: Mapping[str, object], *, directory: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, content: Mapping[str, object], *, directory: Path, environ: Mapping[str, str]
+    ) -> None:
         self._name = name
         self._content = content
         self._directory = directory
@@ -143,7 +145,9 @@ class TezosTable:
     def _remote(self, url: str) -> RemoteKey:
         address = self._content.get("address")
         if not isinstance(address, str) or not is_address(address) or address.startswith("tz4"):
-            self._note("address", "missing or mistyped; give the account (tz1, tz2 or tz3) that the remote signer keeps")
+            self._note(
+                "address", "missing or mistyped; give the account (tz1, tz2 or tz3) that the remote signer keeps"
+            )
             address = ""
         try:
             parse_node(url)
@@ -162,6 +166,8 @@ class TezosTable:
         value = self._content.get(key, default)
         kind = int if isinstance(default, int) else int | float
         if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
-            self._note(key, f"must be a {'whole ' if isinstance(default, int) else ''}number from {least:g} to {most:g}")
+            self._note(
+                key, f"must be a {'whole ' if isinstance(default, int) else ''}number from {least:g} to {most:g}"
+            )
             return default
         return type(default)(value)

@@ -9,12 +9,12 @@ import pytest
 from ledger.anchoring.tezos.originate import originate
 from sandbox.database import Database
 from sandbox.tezos import TezosSandbox, start_tezos
-from tezos_under_test import TTL_BLOCKS, Anchoring
+from tests.anchoring.tezos.tezos_under_test import TTL_BLOCKS, Anchoring, require_pytezos
 
 
 @pytest.fixture(scope="session")
 def running_tezos(sandbox_directory: Path) -> Iterator[tuple[TezosSandbox, str]]:
-    pytest.importorskip("pysodium", reason="the system's libsodium is missing", exc_type=(ImportError, ValueError))
+    require_pytezos()
     with start_tezos(sandbox_directory / "tezos", ttl=TTL_BLOCKS) as network:
         yield network, _originate(network)
 

@@ -4,7 +4,7 @@ import secrets
 
 from ledger.anchoring.port import InProgress, Obtained
 from sandbox.tezos import TezosSandbox
-from tezos_under_test import CONFIRMATIONS, Anchoring
+from tests.anchoring.tezos.tezos_under_test import CONFIRMATIONS, Anchoring
 
 
 async def test_a_head_alone_is_anchored_as_it_is_and_its_receipt_verifies(anchoring: Anchoring) -> None:

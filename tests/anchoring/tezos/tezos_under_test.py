@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import importlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import pytest
 
 from ledger.anchoring.port import Obtained, RefusedError
 from ledger.anchoring.tezos import LocalKey, TezosBackend, TezosConfiguration, open_tezos
@@ -15,6 +18,14 @@ from verifier.tezos import TezosTrust, check_receipt
 TTL_BLOCKS = 12
 CONFIRMATIONS = 3
 MOST_BLOCKS = 60
+
+
+def require_pytezos() -> None:
+    """Skip the test where pytezos, or the system's libsodium that it needs, is missing."""
+    try:
+        importlib.import_module("pytezos")
+    except (ImportError, OSError, ValueError) as error:
+        pytest.skip(f"pytezos cannot be used here, it needs the system's libsodium: {error}")
 
 
 @dataclass
