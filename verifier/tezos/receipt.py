@@ -1,10 +1,10 @@
 """The receipt document: parsed strictly, so that nothing in it is read in two ways."""
 
-import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from verifier.tezos import base58
+from verifier.tezos.strict_json import parse_json
 
 FORMAT = "indelible-tezos-receipt/1"
 MAX_RECEIPT_BYTES = 256 * 1024
@@ -61,8 +61,7 @@ def parse_receipt(data: bytes) -> Receipt:
     if len(data) > MAX_RECEIPT_BYTES:
         raise UnusableReceiptError(f"it is larger than {MAX_RECEIPT_BYTES} bytes")
     try:
-        # Decoded here, since json would guess at other encodings than UTF-8.
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant)
+        document = parse_json(data)
     except (ValueError, RecursionError) as error:
         raise UnusableReceiptError(f"it is not strict JSON: {error}") from None
     _members(document, "the receipt", _RECEIPT_MEMBERS)
@@ -115,17 +114,6 @@ def parse_aggregation(value: object) -> Aggregation | None:
         tree_size=_count(members["tree_size"], "aggregation.tree_size"),
         path=_path(members["path"], "aggregation.path", MAX_AGGREGATION_PATH),
     )
-
-
-def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member name is repeated")
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _hex(value: object, name: str) -> bytes:

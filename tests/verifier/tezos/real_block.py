@@ -72,13 +72,19 @@ def read_block(corpus: Path) -> RealBlock:
 
 
 def raw_operations(block: RealBlock, number: int) -> list[bytes]:
-    """The signed operations of a pass, written by pytezos: the corpus has them as JSON."""
-    forge = pytest.importorskip("pytezos.operation.forge", reason="pytezos (extra `tezos`) writes the operations")
-    encoding = pytest.importorskip("pytezos.crypto.encoding")
+    """The signed operations of a pass: the corpus has them as JSON."""
     return [
-        forge.forge_operation_group(item) + encoding.base58_decode(item["signature"].encode())
-        for item in block.document["operations"][number]
+        _unsigned(item) + hash_of(item["signature"], SIGNATURE, 64) for item in block.document["operations"][number]
     ]
+
+
+def _unsigned(item: dict[str, Any]) -> bytes:
+    content = item["contents"][0]
+    if content["kind"] == "endorsement":  # which pytezos writes as a later protocol does
+        place = struct.pack(">BHii", 21, content["slot"], content["level"], content["round"])
+        return hash_of(item["branch"], base58.BLOCK_HASH) + place + hash_of(content["block_payload_hash"], PAYLOAD)
+    forge = pytest.importorskip("pytezos.operation.forge", reason="pytezos (extra `tezos`) writes the operations")
+    return bytes(forge.forge_operation_group(item))
 
 
 def _header(header: dict[str, Any]) -> bytes:

@@ -141,16 +141,6 @@ def test_every_flipped_bit_of_header_operation_and_paths_is_refused() -> None:
                 raw[bit // 8] ^= 1 << bit % 8
 
 
-def test_a_second_transaction_of_a_batch_is_found_behind_a_reveal() -> None:
-    signer = Signer(0)
-    reveal = b"\x6b\x00" + signer.hash + b"\x01\x01\x01\x01" + b"\x00" + bytes(32)
-    batch = operation(signer, reveal + transaction(signer, bytes(32)) + transaction(signer))
-    anchored = Block(operations=[batch], index=0, signer=signer, content_index=2)
-    assert check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust()).status == "unconfirmed"
-    anchored.content_index = 0
-    assert codes(check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust())) == {"tezos-content"}
-
-
 def test_a_shorter_value_in_a_longer_parameter_is_refused() -> None:
     signer = Signer(0)
     anchored = Block(
