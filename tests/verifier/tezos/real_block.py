@@ -108,4 +108,5 @@ def _header(header: dict[str, Any]) -> bytes:
         + (b"\xff" if header["liquidity_baking_escape_vote"] else b"\x00")
         + hash_of(header["signature"], SIGNATURE, 64)
     )
-    return fixed + fitness + hash_of(header["context"], CONTEXT) + protocol_data
+    context: bytes = hash_of(header["context"], CONTEXT)
+    return fixed + fitness + context + bytes(protocol_data)
