@@ -153,7 +153,16 @@ def _lines(token: TokenReport, verdict: Verdict, heading: list[tuple[str, str]])
     yield ""
     for finding in token.findings:
         text = f"{finding.message} ({finding.code})"
-        yield from wrap(text, _WIDTH, initial_indent=f"  {_MARKS[finding.severity]:<7}", subsequent_indent=" " * 9)
+        first = f"  {_MARKS[finding.severity]:<7}"
+        # Codes and hashes stay in one piece, for whoever searches for them.
+        yield from wrap(
+            text,
+            _WIDTH,
+            initial_indent=first,
+            subsequent_indent=" " * 9,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
     yield ""
     yield from wrap(_MEANINGS[verdict], _WIDTH)
 
