@@ -63,6 +63,7 @@ class Authority:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                process_group=0,  # Ctrl-C is for whoever started it, who then ends it in order
             )
 
     def wait_ready(self) -> None:
