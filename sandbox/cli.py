@@ -93,8 +93,11 @@ def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | 
             run_demo(used, Narrator(console), extra_authority=extra, at_the_end=at_the_end)
         except DemoError as error:
             raise click.ClickException(f"The demonstration failed: {error}\nLogs and data: {used}") from error
-    if directory is None and not keep:
-        shutil.rmtree(used / "stack", ignore_errors=True)
+        except KeyboardInterrupt:
+            _forget(used / "stack", given=directory)
+            raise
+    if not keep:
+        _forget(used / "stack", given=directory)
     console.print("Everything has been stopped; nothing is left running.")
 
 
@@ -157,6 +160,12 @@ def clear_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("Interrupted. Nothing is left running.", err=True)
         sys.exit(INTERRUPTED)
+
+
+def _forget(data: Path, *, given: Path | None) -> None:
+    """Delete the servers' data, unless it lies in a directory that the user named."""
+    if given is None:
+        shutil.rmtree(data, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -135,6 +135,9 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     report = _verify(narrator, tampered, outcome.trust, expected="FAILED")
     at_fault = _event_at_fault(report)
     narrator.line(f"The event at fault is #{at_fault}, {SCENES[at_fault - 2].kind}: exactly the one that was changed.")
+    narrator.ending(
+        "Recorded, sealed, time-stamped twice, verified by a program that trusts nobody here; a forgery caught."
+    )
     return outcome
 
 
