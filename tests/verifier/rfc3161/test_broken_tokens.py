@@ -232,6 +232,7 @@ def _sub(number: int, value: int) -> bytes:
         pytest.param(Statement(time=forge.generalized("202406011200Z")), "time-malformed", id="no seconds"),
         pytest.param(Statement(time=forge.generalized("20240631120000Z")), "time-malformed", id="31 June"),
         pytest.param(Statement(time=forge.generalized("20161231235960Z")), "time-malformed", id="a leap second"),
+        pytest.param(Statement(time=forge.generalized("99991231235959Z")), "time-malformed", id="year 9999"),
         pytest.param(Statement(time=forge.generalized("00000601120000Z")), "time-malformed", id="year zero"),
         pytest.param(Statement(time=forge.tlv(24, "2024060112000\u0660Z".encode())), "time-malformed", id="odd digit"),
         pytest.param(Statement(time=forge.tlv(23, b"240601120000Z")), "time-malformed", id="UTCTime"),
