@@ -75,7 +75,7 @@ def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | 
     from sandbox.freetsa import fetch_freetsa  # noqa: PLC0415 - as above
 
     console = Console(stderr=as_json)
-    used = (directory or Path(tempfile.mkdtemp(prefix="indelible-demo-"))).resolve()
+    used = (directory or _temporary_folder("indelible-demo-")).resolve()
 
     def at_the_end(stack: Stack, outcome: Outcome) -> None:
         console.print(f"\n[bold]bundle[/bold]        {outcome.bundle}", soft_wrap=True, highlight=False)
@@ -173,11 +173,17 @@ def _directory_for(kept: Path | None) -> Iterator[Path]:
     if kept is not None:
         yield kept
         return
-    made = Path(tempfile.mkdtemp(prefix="indelible-up-"))
+    made = _temporary_folder("indelible-up-")
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _temporary_folder(prefix: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o711)  # run by root, PostgreSQL is another user, who must pass through
+    return folder
 
 
 def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
