@@ -62,6 +62,7 @@ async def connected(url: str, name: str) -> AsyncIterator[Client]:
     )
     try:
         yield client
+        await client.flush(CONNECT_SECONDS)  # acknowledgements may still be in a buffer
     finally:
         with contextlib.suppress(Exception):  # it may be half dead, and there is nothing to lose on it
             await client.close()

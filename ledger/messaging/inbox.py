@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -71,7 +71,7 @@ class AppendStore(Protocol):
         self,
         organisation_id: str,
         chain_id: str,
-        events: list[NewEvent],
+        events: Sequence[NewEvent],
         idempotency_key: str,
         expected_sequence: int | None = None,
     ) -> Receipt:
@@ -125,7 +125,7 @@ class _Inbox:
         try:
             receipt = await self._append(message)
         except LedgerError as error:
-            if error.reason in _PASSING or (error.reason is Reason.INTERNAL and deliveries < MAX_UNFORESEEN_DELIVERIES):
+            if error.reason in _PASSING or (_may_pass(error) and deliveries < MAX_UNFORESEEN_DELIVERIES):
                 await self._postpone(message, deliveries, str(error.reason))
             else:
                 await self._bury(message, client, stream, error)
