@@ -15,7 +15,8 @@ What must hold, in this order:
 9. path: a root trusted by the user vouches for it (RFC 5280, 6);
 10. revocation: no evidence at hand says that a certificate of the path had been withdrawn (RFC 3161, 4).
 
-A breach of 1, 2, 6 or 7 ends the procedure, for nothing after it would mean anything; all other breaches are collected.
+A breach of 1, 2, 6 or 7, or a statement or request that cannot be read, ends the procedure, for nothing after it would
+mean anything; all other breaches are collected.
 Hostile input gives findings, never an exception.
 """
 

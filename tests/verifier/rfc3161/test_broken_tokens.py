@@ -198,6 +198,14 @@ def test_a_statement_in_pieces_is_refused() -> None:
     [
         pytest.param(forge.set_of(), id="no algorithms, content or signer"),
         pytest.param(forge.integer(3), id="only a version"),
+        pytest.param(
+            forge.integer(3)
+            + forge.set_of()
+            + forge.seq(forge.oid(forge.TST_INFO), forge.context(0, forge.octets(b"")))
+            + forge.context(0, b"junk", constructed=False)
+            + forge.set_of(),
+            id="certificates that are not a set",
+        ),
     ],
 )
 def test_a_message_that_lacks_a_field_fails(remainder: bytes) -> None:
