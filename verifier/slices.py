@@ -26,6 +26,9 @@ from verifier.line_patterns import Columns, LinePatterns
 from verifier.merkle import MerkleRange
 from verifier.sealed import sealed_digests
 
+BYTES_WORTH_LEARNING = 64 * 1024
+"""Below this, parsing every line in full is quicker than compiling expressions for their shapes."""
+
 Problem = tuple[str, str]
 """A finding's code and text, before it is known for certain which event it belongs to."""
 
@@ -71,7 +74,8 @@ class SliceResult:
 def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None) -> SliceResult:
     """Check the lines of `data`. A last line without its line end is the slice's problem."""
     whole, ended, rest = data.rpartition(b"\n")
-    columns, malformed = patterns.read(whole + ended)
+    read = patterns.read if len(data) >= BYTES_WORTH_LEARNING else patterns.read_in_full
+    columns, malformed = read(whole + ended)
     ordered = _in_order(columns)
     if not ordered:
         columns, malformed = patterns.read_in_full(whole + ended)
