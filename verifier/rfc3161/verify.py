@@ -75,8 +75,10 @@ def verify_token(  # noqa: PLR0913 - each is a separate, optional piece of what 
     `trust` is what the user trusts; `hints` are certificates (DER) nobody trusts, from a bundle or elsewhere. `query`
     is the request as sent. `revocation` and what the token itself encloses is evidence, believed when its signatures
     check. `trusted_lists` are ETSI TS 119 612 lists that the user obtained authentically. Certificates are judged at
-    the token's own time, or at `at` (aware). Never raises for hostile bytes.
+    the token's own time, or at `at` (aware). Never raises for hostile bytes; raises ValueError if `at` is naive.
     """
+    if at is not None and at.tzinfo is None:
+        raise ValueError("the time to judge certificates at needs a time zone")
     judgement = _Judgement()
     task = _Task(
         token=token,

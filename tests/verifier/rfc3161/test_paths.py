@@ -314,6 +314,14 @@ def test_a_time_outside_of_the_roots_window_fails() -> None:
         assert (result.status, codes_of(result)) == ("invalid", ["rfc3161-anchor-window"])
 
 
+def test_a_time_without_a_zone_is_refused_at_once() -> None:
+    naive = datetime(2024, 6, 1)  # noqa: DTZ001 - that is the mistake
+    with pytest.raises(ValueError, match="time zone"):
+        replace(TRUST, valid_to=naive)
+    with pytest.raises(ValueError, match="time zone"):
+        judge(Token().der, at=naive)
+
+
 def test_a_policy_that_the_root_is_not_trusted_for_fails() -> None:
     trusted = replace(TRUST, policies=frozenset({forge.POLICY}))
     assert judge(Token().der, trust=(trusted,)).ok
