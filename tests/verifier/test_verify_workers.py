@@ -119,7 +119,7 @@ def test_no_process_and_no_thread_is_left_behind(long_chain: Chain, tmp_path: Pa
     threads = threading.active_count()
     results = workers.check_ranges(ranges_of_lines(whole), pin=None, workers=3)
     next(results)
-    del results
+    results.close()
     assert threading.active_count() == threads
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     if children.exists():
