@@ -141,7 +141,7 @@ async def test_a_bundle_appears_whole_or_not_at_all(client: LedgerClient, tmp_pa
     with pytest.raises(ClientError):
         await client.export_bundle("absent", path)
     assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["bundle.zip"]
+    assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == [path]
     with pytest.raises(FileNotFoundError):
         await client.export_bundle("exported", tmp_path / "nowhere" / "bundle.zip")
 
