@@ -25,7 +25,6 @@ from google.protobuf.message import DecodeError
 from indelible.ledger.v1 import ledger_pb2
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 
@@ -100,11 +99,9 @@ async def run_inbox(
 
 
 async def _work_lane(inbox: "_Inbox", client: Client, stream: JetStreamContext, stop: asyncio.Event) -> None:
-    """One request after the other. Raises when the connection is lost."""
+    """One request after the other."""
     subscription = await stream.pull_subscribe_bind(consumer=APPEND_CONSUMER, stream=APPEND_STREAM)
     while not stop.is_set():
-        if client.is_closed:
-            raise ConnectionClosedError
         try:
             [message] = await subscription.fetch(1, timeout=FETCH_SECONDS)
         except NatsTimeoutError:
