@@ -75,7 +75,7 @@ def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | 
     from sandbox.freetsa import fetch_freetsa  # noqa: PLC0415 - as above
 
     console = Console(stderr=as_json)
-    used = (directory or Path(tempfile.mkdtemp(prefix="indelible-demo-"))).resolve()
+    used = (directory or _temporary_folder("indelible-demo-")).resolve()
 
     def at_the_end(stack: Stack, outcome: Outcome) -> None:
         console.print(f"\n[bold]bundle[/bold]        {outcome.bundle}", soft_wrap=True, highlight=False)
@@ -93,8 +93,11 @@ def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | 
             run_demo(used, Narrator(console), extra_authority=extra, at_the_end=at_the_end)
         except DemoError as error:
             raise click.ClickException(f"The demonstration failed: {error}\nLogs and data: {used}") from error
-    if directory is None and not keep:
-        shutil.rmtree(used / "stack", ignore_errors=True)
+        except KeyboardInterrupt:
+            _forget(used / "stack", given=directory)
+            raise
+    if not keep:
+        _forget(used / "stack", given=directory)
     console.print("Everything has been stopped; nothing is left running.")
 
 
@@ -159,16 +162,28 @@ def clear_errors() -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
+def _forget(data: Path, *, given: Path | None) -> None:
+    """Delete the servers' data, unless it lies in a directory that the user named."""
+    if given is None:
+        shutil.rmtree(data, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _directory_for(kept: Path | None) -> Iterator[Path]:
     if kept is not None:
         yield kept
         return
-    made = Path(tempfile.mkdtemp(prefix="indelible-up-"))
+    made = _temporary_folder("indelible-up-")
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _temporary_folder(prefix: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o711)  # run by root, PostgreSQL is another user, who must pass through
+    return folder
 
 
 def _explain(console: Console, stack: Stack, *, kept: bool) -> None:

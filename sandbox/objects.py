@@ -3,6 +3,7 @@
 import http.client
 import json
 import secrets
+import signal
 from pathlib import Path
 
 from sandbox.processes import LOOPBACK, Process, StartError, find_program, free_port
@@ -64,6 +65,7 @@ class Objects:
             log=self.directory / "objects.log",
             cwd=self.directory,
             stop_seconds=_STOP_SECONDS,
+            death_signal=signal.SIGKILL,
         )
 
     def wait_ready(self) -> "Objects":

@@ -75,13 +75,18 @@ class Process:
         run_as: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         stop_seconds: float = 20.0,
+        death_signal: signal.Signals | None = None,
     ) -> None:
-        """Start `argv` with `env` added to this process's environment, as user `run_as` (root only)."""
+        """Start `argv` with `env` added to this process's environment, as user `run_as` (root only).
+
+        `death_signal` is what the kernel sends it when this process dies; `stop_signal` unless given.
+        """
         self.name = name
         self.log = log
         self._stop_signal = stop_signal
         self._stop_seconds = stop_seconds
-        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(int(stop_signal)), run_as or "-"]
+        death = str(int(death_signal or stop_signal))
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), death, run_as or "-"]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             try:

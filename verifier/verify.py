@@ -17,8 +17,8 @@ INDETERMINATE. A token that fails beside enough good ones is reported loudly and
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -78,12 +78,14 @@ def verify_bundle(  # noqa: PLR0913 - each is a separate piece of what the calle
         disclosures = DisclosureCheck(bundle)
         claims = _claims(statement, expected_head, expected_count)
         processes = workers if workers is not None else available_workers()
-        chain = check_chain(
-            _slices(bundle, claims.expected_head, processes, read, findings),
-            claims=claims,
-            wanted=frozenset(anchor.sequence for anchor in statement.anchors) if statement else frozenset(),
-            sealed=disclosures.take_event,
-        )
+        # Closed at once, so that no worker outlives a divergent event or Ctrl-C.
+        with closing(_slices(bundle, claims.expected_head, processes, read, findings)) as slices:
+            chain = check_chain(
+                slices,
+                claims=claims,
+                wanted=frozenset(anchor.sequence for anchor in statement.anchors) if statement else frozenset(),
+                sealed=disclosures.take_event,
+            )
         if chain.complete:
             disclosures.finish()
         findings += disclosures.findings
@@ -150,7 +152,7 @@ def _claims(statement: BundleStatement | None, expected_head: bytes | None, expe
 
 def _slices(
     bundle: Bundle, pin: str | None, workers: int, progress: "_ByteProgress", findings: list[Finding]
-) -> Iterator[SliceResult]:
+) -> Generator[SliceResult, None, None]:
     """Yield the checked slices of events.jsonl, shared between processes where it is long and lies open on disk."""
     whole = bundle.file_range(EVENTS)
     if whole is not None and workers > 1 and whole.length >= BYTES_WORTH_A_WORKER:
@@ -160,9 +162,10 @@ def _slices(
         blocks = blocks_of_lines(bundle.read_blocks(EVENTS))
         results = (check_slice(block, patterns, pin) for block in blocks)
     try:
-        for result in results:
-            yield result
-            progress.add(result.length)
+        with closing(results):
+            for result in results:
+                yield result
+                progress.add(result.length)
     except UnusableBundle as error:
         text = f"The events cannot be read to their end: {error}"
         findings.append(Finding(code="events-unreadable", severity=Severity.ERROR, where=EVENTS, message=text))

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import IO, Any
 
@@ -40,7 +40,7 @@ def available_workers() -> int:
     return min(cores, MAX_WORKERS)
 
 
-def check_ranges(ranges: Iterator[FileRange], *, pin: str | None, workers: int) -> Iterator[SliceResult]:
+def check_ranges(ranges: Iterator[FileRange], *, pin: str | None, workers: int) -> Generator[SliceResult, None, None]:
     """Yield the result of each range, in order, using `workers` processes including this one."""
     pool = _Pool(ranges, pin)
     try:

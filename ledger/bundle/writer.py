@@ -3,8 +3,8 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -75,12 +75,22 @@ async def write_bundle(
     """
     if not target.seekable():
         raise ValueError("a bundle is written to a seekable file: its headers state sizes that are known later")
-    with tempfile.TemporaryDirectory(prefix="indelible-bundle-") as staging:
-        bag = Bag(Path(staging))
+    async with _staging() as directory:
+        bag = Bag(directory)
         async with store.snapshot(organisation_id, chain_id) as snapshot:
             summary = await _stage(snapshot, bag, include_disclosures=include_disclosures)
         await asyncio.to_thread(_pack, bag, summary, target)
         return summary
+
+
+@asynccontextmanager
+async def _staging() -> AsyncIterator[Path]:
+    staging = tempfile.TemporaryDirectory(prefix="indelible-bundle-")
+    try:
+        yield Path(staging.name)
+    finally:
+        # Up to 20,000 files: removing them takes a while in which the service must go on answering.
+        await asyncio.to_thread(staging.cleanup)
 
 
 async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool) -> BundleSummary:

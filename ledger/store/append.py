@@ -74,10 +74,10 @@ class AppendEngine:
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def append(self, append: PreparedAppend) -> Receipt:
-        """Write the events and return the receipt. Raises `LedgerError`; see `LedgerStore.append_events`.
+    def submit(self, append: PreparedAppend) -> "asyncio.Future[Receipt]":
+        """Queue an append; the future gives the receipt, or raises `LedgerError` as `LedgerStore.append_events` does.
 
-        If the caller is cancelled while its append is at the database, the append goes on.
+        Raises `LedgerError` OVERLOADED. If the future is cancelled while the append is at the database, that goes on.
         """
         lane = self._lanes.get(append.place.organisation_id)
         if lane is None:
@@ -89,7 +89,7 @@ class AppendEngine:
         self._waiting_bytes += append.size
         if lane.worker is None:
             lane.worker = self._start(self._serve(append.place.organisation_id, lane))
-        return await waiting.answer
+        return waiting.answer
 
     @property
     def waiting(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -156,7 +157,9 @@ async def test_what_is_about_something_else_or_out_of_date_is_left_out(library: 
     ["ldap://127.0.0.1/cn=list", "file:///etc/passwd", "https://127.0.0.1:1/crl", "http://[::bad/", "http:///crl", "x"],
 )
 async def test_only_plain_http_addresses_are_fetched(address: str) -> None:
-    assert await collect(certificate(crl=[address], ocsp_at=[address])) == ()
+    with structlog.testing.capture_logs() as attempts:
+        assert await collect(certificate(crl=[address], ocsp_at=[address])) == ()
+    assert attempts == [], "it was tried"
 
 
 async def test_an_address_with_credentials_is_not_fetched(library: Library) -> None:
