@@ -69,14 +69,16 @@ def tezos(  # noqa: PLR0913 - one parameter per option
     expected = _digest(value, "--value")
     if len(expected) != _VALUE_BYTES:
         raise click.UsageError(f"--value has {len(expected)} bytes, not {_VALUE_BYTES}")
-    if online and trust is None:
-        raise click.UsageError("--online asks the nodes that a trust policy names: give one with --trust")
     for text in block_hashes:
         if not is_block_hash(text):
             raise click.UsageError(f"--block-hash {printable(text)} is mistyped: its check digits do not fit")
+    trusts = _tezos_trusts(trust, frozenset(block_hashes))
+    if online and not any(known.nodes for known in trusts):
+        raise click.UsageError(
+            "--online asks the nodes that a trust policy names: give one that names some with --trust"
+        )
     observer = NodeWitnesses().observe if online else None
-    data = _read(receipt, MAX_RECEIPT_BYTES + 1)
-    result = _best(data, expected, _tezos_trusts(trust, frozenset(block_hashes)), observer)
+    result = _best(_read(receipt, MAX_RECEIPT_BYTES + 1), expected, trusts, observer)
     token = tezos_token(result, authority="", sequence=0)
     _show(ctx, token, [("Receipt", printable(receipt.name)), ("Value", expected.hex())], as_json=as_json)
 
