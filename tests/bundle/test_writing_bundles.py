@@ -35,6 +35,10 @@ def files_of(bundle: bytes, chain_id: str = "gate") -> dict[str, bytes]:
         return {name.removeprefix(f"{chain_id}/"): archive.read(name) for name in archive.namelist()}
 
 
+def shell(command: str, folder: Path) -> str:
+    return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
 async def sealed_chain(ledger: Ledger, events: int = 3) -> None:
     await ledger.store.open_chain("acme", "gate", b'{"case":"A-17"}')
     await ledger.store.append_events("acme", "gate", [SEALED] * events, "one")
@@ -265,7 +269,10 @@ async def test_evidence_beyond_a_readers_limit_is_left_out_certificates_last(
     assert sorted(evidence) == [b"c" * 300, b"y" * 100]
 
 
-@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
+@pytest.mark.skipif(
+    shutil.which("sha256sum") is None or shutil.which("openssl") is None,
+    reason="sha256sum or openssl is not installed",
+)
 async def test_the_steps_of_the_readme_work_as_written(ledger: Ledger, tmp_path: Path) -> None:
     await sealed_chain(ledger)
     bundle = await exported(ledger.store, disclosures=True)
@@ -289,6 +296,14 @@ async def test_the_steps_of_the_readme_work_as_written(ledger: Ledger, tmp_path:
     head = json.loads((folder / "data/bundle.json").read_text())["head"]
     assert checked.stdout == f"6 events, head {head}\n"
     events = folder / "data/events.jsonl"
+    line = json.loads((folder / "data/disclosures.jsonl").read_text().splitlines()[0])
+    digest = "| openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '='"
+    reading = "| tr '_-' '/+' | base64 -d"
+    assert f"printf %s D {digest}\n" in readme
+    assert f"printf %s D {reading}\n" in readme
+    said = [shell(f"printf %s {line['disclosure']} {step}", folder) for step in (digest, reading)]
+    assert said[0].strip() in events.read_text().splitlines()[line["sequence"] - 1]
+    assert json.loads(said[1])[1] in {"name", "door"}
     events.write_bytes(events.read_bytes().replace(b'"_sd_alg"', b'"_sd_alx"', 1))
     broken = subprocess.run(rehash, cwd=folder, capture_output=True, text=True, check=False)  # noqa: ASYNC221 - as above
     assert "event 2 was changed" in broken.stderr
