@@ -51,7 +51,14 @@ def open_client(configuration: AuthorityConfiguration, tls: ssl.SSLContext) -> h
 
 def open_evidence_client(timeout_seconds: float, tls: ssl.SSLContext) -> httpx.AsyncClient:
     """A client without credentials, for revocation evidence."""
-    return httpx.AsyncClient(timeout=timeout_seconds, follow_redirects=False, trust_env=False, headers=_HEADERS)
+    return httpx.AsyncClient(
+        verify=tls,
+        timeout=timeout_seconds,
+        cookies=_no_cookies(),
+        follow_redirects=False,
+        trust_env=False,
+        headers=_HEADERS,
+    )
 
 
 async def fetch(  # noqa: PLR0913  # each is one independent bound or part of the request
