@@ -31,7 +31,7 @@ from verifier.verify import verify_bundle
 T = TypeVar("T")
 
 CHAINS = 4
-STRIKES = 12
+STRIKES = 8
 RECOVERY_SECONDS = 60.0
 
 
