@@ -32,19 +32,25 @@ def processes_mentioning(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(sandbox_directory: Path) -> Path:
-    return sandbox_directory / "demo"
-
-
-@pytest.fixture(scope="module")
-def outcome(folder: Path) -> dict[str, Any]:
-    """The demonstration, run once from beginning to end; what its last line says."""
-    command = [str(INDELIBLE), "demo", "--json", "--dir", str(folder)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+def outcome(sandbox_directory: Path) -> dict[str, Any]:
+    """The demonstration, run once as a newcomer does; what its last line says."""
+    finished = subprocess.run(
+        [str(INDELIBLE), "demo", "--json"],
+        env={**os.environ, "TMPDIR": str(sandbox_directory)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
     assert finished.returncode == 0, finished.stderr
     assert "FAILED" in finished.stderr
     result: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return result
+
+
+@pytest.fixture
+def folder(outcome: dict[str, Any]) -> Path:
+    return Path(outcome["bundle"]).parent
 
 
 def verify(outcome: dict[str, Any], bundle: str) -> tuple[int, dict[str, Any]]:
@@ -87,8 +93,8 @@ def test_the_forged_copy_is_caught_at_the_event_that_was_changed(outcome: dict[s
     assert report["chain_integrity"]["first_divergent_sequence"] == 8
 
 
-def test_it_leaves_nothing_running(outcome: dict[str, Any], folder: Path) -> None:
-    assert outcome
+def test_it_leaves_the_proof_and_nothing_running(folder: Path) -> None:
+    assert sorted(file.name for file in folder.iterdir()) == ["bundle.zip", "tampered.zip", "trust.toml"]
     assert processes_mentioning(str(folder)) == []
 
 
