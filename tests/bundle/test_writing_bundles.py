@@ -35,6 +35,10 @@ def files_of(bundle: bytes, chain_id: str = "gate") -> dict[str, bytes]:
         return {name.removeprefix(f"{chain_id}/"): archive.read(name) for name in archive.namelist()}
 
 
+def evidence_of(bundle: bytes) -> list[bytes]:
+    return sorted(data for name, data in files_of(bundle).items() if "/evidence/" in name)
+
+
 def shell(command: str, folder: Path) -> str:
     return subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False).stdout
 
@@ -251,22 +255,35 @@ async def test_a_bundle_keeps_the_newest_anchors_when_there_are_too_many(
     assert b"Anchors of event 5 and before were left out" in files["data/README.txt"]
 
 
-async def test_evidence_beyond_a_readers_limit_is_left_out_certificates_last(
+async def test_of_too_much_evidence_certificates_and_the_newest_lists_are_kept(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ledger.store
+    await store.open_chain("acme", "gate", b"{}")
+    for number in range(25):
+        await store.append_events("acme", "gate", [SEALED], f"{number}")
+        await store.checkpoint_chain("acme", "gate")
+        revocation = Evidence(kind="crl" if number % 2 else "ocsp", der=b"%03d" % number * 100)
+        certificate = Evidence(kind="certificate", der=b"certificate of year %d" % (number // 10))
+        await anchor(store, "one", evidence=(certificate, revocation, Evidence(kind="crl", der=b"never changes")))
+    everything = evidence_of(await exported(store))
+    assert len(everything) == 3 + 25 + 1
+    monkeypatch.setattr(writer, "MAX_EVIDENCE_BYTES", 3 * 21 + len("never changes") + 4 * 300 + 299)
+    kept = evidence_of(await exported(store))
+    lists = [b"%03d" % number * 100 for number in (21, 22, 23, 24)]
+    assert kept == sorted([*(b"certificate of year %d" % year for year in range(3)), *lists, b"never changes"])
+    monkeypatch.setattr(writer, "MAX_EVIDENCE_FILES", 3)
+    assert evidence_of(await exported(store)) == [b"certificate of year %d" % year for year in range(3)]
+
+
+async def test_a_single_giant_list_does_not_displace_the_others(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sealed_chain(ledger)
-    await anchor(
-        ledger.store,
-        "one",
-        evidence=(
-            Evidence(kind="crl", der=b"x" * 600),
-            Evidence(kind="certificate", der=b"c" * 300),
-            Evidence(kind="crl", der=b"y" * 100),
-        ),
-    )
-    monkeypatch.setattr(writer, "MAX_EVIDENCE_BYTES", 500)
-    evidence = [data for name, data in files_of(await exported(ledger.store)).items() if "/evidence/" in name]
-    assert sorted(evidence) == [b"c" * 300, b"y" * 100]
+    giant, small = Evidence(kind="crl", der=b"g" * 600), Evidence(kind="crl", der=b"s" * 100)
+    await anchor(ledger.store, "one", evidence=(giant, small))
+    monkeypatch.setattr(writer, "MAX_EVIDENCE_FILE_BYTES", 500)
+    assert evidence_of(await exported(ledger.store)) == [b"s" * 100]
 
 
 @pytest.mark.skipif(
