@@ -23,11 +23,9 @@ from ledger.client import Anchor, BlockingLedgerClient, ClientError, NewEvent
 from ledger.messaging.streams import APPEND_SUBJECT
 from sandbox.narrator import Narrator
 from sandbox.processes import find_program
-from sandbox.stack import ExtraAuthority, Stack, running_stack
+from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, ExtraAuthority, Stack, running_stack
 from sandbox.story import CLOSING, SCENES, SUBJECT, TAMPERED_FROM, TAMPERED_TO, Scene
 
-ORGANISATION_ID = "example"
-ORGANISATION_NAME = "Example Inspections Ltd"
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _VERIFIER_SECONDS = 120.0

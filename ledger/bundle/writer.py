@@ -15,7 +15,7 @@ import rfc8785
 from ledger.bundle.bag import Bag, HashedFile
 from ledger.bundle.readme import ReadmeFacts, readme_text
 from ledger.chain.event import Event
-from ledger.store.snapshots import ChainSnapshot, EvidenceFile, PendingAnchor
+from ledger.store.snapshots import ChainSnapshot, PendingAnchor
 from ledger.store.values import StoredAnchor
 from ledger.timestamps import moment, rfc3339
 
@@ -190,20 +190,17 @@ def _anchor_entry(anchor: StoredAnchor, files: dict[str, str]) -> dict[str, Any]
 
 
 async def _stage_evidence(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> None:
-    for item in _chosen(await snapshot.evidence(floor=floor)):
+    """As much as a reader accepts: certificates before revocation data, the newest before the older."""
+    room, files = MAX_EVIDENCE_BYTES, 0
+    async for item in snapshot.evidence(floor=floor):
+        if item.size > MAX_EVIDENCE_FILE_BYTES:
+            continue
+        if item.size > room or files == MAX_EVIDENCE_FILES:
+            return
         folder, suffix = _EVIDENCE_PLACES[item.kind]
         bag.add(f"data/evidence/{folder}/{item.digest.hex()}.{suffix}", await snapshot.evidence_bytes(item))
-
-
-def _chosen(evidence: Sequence[EvidenceFile]) -> list[EvidenceFile]:
-    """As much as a reader accepts: certificates before revocation data, the newest before the older."""
-    chosen: list[EvidenceFile] = []
-    room = MAX_EVIDENCE_BYTES
-    for item in evidence:
-        if len(chosen) < MAX_EVIDENCE_FILES and item.size <= min(room, MAX_EVIDENCE_FILE_BYTES):
-            chosen.append(item)
-            room -= item.size
-    return chosen
+        room -= item.size
+        files += 1
 
 
 async def _stage_disclosures(snapshot: ChainSnapshot, bag: Bag) -> None:

@@ -65,7 +65,6 @@ class AppendStream:
         if kind is not None:
             self._work.cancel()
         await asyncio.wait({self._work})
-        self._give_up(ClientError(UNREACHABLE, "The stream ended before the ledger answered."))
 
     async def send(
         self,
@@ -87,6 +86,13 @@ class AppendStream:
         return sent.promise
 
     async def _run(self) -> None:
+        try:
+            await self._keep_going()
+        finally:
+            # However it ended, nobody may be left waiting for an answer.
+            self._give_up(ClientError(UNREACHABLE, "The stream ended before the ledger answered."))
+
+    async def _keep_going(self) -> None:
         """Keep a call going until everything is answered; on failure start another."""
         broken_at: float | None = None
         failures = 0

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from typing import cast
 
 import grpc
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -101,6 +104,22 @@ class _GenericMethods:
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+    """What TLS needs. gRPC says nothing of files it cannot use, so they are read here first. Raises SettingsError."""
+    key_pem, certificate_pem = tls.key.read_bytes(), tls.certificate.read_bytes()
     client_ca = tls.client_ca.read_bytes() if tls.client_ca else None
-    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+    try:
+        certificate = x509.load_pem_x509_certificates(certificate_pem)[0]
+    except ValueError as error:
+        raise SettingsError((f"INDELIBLE_TLS_CERTIFICATE: {tls.certificate} is not a certificate in PEM",)) from error
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise SettingsError((f"INDELIBLE_TLS_KEY: {tls.key} is not an unencrypted private key in PEM",)) from error
+    if key.public_key() != certificate.public_key():
+        raise SettingsError((f"INDELIBLE_TLS_KEY: {tls.key} does not belong to the certificate {tls.certificate}",))
+    if client_ca is not None:
+        try:
+            x509.load_pem_x509_certificates(client_ca)
+        except ValueError as error:
+            raise SettingsError((f"INDELIBLE_TLS_CLIENT_CA: {tls.client_ca} is not a certificate in PEM",)) from error
+    return grpc.ssl_server_credentials([(key_pem, certificate_pem)], client_ca, require_client_auth=bool(client_ca))

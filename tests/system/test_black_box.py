@@ -195,6 +195,20 @@ def test_every_history_is_accepted(
     assert (check.ok, check.event_count, check.head) == (True, chain.event_count, chain.head)
 
 
+def test_the_operations_chain_that_notes_all_this_is_accepted(ground: Ground, tmp_path: Path) -> None:
+    ground.runner.run(_live(ground.store, "noted", [], closes=True))
+    ground.bundle_of("noted", disclosures=False)
+    ground.runner.run(ground.store.checkpoint_chain(ORGANISATION, "operations"))
+    bundle = ground.bundle_of("operations", disclosures=False)
+    exit_code, report = ground.judge_apart(bundle, tmp_path / "operations.zip")
+    assert (exit_code, report["verdict"]) == (0, "VERIFIED"), report
+    kinds = [json.loads(line)["kind"] for line in _unpack(bundle)["data/events.jsonl"].splitlines()]
+    assert {"ledger.chain_opened", "ledger.chain_closed", "ledger.anchor_obtained"} <= set(kinds)
+    # The notes of the newest checkpoint's own anchors come after it, and the auditor is told so.
+    assert kinds[-2:] == ["ledger.anchor_obtained"] * 2
+    assert "events-after-last-anchor" in {finding["code"] for finding in report["findings"]}
+
+
 @pytest.fixture(scope="module")
 def files(ground: Ground) -> dict[str, bytes]:
     """The files of one bundle with something of everything in it."""

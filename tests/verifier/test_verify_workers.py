@@ -43,11 +43,8 @@ def on_disk(events: bytes, folder: Path) -> FileRange:
 
 
 def by_workers(whole: FileRange, count: int, pin: str | None = None) -> ChainResult:
-    return check_chain(
-        workers.check_ranges(ranges_of_lines(whole), pin=pin, workers=count),
-        claims=ChainClaims(),
-        wanted=frozenset({3}),
-    )
+    with workers.check_ranges(ranges_of_lines(whole), pin=pin, workers=count) as results:
+        return check_chain(results, claims=ChainClaims(), wanted=WANTED)
 
 
 def by_lines(events: bytes) -> ChainResult:
@@ -69,6 +66,37 @@ def test_the_result_does_not_depend_on_how_the_chain_is_cut_or_who_checks_it(lon
     assert check_chain((check_slice(b, LinePatterns()) for b in blocks), claims=ChainClaims(), wanted=WANTED) == (
         expected
     )
+
+
+@pytest.mark.parametrize("checkpoints", [(), (1,), (2, 700), (5, 2900)])
+def test_events_after_the_last_checkpoint_are_checked_like_all_others(
+    checkpoints: tuple[int, ...], tmp_path: Path
+) -> None:
+    chain = Chain().open()
+    for number in range(1, 3000):
+        chain.add("door.opened", {"kind": "chain.closed", "n": number, "text": "x" * 500})
+        if number in checkpoints:
+            chain.checkpoint()
+    whole = on_disk(chain.events, tmp_path)
+    expected = by_lines(chain.events)
+    assert expected.ok
+    assert by_workers(whole, 2) == expected
+    changed = chain.events.replace(b'"n":2950', b'"n":2951')
+    assert [finding.code for finding in by_workers(on_disk(changed, tmp_path), 2).findings] == ["event-hash"]
+
+
+def test_a_checkpoint_that_appears_while_the_file_is_read_is_not_believed(tmp_path: Path) -> None:
+    chain = Chain().open()
+    for number in range(3000):
+        chain.add("door.opened", {"n": number, "text": "x" * 500})
+    before = list(ranges_of_lines(on_disk(chain.events, tmp_path)))
+    chain.lines.pop()
+    chain.hashes.pop()
+    chain.checkpoint(text="x" * 600)
+    on_disk(chain.events, tmp_path)
+    results = (check_slice(one.read(), LinePatterns(), leaves=one.leaves) for one in before)
+    result = check_chain(results, claims=ChainClaims())
+    assert not result.ok
 
 
 @pytest.mark.parametrize("place", [0.0, 0.4, 0.9999])
@@ -117,9 +145,8 @@ def test_workers_that_die_or_cannot_start_change_nothing_but_the_time(
 def test_no_process_and_no_thread_is_left_behind(long_chain: Chain, tmp_path: Path) -> None:
     whole = on_disk(long_chain.events, tmp_path)
     threads = threading.active_count()
-    results = workers.check_ranges(ranges_of_lines(whole), pin=None, workers=3)
-    next(results)
-    results.close()
+    with workers.check_ranges(ranges_of_lines(whole), pin=None, workers=3) as results:
+        next(results)
     assert threading.active_count() == threads
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     if children.exists():
