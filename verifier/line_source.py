@@ -9,8 +9,8 @@ from verifier.event import MAX_LINE_BYTES
 _CHECKPOINT = b'"kind":"chain.c'
 """Part of the line of every checkpoint event; elsewhere it only costs time."""
 
-SLICE_BYTES = 512 * 1024
-"""Small enough for the processor's cache, large enough that the work per slice is small beside the hashing."""
+SLICE_BYTES = 96 * 1024
+"""Small enough for the processor's cache and for memory to be used again, large enough to be worth a message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

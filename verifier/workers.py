@@ -27,7 +27,7 @@ MAX_WORKERS = 16
 BYTES_WORTH_A_WORKER = 8 * 1024 * 1024
 """Below this, starting an interpreter takes longer than the work it would take over."""
 
-_AHEAD = 64
+_AHEAD = 256
 """Results kept for slices whose turn has not come: bounds memory when one process falls behind."""
 
 _LENGTH = struct.Struct(">Q")

@@ -100,9 +100,7 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
     await _stage_evidence(snapshot, bag, floor=floor)
     if include_disclosures:
         await _stage_disclosures(snapshot, bag)
-    obtained = {(anchor["sequence"], anchor["backend"], anchor["authority"]) for anchor in anchors.entries}
-    waiting = [job for job in await snapshot.pending() if (job.sequence, job.backend, job.authority) not in obtained]
-    pending = waiting[-MAX_ANCHORS:]
+    pending = (await snapshot.pending())[-MAX_ANCHORS:]
     exported_at = max([events.newest_at, *anchors.times])
     chain_id = snapshot.chain.chain_id
     bag.add("data/bundle.json", _bundle_json(chain_id, events, anchors.entries, pending, exported_at))

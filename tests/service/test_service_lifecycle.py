@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from ledger.address import Address
 from ledger.client import ClientError, ClientTls, Event, LedgerClient, NewEvent
+from ledger.service.bundles import MAX_EXPORTS_PER_ORGANISATION
 from ledger.service.server import LedgerServer
 from ledger.settings import SettingsError, TlsFiles
 from sandbox.database import Database, Databases
@@ -21,7 +23,7 @@ from sandbox.issuer import Issuer
 from sandbox.postgres import Postgres
 from sandbox.processes import StartError
 from tests.service.certificates import make_certificate
-from tests.service.serving import Service, make_directory, running_service
+from tests.service.serving import FOREIGN_ORGANISATION, Service, make_directory, running_service
 
 SECRET_WORD = "confidential-witness-name"
 
@@ -140,6 +142,62 @@ def test_logs_and_metrics_tell_what_happened_and_never_a_payload_or_a_token(own_
     assert "indelible_database_up 1.0" in metrics
     assert "indelible_append_queue_depth 0.0" in metrics
     assert "indelible_anchoring_oldest_unanchored_seconds" in metrics
+
+
+def test_the_parts_of_the_service_may_run_as_processes_of_their_own(
+    tmp_path: Path, database: Database, issuer: Issuer
+) -> None:
+    api = Service(make_directory(tmp_path), database, issuer)
+    anchoring = Service(make_directory(tmp_path), database, issuer)
+    api.arguments, anchoring.arguments = ("--only", "api"), ("--only", "anchoring")
+    try:
+        api.start()
+        anchoring.start(probe=lambda: "indelible_anchoring" in _metrics_of(anchoring))
+        with api.blocking_client() as client:
+            client.open_chain("apart")
+        assert not anchoring.is_healthy()
+        assert "indelible_anchoring" not in api.metrics()
+    finally:
+        for service in (api, anchoring):
+            service.stop()
+    assert [service.process.exit_code for service in (api, anchoring) if service.process] == [0, 0]
+
+
+def _metrics_of(service: Service) -> str:
+    try:
+        return service.metrics()
+    except OSError:
+        return ""
+
+
+async def test_one_organisations_slow_readers_leave_room_for_others(own_service: Service) -> None:
+    async with own_service.client() as client, own_service.client(FOREIGN_ORGANISATION) as other:
+        await client.open_chain("slowly-read")
+        noise = [NewEvent(kind="noise.heard", payload={"noise": os.urandom(2_000).hex()}) for _ in range(500)]
+        for _ in range(8):
+            await client.append_events("slowly-read", noise)
+        link = await client.create_verify_link("slowly-read")
+        slow = [client.stream_linked_bundle(link.token) for _ in range(MAX_EXPORTS_PER_ORGANISATION)]
+        for reader in slow:
+            await anext(reader)
+        with pytest.raises(ClientError) as caught:
+            await anext(client.stream_linked_bundle(link.token))
+        assert (caught.value.reason, caught.value.retryable) == ("OVERLOADED", True)
+        await other.open_chain("elsewhere")
+        assert await other.export_bundle("elsewhere", own_service.directory / "elsewhere.zip") > 0
+        for reader in slow:
+            await reader.aclose()
+        async with asyncio.timeout(10):
+            while not await _starts(client, link.token):  # noqa: ASYNC110 - another process has no event to wait for
+                await asyncio.sleep(0.05)
+
+
+async def _starts(client: LedgerClient, token: str) -> bool:
+    try:
+        await anext(client.stream_linked_bundle(token))
+    except ClientError:
+        return False
+    return True
 
 
 def test_reflection_describes_the_service(own_service: Service) -> None:

@@ -16,7 +16,7 @@ from tests.verifier.bundle_forge import Chain, data_files, sealed, write_directo
 from verifier import workers
 from verifier.chain import ChainClaims, ChainResult, check_chain
 from verifier.line_patterns import LinePatterns
-from verifier.line_source import SLICE_BYTES, FileRange, blocks_of_lines, ranges_of_lines
+from verifier.line_source import FileRange, blocks_of_lines, ranges_of_lines
 from verifier.policy import TrustPolicy
 from verifier.slices import SliceResult, check_slice
 from verifier.verify import verify_bundle
@@ -115,8 +115,8 @@ def test_a_change_far_inside_is_found_at_the_same_event_with_the_same_finding(
 
 
 def test_a_line_longer_than_a_slice_is_found(long_chain: Chain, tmp_path: Path) -> None:
-    cut = long_chain.events.index(b"\n", SLICE_BYTES // 2) + 1
-    events = long_chain.events[:cut] + b"x" * (2 * SLICE_BYTES) + long_chain.events[cut:]
+    cut = long_chain.events.index(b"\n", 300_000) + 1
+    events = long_chain.events[:cut] + b"x" * 600_000 + long_chain.events[cut:]
     result = by_workers(on_disk(events, tmp_path), 2)
     assert [finding.code for finding in result.findings] == ["event-too-long"]
     assert result.event_count == events[:cut].count(b"\n")
