@@ -134,7 +134,7 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     at_fault = _event_at_fault(tampered, outcome.trust)
     narrator.line(f"The event at fault is #{at_fault}, {SCENES[at_fault - 2].kind}: exactly the one that was changed.")
     narrator.ending(
-        "Recorded, sealed, time-stamped twice, verified by a program that trusts nobody here; a forgery caught."
+        "Recorded, sealed, time-stamped, verified by a program that trusts nobody here; and a forgery was caught."
     )
     return outcome
 

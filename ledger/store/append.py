@@ -190,15 +190,18 @@ class AppendEngine:
         feeds = [work.event_rows, work.disclosure_rows] if work.has_disclosures else [work.event_rows]
         async with self._pool.connection() as connection:
             await run_with_copy(connection, work.message(organisation_id), feeds, meanwhile=work.sign)
-        # Durable from here on: PostgreSQL confirmed the commit after flushing its log. If this process ends before the
-        # answers are out, the callers repeat their appends and get the same receipts by their keys.
-        for chain_key in {waiting.append.place.chain_key for waiting in group}:
-            self._committed(chain_key)
-        for waiting, outcome in zip(group, work.outcomes, strict=True):
+            # Durable from here on: PostgreSQL confirmed the commit after flushing its log. If this process ends before
+            # the answers are out, the callers repeat their appends and get the same receipts by their keys.
+            self._answer_group(group, work.outcomes)
+
+    def _answer_group(self, group: list[_Waiting], outcomes: list[Receipt | Earlier | LedgerError]) -> None:
+        for waiting, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Earlier):
                 self._start(self._replay(waiting, outcome))
             else:
                 _answer(waiting, outcome)
+        for chain_key in {waiting.append.place.chain_key for waiting in group}:
+            self._committed(chain_key)
 
     async def _replay(self, waiting: _Waiting, earlier: Earlier) -> None:
         try:
