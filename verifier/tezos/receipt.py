@@ -1,5 +1,6 @@
 """The receipt document: parsed strictly, so that nothing in it is read in two ways."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ MAX_TEXT = 128  # characters
 MAX_OBSERVATIONS = 64
 MAX_COUNT = 2**31 - 1
 HASH_BYTES = 32
+
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
 
 class UnusableReceiptError(ValueError):
@@ -118,7 +121,7 @@ def parse_aggregation(value: object) -> Aggregation | None:
 
 def _hex(value: object, name: str) -> bytes:
     text = _text(value, name, 2 * MAX_OPERATION_BYTES)
-    if len(text) % 2 or not set(text) <= set("0123456789abcdef"):
+    if not _HEX.fullmatch(text):
         raise UnusableReceiptError(f"{name} is not lowercase hexadecimal")
     return bytes.fromhex(text)
 
