@@ -22,7 +22,7 @@ from indelible.ledger.v1 import ledger_pb2
 from ledger.client import Anchor, BlockingLedgerClient, ClientError, NewEvent
 from ledger.messaging.streams import APPEND_SUBJECT
 from sandbox.narrator import Narrator
-from sandbox.processes import find_program
+from sandbox.processes import as_typed, find_program
 from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, ExtraAuthority, Stack, running_stack
 from sandbox.story import CLOSING, SCENES, SUBJECT, TAMPERED_FROM, TAMPERED_TO, Scene
 
@@ -224,7 +224,7 @@ def _export(directory: Path, stack: Stack, ledger: BlockingLedgerClient, chain_i
 
 def _verify(narrator: Narrator, bundle: Path, trust: Path, *, expected: str) -> None:
     """Run the verifier, show what it says, and see to it that its exit code stands for the expected verdict."""
-    narrator.command(f"indelible-verify bundle {bundle} --trust {trust}")
+    narrator.command(f"{as_typed('indelible-verify')} bundle {bundle} --trust {trust}")
     finished = _run_verifier(bundle, trust)
     narrator.quote(f"the verifier, exit code {finished.returncode}", finished.stdout or finished.stderr)
     if finished.returncode != _EXIT_CODES[expected]:

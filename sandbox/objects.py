@@ -105,23 +105,24 @@ class Objects:
         return str(self._credentials()["secretKey"])
 
     @property
-    def _keys_file(self) -> Path:
+    def keys_file(self) -> Path:
+        """The file with both keys (JSON, SeaweedFS's own format)."""
         return self.directory / "keys.json"
 
     def _credentials(self) -> dict[str, str]:
-        credentials: dict[str, str] = json.loads(self._keys_file.read_text())["identities"][0]["credentials"][0]
+        credentials: dict[str, str] = json.loads(self.keys_file.read_text())["identities"][0]["credentials"][0]
         return credentials
 
     def _write_keys(self) -> Path:
-        if not self._keys_file.exists():
+        if not self.keys_file.exists():
             identity = {
                 "name": "indelible",
                 "credentials": [{"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}],
                 "actions": ["Admin", "Read", "Write", "List", "Tagging"],
             }
-            self._keys_file.touch(mode=0o600)
-            self._keys_file.write_text(json.dumps({"identities": [identity]}))
-        return self._keys_file
+            self.keys_file.touch(mode=0o600)
+            self.keys_file.write_text(json.dumps({"identities": [identity]}))
+        return self.keys_file
 
     def _answers(self) -> bool:
         """Whether S3 refuses an unsigned request properly: the port opens before the identities are loaded."""

@@ -61,6 +61,15 @@ def find_program(name: str) -> Path:
     return Path(found)
 
 
+def as_typed(name: str) -> str:
+    """What to type at this very shell to run our program `name`: a fresh clone's programs are not on PATH."""
+    program = find_program(name)
+    found = shutil.which(name)
+    if found is not None and Path(found).samefile(program):
+        return name
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+
+
 class Process:
     """A running child process with a log file. Starts on construction; raises StartError if it cannot."""
 

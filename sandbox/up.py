@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from sandbox.lifetime import clear_errors, stopped_by_signals, temporary_folder
-from sandbox.processes import LOOPBACK
+from sandbox.processes import LOOPBACK, as_typed
 from sandbox.services import Ports
 from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Announce, Part, Stack, running_stack
 
@@ -53,25 +52,24 @@ def _directory_for(kept: Path | None) -> Iterator[Path]:
 
 
 def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
-    table = Table(box=None, padding=(0, 2), show_header=False)
+    console.print("\n[bold]Indelible is running.[/bold] Stop it with Ctrl-C.\n")
     for name, address in (
         ("ledger (gRPC)", stack.ledger_address),
         ("verify page", stack.page_url),
         ("gateway", stack.gateway_url),
         ("metrics", f"http://{LOOPBACK}:{stack.ports.metrics}/metrics"),
         ("NATS", stack.nats.url),
-        ("S3", stack.objects.url),
-        ("data, keys, logs", str(stack.directory) + ("" if kept else "  (deleted at the end)")),
-        ("trust policy", str(stack.trust_policy)),
+        ("S3", f"{stack.objects.url}  (keys: {stack.objects.keys_file})"),
+        ("data, keys, logs", f"{stack.directory}{'' if kept else '  (deleted at the end)'}"),
+        ("trust policy", stack.trust_policy),
     ):
-        table.add_row(name, address)
-    console.print("\n[bold]Indelible is running.[/bold] Stop it with Ctrl-C.\n")
-    console.print(table, soft_wrap=True)
+        console.print(f"  {name:<18}{address}", soft_wrap=True, highlight=False)
+    indelible = as_typed("indelible")
     console.print("\nTo use it from another terminal:\n")
     for line in (
         f"export INDELIBLE_LEDGER={stack.ledger_address}",
-        f"export INDELIBLE_TOKEN=$(indelible token --dir {stack.directory})",
-        "indelible chain open my-first-chain",
+        f"export INDELIBLE_TOKEN=$({indelible} token --dir {stack.directory})",
+        f"{indelible} chain open my-first-chain",
     ):
         console.print(f"  {line}", soft_wrap=True, highlight=False)
     console.print()

@@ -39,7 +39,7 @@ def running(sandbox_directory: Path) -> Iterator[Running]:
     ) as process:
         assert process.stdout is not None
         said = ""
-        while "indelible chain open" not in said:
+        while "indelible chain open my-first-chain" not in said:
             line = process.stdout.readline()
             assert line, said
             said += line
