@@ -31,8 +31,8 @@ _MEANINGS: dict[Verdict, str] = {
     ),
     "FAILED": "What this means: the file proves nothing about this data. What is wrong is named above.",
     "INDETERMINATE": (
-        "What this means: nothing is wrong, but nothing that you named vouches for the block, or there is no block "
-        "yet. Until then it proves nothing: anybody can make such a file."
+        "What this means: nothing is wrong, but what would make it count is missing, as said above. Until then it "
+        "proves nothing: anybody can make such a file."
     ),
 }
 _HEX = re.compile(r"([0-9a-fA-F]{2})+")

@@ -60,6 +60,7 @@ def test_without_the_header_it_is_unconfirmed_and_says_what_is_missing(files: Pa
     (token,) = report(result)["tokens"]
     assert (result.exit_code, report(result)["verdict"], token["status"]) == (3, "INDETERMINATE", "unconfirmed")
     assert (token["findings"][0]["code"], token["block"]) == ("ots-anchored-unchecked", "170")
+    assert facts.ROOT[::-1].hex() in token["findings"][0]["message"]
 
 
 def test_a_pending_proof_is_pending(files: Path) -> None:
