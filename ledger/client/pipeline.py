@@ -126,8 +126,6 @@ class AppendStream:
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
                 self._settle(answer)
-            if await call.code() is not grpc.StatusCode.OK:
-                await call  # raises what the stream ended with
         finally:
             writing.cancel()
             call.cancel()

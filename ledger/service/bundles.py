@@ -27,7 +27,7 @@ MAX_WRITING = 2
 # Written bundles that are being sent or wait to be written; each may hold a file on disk while its reader dawdles.
 MAX_EXPORTS = 32
 # So that one organisation's readers, however slow, leave room for everybody else's.
-MAX_EXPORTS_PER_ORGANISATION = 8
+MAX_EXPORTS_PER_ORGANISATION = 16
 MAX_EXPORT_SECONDS = 900.0
 # Below this a bundle stays in memory; most sessions do.
 SPOOL_BYTES = 1024 * 1024

@@ -188,11 +188,15 @@ class AppendEngine:
     async def _commit(self, organisation_id: str, group: list[_Waiting]) -> None:
         work = GroupWork([waiting.append for waiting in group], clock=self._clock, signer=self._signer)
         feeds = [work.event_rows, work.disclosure_rows] if work.has_disclosures else [work.event_rows]
-        async with self._pool.connection() as connection:
+        connection = await self._pool.getconn()
+        try:
             await run_with_copy(connection, work.message(organisation_id), feeds, meanwhile=work.sign)
             # Durable from here on: PostgreSQL confirmed the commit after flushing its log. If this process ends before
             # the answers are out, the callers repeat their appends and get the same receipts by their keys.
             self._answer_group(group, work.outcomes)
+        finally:
+            # The pool rolls back what failed, and closes a connection that is in the middle of something.
+            await self._pool.putconn(connection)
 
     def _answer_group(self, group: list[_Waiting], outcomes: list[Receipt | Earlier | LedgerError]) -> None:
         for waiting, outcome in zip(group, outcomes, strict=True):
