@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from tests.verifier.tezos.forge import blake2b, path, tree
-from tests.verifier.tezos.real_block import LIST_LIST_HASH, RealBlock, hash_of, raw_operations, read_block
+from tests.verifier.tezos.real_block import (
+    LIST_LIST_HASH,
+    RealBlock,
+    hash_of,
+    header_signed_with_bls,
+    raw_operations,
+    read_block,
+)
 from verifier.tezos import TezosTrust, base58, check_receipt
-from verifier.tezos.block import climb, list_root
+from verifier.tezos.block import climb, list_root, parse_header
 from verifier.tezos.operation import parse_operation
 
 PASSES = range(4)
@@ -36,6 +43,14 @@ def problems(document: dict[str, Any]) -> set[str]:
 
 def test_the_header_hashes_to_the_block(block: RealBlock) -> None:
     assert base58.encode(base58.BLOCK_HASH, blake2b(block.header)) == block.document["hash"]
+
+
+def test_a_later_header_signed_with_bls_is_read_alike(corpus: Path) -> None:
+    document, raw = header_signed_with_bls(corpus)
+    assert base58.encode(base58.BLOCK_HASH, blake2b(raw)) == document["hash"]
+    header = parse_header(raw)
+    assert (header.level, header.time.isoformat()) == (16718489, "2025-12-04T17:07:52+00:00")
+    assert header.operations_hash == hash_of(document["operations_hash"], LIST_LIST_HASH)
 
 
 def test_every_operation_leads_to_the_operations_hash_from_its_own_place_only(block: RealBlock) -> None:
