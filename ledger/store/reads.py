@@ -37,9 +37,9 @@ _CHAIN_BY_ID = _CHAIN + " AND c.chain_id = %(chain_id)s"
 _CHAINS = (
     _CHAIN
     + """
-   AND (%(after)s::text IS NULL OR c.chain_id COLLATE "C" > %(after)s)
+   AND (%(after)s::text IS NULL OR c.chain_id > %(after)s)
    AND (%(state)s::text IS NULL OR (newest.kind = 'chain.closed') = (%(state)s = 'closed'))
- ORDER BY c.chain_id COLLATE "C"
+ ORDER BY c.chain_id
  LIMIT %(limit)s
 """
 )

@@ -20,9 +20,9 @@ _ANCHORS = """
 SELECT a.sequence, a.digest, a.backend, a.authority, a.request, a.response, a.obtained_at, a.anchored_at
   FROM indelible.anchors AS a
  WHERE a.chain_key = %(chain_key)s
-   AND (a.sequence, a.backend COLLATE "C", a.authority COLLATE "C")
-       > (%(sequence)s, %(backend)s COLLATE "C", %(authority)s COLLATE "C")
- ORDER BY a.sequence, a.backend COLLATE "C", a.authority COLLATE "C"
+   AND (a.sequence, a.backend, a.authority)
+       > (%(sequence)s, %(backend)s, %(authority)s)
+ ORDER BY a.sequence, a.backend, a.authority
  LIMIT %(limit)s
 """
 
@@ -44,7 +44,7 @@ SELECT j.sequence, j.backend, j.authority
    AND NOT EXISTS (SELECT FROM indelible.anchors AS a
                     WHERE (a.chain_key, a.sequence, a.backend, a.authority)
                         = (j.chain_key, j.sequence, j.backend, j.authority))
- ORDER BY j.sequence, j.backend COLLATE "C", j.authority COLLATE "C"
+ ORDER BY j.sequence, j.backend, j.authority
 """
 
 # Jobs as well: what they are about to anchor must be right before it is.
