@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := ledger media gateway sandbox verifier tests benchmarks proto/generate.py
 
-.PHONY: help demo up test soak lint format bench stubs pins clean
+.PHONY: help demo up test soak lint format bench stubs freeze pins clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -49,6 +49,9 @@ bench: $(VENV)/installed ## Measure speed and memory against floors of the same 
 
 stubs: $(VENV)/installed ## Generate proto/gen from the contracts
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
+
+freeze: $(VENV)/installed ## At a release: keep the contracts that later changes may not break
+	@$(BIN)/buf build -o proto/released.binpb
 
 pins: ## Resolve requirements.txt anew from pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-pins && $(VENV)-pins/bin/pip install --quiet uv

@@ -56,6 +56,7 @@ def configure_logging(settings: LogSettings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
     # Its request lines name the addresses of authorities, which may hold credentials.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
 

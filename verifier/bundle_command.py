@@ -55,6 +55,10 @@ def bundle(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 verified, 1 failed, 3 nothing wrong but trust is missing, 2 unusable input.
     """
     policy = _policy(trust, trust_roots, require)
+    if online and not any(trust.nodes for trust in policy.tezos.values()):
+        raise click.UsageError(
+            "--online asks the nodes that a trust policy names: give one that names some with --trust"
+        )
     if expect_head is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", expect_head):
         raise click.UsageError("--expect-head must be 64 hexadecimal digits")
     try:

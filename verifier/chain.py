@@ -138,7 +138,8 @@ def _continue(state: _Progress, result: SliceResult, claims: ChainClaims, wanted
         if checkpoint.sequence in wanted:
             state.anchored[checkpoint.sequence] = checkpoint.hash, checkpoint.occurred_at
     if result.count:
-        state.merkle.join(result.merkle)
+        if result.merkle is not None and result.merkle.start == state.merkle.end:
+            state.merkle.join(result.merkle)
         state.count += result.count
         state.last_hash, state.last_time, state.closed = result.last_hash, result.last_time, result.closed
     if result.pinned_at is not None:
@@ -180,6 +181,9 @@ def _checkpoint(state: _Progress, checkpoint: Checkpoint) -> list[Problem]:
     if checkpoint.kind == CLOSED and state.genesis is not None and state.genesis.chain_type != "session":
         return [("chain-reserved-kind", "it closes an operations chain, which is never closed")]
     tree = state.merkle.copy()
+    if tree.end != checkpoint.before.start:
+        # The events were thought to be followed by no checkpoint, so the file was changed while it was read.
+        return [("checkpoint-merkle-root", "the file changed while it was read")]
     tree.join(checkpoint.before)
     computed = tree.root().hex()
     if computed == checkpoint.merkle_root:

@@ -31,8 +31,8 @@ _MEANINGS: dict[Verdict, str] = {
     ),
     "FAILED": "What this means: the file proves nothing about this data. What is wrong is named above.",
     "INDETERMINATE": (
-        "What this means: nothing is wrong, but nothing that you named vouches for the block, or there is no block "
-        "yet. Until then it proves nothing: anybody can make such a file."
+        "What this means: nothing is wrong, but what would make it count is missing, as said above. Until then it "
+        "proves nothing: anybody can make such a file."
     ),
 }
 _HEX = re.compile(r"([0-9a-fA-F]{2})+")
@@ -69,14 +69,16 @@ def tezos(  # noqa: PLR0913 - one parameter per option
     expected = _digest(value, "--value")
     if len(expected) != _VALUE_BYTES:
         raise click.UsageError(f"--value has {len(expected)} bytes, not {_VALUE_BYTES}")
-    if online and trust is None:
-        raise click.UsageError("--online asks the nodes that a trust policy names: give one with --trust")
     for text in block_hashes:
         if not is_block_hash(text):
             raise click.UsageError(f"--block-hash {printable(text)} is mistyped: its check digits do not fit")
+    trusts = _tezos_trusts(trust, frozenset(block_hashes))
+    if online and not any(known.nodes for known in trusts):
+        raise click.UsageError(
+            "--online asks the nodes that a trust policy names: give one that names some with --trust"
+        )
     observer = NodeWitnesses().observe if online else None
-    data = _read(receipt, MAX_RECEIPT_BYTES + 1)
-    result = _best(data, expected, _tezos_trusts(trust, frozenset(block_hashes)), observer)
+    result = _best(_read(receipt, MAX_RECEIPT_BYTES + 1), expected, trusts, observer)
     token = tezos_token(result, authority="", sequence=0)
     _show(ctx, token, [("Receipt", printable(receipt.name)), ("Value", expected.hex())], as_json=as_json)
 
@@ -153,7 +155,16 @@ def _lines(token: TokenReport, verdict: Verdict, heading: list[tuple[str, str]])
     yield ""
     for finding in token.findings:
         text = f"{finding.message} ({finding.code})"
-        yield from wrap(text, _WIDTH, initial_indent=f"  {_MARKS[finding.severity]:<7}", subsequent_indent=" " * 9)
+        first = f"  {_MARKS[finding.severity]:<7}"
+        # Codes and hashes stay in one piece, for whoever searches for them.
+        yield from wrap(
+            text,
+            _WIDTH,
+            initial_indent=first,
+            subsequent_indent=" " * 9,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
     yield ""
     yield from wrap(_MEANINGS[verdict], _WIDTH)
 

@@ -43,13 +43,14 @@ _NUMBER = (
 )
 _FIELDS = 7
 _FRAME = (
-    r'\{{"hash":"(.{{64}})","kind":"([a-z0-9_.]{{3,64}}+)",'
+    r'\{{"hash":"(.{{64}})","kind":"([^"]{{3,64}}+)",'
     r'"occurred_at":"(.{{19}})\.([0-9]{{6}})Z",'
     r'"payload":({payloads}),"prev_hash":"(.{{64}})","sequence":([1-9][0-9]{{0,14}}+)\}}\n'
 )
 _SUSPECT = bytes(int((byte < 0x20 and byte != 0x0A) or byte == 0x5C) for byte in range(256))  # noqa: PLR2004
 """Maps backslashes and control characters to 1, all else to 0: finds them at the speed of copying."""
 
+_SECONDS = {b"%02d" % second: second * 1_000_000 for second in range(60)}
 _MAX_SECONDS = 10_000
 """Remembered at a time: the events of a slice lie close together."""
 
@@ -108,14 +109,14 @@ class LinePatterns:
 
     def _columns(self, parts: list[bytes], step: int) -> Columns | None:
         kinds, payloads = parts[2::step], parts[5::step]
-        if not all(KIND.fullmatch(kind.decode("ascii")) for kind in set(kinds)):
+        if not all(KIND.fullmatch(kind.decode("latin-1")) for kind in set(kinds)):
             return None
         if max(map(len, payloads), default=0) > MAX_PAYLOAD_BYTES:
             return None
         try:
             seconds = map(self._seconds.__getitem__, parts[3::step])
             times = list(map(add, seconds, map(int, parts[4::step])))
-        except ValueError:
+        except (ValueError, KeyError):
             return None
         return Columns(parts[1::step], kinds, times, payloads, parts[6::step], parts[7::step])
 
@@ -236,13 +237,22 @@ def _single(line: bytes) -> Columns:
 
 
 class _Seconds(dict[bytes, int]):
-    """Microseconds since 1970 of a whole second, by its text; raises `ValueError` for what is no time.
+    """Microseconds since 1970 of a whole second, by its text; raises `ValueError` or `KeyError` for no time.
 
-    Remembered, because events of one second follow each other.
+    Remembered, because events of one second, or at least of one minute, follow each other.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._minutes: dict[bytes, int] = {}
 
     def __missing__(self, text: bytes) -> int:
         if len(self) >= _MAX_SECONDS:
             self.clear()
-        self[text] = value = parse_time(text.decode("ascii") + ".000000Z")
+            self._minutes.clear()
+        minute, second = text[:17], _SECONDS[text[17:]]
+        begin = self._minutes.get(minute)
+        if begin is None:
+            begin = self._minutes[minute] = parse_time(minute.decode("ascii") + "00.000000Z")
+        self[text] = value = begin + second
         return value

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from verifier.event import MAX_LINE_BYTES
 
-SLICE_BYTES = 512 * 1024
-"""Small enough for the processor's cache, large enough that the work per slice is small beside the hashing."""
+_CHECKPOINT = b'"kind":"chain.c'
+"""Part of the line of every checkpoint event; elsewhere it only costs time."""
+
+SLICE_BYTES = 96 * 1024
+"""Small enough for the processor's cache and for memory to be used again, large enough to be worth a message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +20,8 @@ class FileRange:
     path: str
     offset: int
     length: int
+    leaves: bool = True
+    """Whether a checkpoint may follow, so that the events in it are needed as leaves of a Merkle tree."""
 
     def read(self) -> bytes:
         """Return the bytes; fewer if the file has become shorter."""
@@ -29,13 +34,27 @@ def ranges_of_lines(whole: FileRange) -> Iterator[FileRange]:
     end = whole.offset + whole.length
     start = whole.offset
     with open(whole.path, "rb", buffering=0) as file:  # noqa: PTH123 - a bare descriptor for pread
+        last_checkpoint = _last_checkpoint(file.fileno(), whole)
         while start < end:
             cut = min(start + SLICE_BYTES, end)
             if cut < end:
                 window = os.pread(file.fileno(), min(MAX_LINE_BYTES + 1, end - cut), cut)
                 cut += window.find(b"\n") + 1 or len(window)
-            yield FileRange(path=whole.path, offset=start, length=cut - start)
+            yield FileRange(path=whole.path, offset=start, length=cut - start, leaves=start <= last_checkpoint)
             start = cut
+
+
+def _last_checkpoint(descriptor: int, whole: FileRange) -> int:
+    """Return a place that no checkpoint event lies after: the last text that every one of them contains, or -1."""
+    end = whole.offset + whole.length
+    while end > whole.offset:
+        start = max(end - SLICE_BYTES, whole.offset)
+        # One text's length more, in case it lies across the border.
+        found = os.pread(descriptor, end - start + len(_CHECKPOINT), start).rfind(_CHECKPOINT)
+        if found >= 0:
+            return start + found
+        end = start
+    return -1
 
 
 def blocks_of_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -114,7 +114,9 @@ def _finding(finding: Finding, *, indent: int) -> Iterator[str]:
 
 def _wrapped(text: str, *, indent: int = 0, first: str | None = None) -> list[str]:
     space = " " * indent
-    return wrap(text, _WIDTH, initial_indent=space if first is None else first, subsequent_indent=space)
+    return wrap(
+        text, _WIDTH, initial_indent=space if first is None else first, subsequent_indent=space, break_on_hyphens=False
+    )
 
 
 def _safe(text: str) -> str:

@@ -4,8 +4,9 @@ What needs its neighbours (does a slice continue the one before, is a Merkle roo
 """
 
 import hashlib
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ from verifier.canonical import parse_canonical
 from verifier.event import (
     CHECKPOINTS,
     CLOSED,
-    DIGEST,
     MAX_LINE_BYTES,
     OPENED,
     RESERVED_PREFIX,
@@ -25,6 +25,11 @@ from verifier.event import (
 from verifier.line_patterns import Columns, LinePatterns
 from verifier.merkle import MerkleRange
 from verifier.sealed import sealed_digests
+
+BYTES_WORTH_LEARNING = 64 * 1024
+"""Below this, parsing every line in full is quicker than compiling expressions for their shapes."""
+
+_HEXADECIMAL = re.compile(rb"[0-9a-f]*+")
 
 Problem = tuple[str, str]
 """A finding's code and text, before it is known for certain which event it belongs to."""
@@ -59,7 +64,7 @@ class SliceResult:
     genesis: Genesis | None
     closed: bool
     checkpoints: tuple[Checkpoint, ...]
-    merkle: MerkleRange
+    merkle: MerkleRange | None
     sealed: tuple[tuple[int, tuple[str, ...]], ...]
     """Sequence and digests of sealed members, for the events that have some."""
     pinned_at: int | None
@@ -68,10 +73,14 @@ class SliceResult:
     """Bytes of the slice."""
 
 
-def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None) -> SliceResult:
-    """Check the lines of `data`. A last line without its line end is the slice's problem."""
+def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None, *, leaves: bool = True) -> SliceResult:
+    """Check the lines of `data`. A last line without its line end is the slice's problem.
+
+    `pin` is a hash to look for. Without `leaves` no Merkle tree is grown: for events that no checkpoint follows.
+    """
     whole, ended, rest = data.rpartition(b"\n")
-    columns, malformed = patterns.read(whole + ended)
+    read = patterns.read if len(data) >= BYTES_WORTH_LEARNING else patterns.read_in_full
+    columns, malformed = read(whole + ended)
     ordered = _in_order(columns)
     if not ordered:
         columns, malformed = patterns.read_in_full(whole + ended)
@@ -86,7 +95,7 @@ def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None) -> 
         _find_disorder(columns, start, problems)
     specials = _check_reserved_kinds(columns, start, problems)
     good = min(problems, default=count)
-    merkle, checkpoints = _grow_tree(columns, start, good, specials)
+    merkle, checkpoints = _grow_tree(columns, start, good, specials) if leaves or specials else (None, [])
     first = columns.kinds[0] == OPENED.encode() and start == 1 if good else False
     return SliceResult(
         start=start,
@@ -118,7 +127,7 @@ def _in_order(columns: Columns) -> bool:
     return (
         columns.sequences == [b"%d" % sequence for sequence in range(start, start + len(columns.hashes))]
         and columns.prev_hashes[1:] == columns.hashes[:-1]
-        and DIGEST.fullmatch(columns.prev_hashes[0].decode("latin-1")) is not None
+        and _HEXADECIMAL.fullmatch(b"".join(columns.prev_hashes)) is not None
         and b"".join(_digests(columns, start)).hex().encode("ascii") == b"".join(columns.hashes)
         and sorted(columns.times) == columns.times
     )
@@ -134,31 +143,31 @@ def _find_disorder(columns: Columns, start: int, problems: dict[int, list[Proble
 
 
 def _digests(columns: Columns, start: int) -> list[bytes]:
-    """Recompute the hashes (`docs/spec/chain.md`, section 3), each from the recomputed one before it."""
+    """Recompute the hashes (`docs/spec/chain.md`, section 3), each over the prev_hash that its line states.
+
+    Field by field for all lines at once, which takes a third of the time of packing line by line.
+    """
+    count = len(columns.hashes)
     sha256 = hashlib.sha256
-    packers = _Packers()
-    digest = bytes.fromhex(columns.prev_hashes[0].decode("ascii"))
     kinds = {kind: struct.pack(">I", len(kind)) + kind for kind in set(columns.kinds)}
-    rows = zip(
-        range(start, start + len(columns.kinds)),
+    preimages = zip(
+        _packed("Q", range(start, start + count)),
+        struct.unpack("32s" * count, bytes.fromhex(b"".join(columns.prev_hashes).decode("ascii"))),
         map(kinds.__getitem__, columns.kinds),
+        _packed("I", map(len, columns.payloads)),
         columns.payloads,
-        columns.times,
+        _packed("q", columns.times),
         strict=True,
     )
-    return [
-        digest := sha256(packers[len(kind), len(payload)](sequence, digest, kind, len(payload), payload, time)).digest()
-        for sequence, kind, payload, time in rows
-    ]
+    return [sha256(preimage).digest() for preimage in map(b"".join, preimages)]
 
 
-class _Packers(dict[tuple[int, int], Callable[..., bytes]]):
-    """Ready-made packers of a preimage, by the length of the kind with its prefix and of the payload."""
-
-    def __missing__(self, lengths: tuple[int, int]) -> Callable[..., bytes]:
-        kind, payload = lengths
-        self[lengths] = packer = struct.Struct(f">Q32s{kind}sI{payload}sq").pack
-        return packer
+def _packed(code: str, numbers: Iterable[int]) -> tuple[bytes, ...]:
+    """Return each number in big-endian bytes; `code` is its type in `struct`."""
+    values = tuple(numbers)
+    size = struct.calcsize(f">{code}")
+    fields: tuple[bytes, ...] = struct.unpack(f"{size}s" * len(values), struct.pack(f">{len(values)}{code}", *values))
+    return fields
 
 
 def _differences(columns: Columns, index: int, expected_sequence: bytes) -> list[Problem]:

@@ -187,6 +187,7 @@ def _report(result: TokenResult, verdict: str) -> dict[str, object]:
                 "status": result.status,
                 "backend": "rfc3161",
                 "authority": result.signer,
+                "signer": result.signer,
                 "sequence": None,
                 "time": _time(result),
                 "time_accuracy": result.accuracy_microseconds,

@@ -18,7 +18,7 @@ INDETERMINATE. A token that fails beside enough good ones is reported loudly and
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,16 +70,18 @@ def verify_bundle(  # noqa: PLR0913 - each is a separate piece of what the calle
     `observer` may ask nodes about blocks of a public ledger; without one no network is needed or used.
     Raises `UnusableBundle` for what is not a bundle, `OSError` when the disk fails; all else is in the report.
     """
-    with open_bundle(source) as bundle:
+    pin = expected_head.hex() if expected_head is not None else None
+    processes = workers if workers is not None else available_workers()
+    # The workers begin with the events while this process still hashes the files.
+    with open_bundle(source) as bundle, _checked_slices(bundle, pin, processes) as slices:
         read = _ByteProgress(bundle, progress)
         bundle.bag.check(read.add)
         statement, findings = _read_statement(bundle)
         findings += [*bundle.bag.findings, *_misplaced_files(bundle)]
         disclosures = DisclosureCheck(bundle)
-        claims = _claims(statement, expected_head, expected_count)
-        processes = workers if workers is not None else available_workers()
+        claims = _claims(statement, pin, expected_count)
         chain = check_chain(
-            _slices(bundle, claims.expected_head, processes, read, findings),
+            _followed(slices, read, findings),
             claims=claims,
             wanted=frozenset(anchor.sequence for anchor in statement.anchors) if statement else frozenset(),
             sealed=disclosures.take_event,
@@ -133,8 +135,7 @@ def _misplaced_files(bundle: Bundle) -> list[Finding]:
     ]
 
 
-def _claims(statement: BundleStatement | None, expected_head: bytes | None, expected_count: int | None) -> ChainClaims:
-    expected = expected_head.hex() if expected_head is not None else None
+def _claims(statement: BundleStatement | None, expected: str | None, expected_count: int | None) -> ChainClaims:
     if statement is None:
         return ChainClaims(expected_head=expected, expected_count=expected_count)
     return ChainClaims(
@@ -148,19 +149,25 @@ def _claims(statement: BundleStatement | None, expected_head: bytes | None, expe
     )
 
 
-def _slices(
-    bundle: Bundle, pin: str | None, workers: int, progress: "_ByteProgress", findings: list[Finding]
-) -> Iterator[SliceResult]:
-    """Yield the checked slices of events.jsonl, shared between processes where it is long and lies open on disk."""
+@contextmanager
+def _checked_slices(bundle: Bundle, pin: str | None, workers: int) -> Iterator[Iterator[SliceResult]]:
+    """Give the checked slices of events.jsonl, shared between processes where it is long and lies open on disk."""
     whole = bundle.file_range(EVENTS)
     if whole is not None and workers > 1 and whole.length >= BYTES_WORTH_A_WORKER:
-        results = check_ranges(ranges_of_lines(whole), pin=pin, workers=workers)
+        with check_ranges(ranges_of_lines(whole), pin=pin, workers=workers) as results:
+            yield results
     else:
         patterns = LinePatterns()
         blocks = blocks_of_lines(bundle.read_blocks(EVENTS))
-        results = (check_slice(block, patterns, pin) for block in blocks)
+        yield (check_slice(block, patterns, pin) for block in blocks)
+
+
+def _followed(
+    slices: Iterator[SliceResult], progress: "_ByteProgress", findings: list[Finding]
+) -> Iterator[SliceResult]:
+    """Pass slices on, noting the progress, and that the events ended early because they could not be read."""
     try:
-        for result in results:
+        for result in slices:
             yield result
             progress.add(result.length)
     except UnusableBundle as error:

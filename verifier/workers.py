@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from verifier.line_patterns import LinePatterns
@@ -27,7 +27,7 @@ MAX_WORKERS = 16
 BYTES_WORTH_A_WORKER = 8 * 1024 * 1024
 """Below this, starting an interpreter takes longer than the work it would take over."""
 
-_AHEAD = 64
+_AHEAD = 256
 """Results kept for slices whose turn has not come: bounds memory when one process falls behind."""
 
 _LENGTH = struct.Struct(">Q")
@@ -40,13 +40,17 @@ def available_workers() -> int:
     return min(cores, MAX_WORKERS)
 
 
-def check_ranges(ranges: Iterator[FileRange], *, pin: str | None, workers: int) -> Iterator[SliceResult]:
-    """Yield the result of each range, in order, using `workers` processes including this one."""
+@contextmanager
+def check_ranges(ranges: Iterator[FileRange], *, pin: str | None, workers: int) -> Iterator[Iterator[SliceResult]]:
+    """Give the results of all ranges, in order, using `workers` processes including this one.
+
+    The others begin at once, this one when the first result is asked for. All have ended when the context has.
+    """
     pool = _Pool(ranges, pin)
     try:
         for _ in range(workers - 1):
             pool.start_worker()
-        yield from pool.results()
+        yield pool.results()
     finally:
         pool.stop()
 
@@ -98,7 +102,7 @@ class _Pool:
             if result is not None:
                 yield result
             elif task is not None:
-                self._finish(task[0], check_slice(task[1].read(), patterns, self._pin))
+                self._finish(task[0], _checked(task[1], patterns, self._pin))
         if self._failure is not None:
             raise self._failure
 
@@ -159,6 +163,10 @@ class _Pool:
                 return
 
 
+def _checked(task: FileRange, patterns: LinePatterns, pin: str | None) -> SliceResult:
+    return check_slice(task.read(), patterns, pin, leaves=task.leaves)
+
+
 def _ask(process: subprocess.Popen[bytes], task: FileRange, pin: str | None) -> SliceResult:
     if process.stdin is None or process.stdout is None:
         raise EOFError
@@ -176,7 +184,7 @@ def serve() -> None:
     with suppress(EOFError, BrokenPipeError):
         while True:
             task, pin = _receive(sys.stdin.buffer)
-            _send(sys.stdout.buffer, check_slice(task.read(), patterns, pin))
+            _send(sys.stdout.buffer, _checked(task, patterns, pin))
 
 
 def _send(pipe: IO[bytes], message: object) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from ledger.anchoring.port import AnchorBackend
 from ledger.anchoring.rfc3161 import AuthorityConfiguration, TimestampAuthority
 from ledger.anchoring.rfc3161.evidence import FETCH_SECONDS, EvidenceCollector
-from ledger.anchoring.rfc3161.transport import open_client, open_evidence_client
+from ledger.anchoring.rfc3161.transport import open_client, open_evidence_client, open_tls
 from ledger.anchoring.tables import AuthorityTable, TableProblem
 from ledger.store.values import AnchorTarget
 
@@ -51,11 +51,12 @@ class Authorities:
     async def open_backends(self) -> AsyncIterator[Sequence[AnchorBackend]]:
         """The backends with their HTTP clients, until the context ends."""
         async with contextlib.AsyncExitStack() as clients:
-            evidence_client = await clients.enter_async_context(open_evidence_client(FETCH_SECONDS))
+            tls = open_tls()
+            evidence_client = await clients.enter_async_context(open_evidence_client(FETCH_SECONDS, tls))
             evidence = EvidenceCollector(evidence_client)
             yield [
                 TimestampAuthority(
-                    configuration, await clients.enter_async_context(open_client(configuration)), evidence
+                    configuration, await clients.enter_async_context(open_client(configuration, tls)), evidence
                 )
                 for configuration in self.configurations
             ]

@@ -39,6 +39,7 @@ FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 3600.0
 POLL_SECONDS = 0.5  # from a close to its first request, when nothing else is going on
 DRAIN_SECONDS = 10.0  # what is under way when the worker is told to stop may take this long to finish
+STORE_SECONDS = 30.0  # a database that does not answer for so long is treated as away
 STORE_RETRY_SECONDS = 2.0
 LEASE_MARGIN_SECONDS = 60.0  # beyond an attempt's own time: for storing, also through a short database outage
 GAUGE_SECONDS = 5.0
@@ -129,6 +130,14 @@ class _Lane:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lease and start jobs as there is room and the authority's own pace allows."""
+        try:
+            await self._serve(stop)
+            await self._drain()
+        finally:
+            for task in self._running:
+                task.cancel()
+
+    async def _serve(self, stop: asyncio.Event) -> None:
         failures = 0
         while not stop.is_set():
             try:
@@ -144,7 +153,6 @@ class _Lane:
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
             await self._wait_for_room(stop, leased=len(jobs))
-        await self._drain()
 
     async def _lease_jobs(self) -> list[AnchorJob]:
         room = self._backend.concurrency - len(self._running)
@@ -152,9 +160,10 @@ class _Lane:
             room = min(room, 1)  # none is leased only to wait its turn
         if room <= 0:
             return []
-        return await self._store.lease_anchor_jobs(
-            owner=self._owner, lease=self._lease, limit=room, authorities=[self._backend.target]
-        )
+        async with asyncio.timeout(STORE_SECONDS):  # cut off after the lease was taken, it runs out
+            return await self._store.lease_anchor_jobs(
+                owner=self._owner, lease=self._lease, limit=room, authorities=[self._backend.target]
+            )
 
     async def _wait_for_room(self, stop: asyncio.Event, *, leased: int) -> None:
         if leased and self._backend.min_interval_seconds > 0:
@@ -204,25 +213,17 @@ class _Lane:
         # Durability boundary: the answer exists only in this process's memory. Dying here costs the answer, never the
         # job: the lease runs out and the authority is asked again. While only the database is away, what we hold is
         # worth keeping, until the lease is over and the job may be another's.
-        while True:
-            try:
-                stored = await self._store.complete_anchor_job(
-                    job,
-                    request=outcome.request,
-                    response=outcome.response,
-                    anchored_at=outcome.anchored_at,
-                    evidence=outcome.evidence,
-                )
-                break
-            except Exception as error:  # noqa: BLE001  # a job that cannot be stored must not take others with it
-                _report(self._log, "anchor_not_stored", error, chain_id=job.chain_id, sequence=job.sequence)
-                if not _will_pass(error):
-                    await self._record_failure(job, error, "not_stored")
-                    return
-                if asyncio.get_running_loop().time() + STORE_RETRY_SECONDS > deadline:
-                    self._count(job, "not_stored")
-                    return
-            await asyncio.sleep(STORE_RETRY_SECONDS)
+        try:
+            async with asyncio.timeout_at(deadline):
+                stored = await self._store_patiently(job, outcome)
+        except TimeoutError:
+            self._log.warning("anchor_given_up", chain_id=job.chain_id, sequence=job.sequence)
+            self._count(job, "not_stored")
+            return
+        except Exception as error:  # noqa: BLE001  # a job that cannot be stored must not take others with it
+            _report(self._log, "anchor_not_stored", error, chain_id=job.chain_id, sequence=job.sequence)
+            await self._record_failure(job, error, "not_stored")
+            return
         self._count(job, "obtained" if stored else "duplicate")
         self._log.info(
             "anchor_obtained" if stored else "anchor_was_there",
@@ -231,6 +232,23 @@ class _Lane:
             sequence=job.sequence,
             anchored_at=outcome.anchored_at.isoformat(),
         )
+
+    async def _store_patiently(self, job: AnchorJob, obtained: Obtained) -> bool:
+        """Store the anchor, again and again while the database is away; False when another worker had."""
+        while True:
+            try:
+                return await self._store.complete_anchor_job(
+                    job,
+                    request=obtained.request,
+                    response=obtained.response,
+                    anchored_at=obtained.anchored_at,
+                    evidence=obtained.evidence,
+                )
+            except LedgerError as error:
+                if error.reason not in {Reason.DATABASE_UNAVAILABLE, Reason.OVERLOADED}:
+                    raise
+                self._log.warning("anchor_not_stored_yet", chain_id=job.chain_id, error=str(error))
+            await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _record_failure(self, job: AnchorJob, error: Exception, outcome: str) -> None:
         pause = pause_seconds(job.attempts, LONGEST_PAUSE_SECONDS)
@@ -255,7 +273,8 @@ class _Lane:
         self, job: AnchorJob, error: str, next_attempt_at: datetime, state: dict[str, object] | None
     ) -> None:
         try:
-            await self._store.fail_anchor_job(job, error=error, next_attempt_at=next_attempt_at, state=state)
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._store.fail_anchor_job(job, error=error, next_attempt_at=next_attempt_at, state=state)
         except Exception as failure:  # noqa: BLE001  # the lease runs out by itself; the job is due again then
             _report(self._log, "anchor_job_not_given_back", failure, chain_id=job.chain_id, sequence=job.sequence)
 
@@ -272,11 +291,6 @@ def pause_seconds(attempts: int, longest: float) -> float:
 def _report(log: Any, what: str, error: Exception, **where: object) -> None:
     # What the store says it cannot do is news; anything else is a defect, and its traceback is needed.
     log.warning(what, error=str(error), exc_info=None if isinstance(error, LedgerError) else error, **where)
-
-
-def _will_pass(error: Exception) -> bool:
-    """Whether storing may work in a moment, with nothing changed but time."""
-    return isinstance(error, LedgerError) and error.reason in {Reason.DATABASE_UNAVAILABLE, Reason.OVERLOADED}
 
 
 def _progress(outcome: InProgress) -> str:

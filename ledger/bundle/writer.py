@@ -3,8 +3,8 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ import rfc8785
 from ledger.bundle.bag import Bag, HashedFile
 from ledger.bundle.readme import ReadmeFacts, readme_text
 from ledger.chain.event import Event
-from ledger.store.snapshots import ChainSnapshot, EvidenceFile, PendingAnchor
+from ledger.store.snapshots import ChainSnapshot, PendingAnchor
 from ledger.store.values import StoredAnchor
 from ledger.timestamps import moment, rfc3339
 
@@ -75,12 +75,22 @@ async def write_bundle(
     """
     if not target.seekable():
         raise ValueError("a bundle is written to a seekable file: its headers state sizes that are known later")
-    with tempfile.TemporaryDirectory(prefix="indelible-bundle-") as staging:
-        bag = Bag(Path(staging))
+    async with _staging() as directory:
+        bag = Bag(directory)
         async with store.snapshot(organisation_id, chain_id) as snapshot:
             summary = await _stage(snapshot, bag, include_disclosures=include_disclosures)
         await asyncio.to_thread(_pack, bag, summary, target)
         return summary
+
+
+@asynccontextmanager
+async def _staging() -> AsyncIterator[Path]:
+    staging = tempfile.TemporaryDirectory(prefix="indelible-bundle-")
+    try:
+        yield Path(staging.name)
+    finally:
+        # Up to 20,000 files: removing them takes a while in which the service must go on answering.
+        await asyncio.to_thread(staging.cleanup)
 
 
 async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool) -> BundleSummary:
@@ -90,9 +100,7 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
     await _stage_evidence(snapshot, bag, floor=floor)
     if include_disclosures:
         await _stage_disclosures(snapshot, bag)
-    obtained = {(anchor["sequence"], anchor["backend"], anchor["authority"]) for anchor in anchors.entries}
-    waiting = [job for job in await snapshot.pending() if (job.sequence, job.backend, job.authority) not in obtained]
-    pending = waiting[-MAX_ANCHORS:]
+    pending = (await snapshot.pending())[-MAX_ANCHORS:]
     exported_at = max([events.newest_at, *anchors.times])
     chain_id = snapshot.chain.chain_id
     bag.add("data/bundle.json", _bundle_json(chain_id, events, anchors.entries, pending, exported_at))
@@ -180,20 +188,17 @@ def _anchor_entry(anchor: StoredAnchor, files: dict[str, str]) -> dict[str, Any]
 
 
 async def _stage_evidence(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> None:
-    for item in _chosen(await snapshot.evidence(floor=floor)):
+    """As much as a reader accepts: certificates before revocation data, the newest before the older."""
+    room, files = MAX_EVIDENCE_BYTES, 0
+    async for item in snapshot.evidence(floor=floor):
+        if item.size > MAX_EVIDENCE_FILE_BYTES:
+            continue
+        if item.size > room or files == MAX_EVIDENCE_FILES:
+            return
         folder, suffix = _EVIDENCE_PLACES[item.kind]
         bag.add(f"data/evidence/{folder}/{item.digest.hex()}.{suffix}", await snapshot.evidence_bytes(item))
-
-
-def _chosen(evidence: Sequence[EvidenceFile]) -> list[EvidenceFile]:
-    """As much as a reader accepts: certificates before revocation data, the newest before the older."""
-    chosen: list[EvidenceFile] = []
-    room = MAX_EVIDENCE_BYTES
-    for item in evidence:
-        if len(chosen) < MAX_EVIDENCE_FILES and item.size <= min(room, MAX_EVIDENCE_FILE_BYTES):
-            chosen.append(item)
-            room -= item.size
-    return chosen
+        room -= item.size
+        files += 1
 
 
 async def _stage_disclosures(snapshot: ChainSnapshot, bag: Bag) -> None:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from struct import Struct
 from typing import Any
 
-from ledger.chain.canonical import serialise
+from ledger.chain.canonical import canonicalise, serialise
 from ledger.chain.event import FORMAT, GENESIS_PREV_HASH
 from ledger.chain.merkle import Frontier
 
@@ -53,8 +53,8 @@ def draft(kind: str, payload: bytes) -> Draft:
 
 
 def draft_of(kind: str, members: Mapping[str, Any]) -> Draft:
-    """The draft of one of the ledger's own events. Raises CanonicalError."""
-    return draft(kind, serialise(dict(members)))
+    """The draft of one of the ledger's own events. Raises CanonicalError when what callers put in is too large."""
+    return draft(kind, canonicalise(serialise(dict(members))))
 
 
 def link_hashes(head: ChainHead, bodies: list[bytes], occurred_at_us: int) -> list[bytes]:

@@ -32,14 +32,14 @@ def seal(payload: dict[str, Any], names: Sequence[str], salts: Sequence[bytes]) 
     return sealed | {ALGORITHM: "sha-256", DIGESTS: sorted(map(digest_of, disclosures))}, disclosures
 
 
-def seal_as(payload: dict[str, Any], names: Sequence[str], sealed_payload: str) -> dict[str, Any]:
-    """`payload` with the named members replaced by the digests of `sealed_payload`, if there are as many.
+def seal_as(payload: dict[str, Any], names: Sequence[str], sealed_payload: str) -> dict[str, Any] | None:
+    """`payload` with the named members replaced by the digests of `sealed_payload`; None unless there are as many.
 
     Used when salts were erased: then it can no longer be told what the digests stand for.
     """
     digests = json.loads(sealed_payload).get(DIGESTS, [])
     if len(digests) != len(names):
-        return payload
+        return None
     rest = {name: value for name, value in payload.items() if name not in names}
     return rest | {ALGORITHM: "sha-256", DIGESTS: digests}
 

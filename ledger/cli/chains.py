@@ -17,7 +17,7 @@ from ledger.settings import CallerSettings, SettingsError
 # Of what is read from standard input: more than a whole append can hold.
 MAX_INPUT_BYTES = 16 * 1024 * 1024
 # Waiting for an unreachable ledger longer than this helps nobody at a terminal.
-TIMEOUT_SECONDS = 15.0
+TIMEOUT_SECONDS = 5.0
 
 chain_id_argument = click.argument("chain_id", metavar="CHAIN")
 

@@ -120,7 +120,7 @@ class Batcher:
                 return
             self._fail(batch, error)
             return
-        except ValueError as error:  # a receipt that does not hold
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting for an answer
             self._fail(batch, error)
             return
         for position, waiting in enumerate(batch):

@@ -12,7 +12,8 @@ from grpc_status import rpc_status
 UNREACHABLE = "UNREACHABLE"
 
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED})
-_SILENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+# How gRPC itself names a connection that broke in the middle of a call. The ledger's own errors carry a reason.
+_BROKEN = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED})
 # gRPC says it of a message that is too large, which no repetition makes smaller.
 _OVERSIZE = "larger than max"
 
@@ -56,8 +57,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> ClientError:
         return ClientError(reason, details, metadata=metadata, request_id=request_id, retryable=retryable)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ClientError(UNREACHABLE, f"The ledger at {address} did not answer in time.")
-    if code in _SILENT:
-        return ClientError(UNREACHABLE, f"The ledger at {address} cannot be reached: {details}", retryable=retryable)
+    if code is grpc.StatusCode.UNAVAILABLE or code in _BROKEN:
+        return ClientError(UNREACHABLE, f"The ledger at {address} cannot be reached: {details}", retryable=True)
     return ClientError(code.name, details, retryable=retryable)
 
 

@@ -65,7 +65,6 @@ class AppendStream:
         if kind is not None:
             self._work.cancel()
         await asyncio.wait({self._work})
-        self._give_up(ClientError(UNREACHABLE, "The stream ended before the ledger answered."))
 
     async def send(
         self,
@@ -87,6 +86,13 @@ class AppendStream:
         return sent.promise
 
     async def _run(self) -> None:
+        try:
+            await self._keep_going()
+        finally:
+            # However it ended, nobody may be left waiting for an answer.
+            self._give_up(ClientError(UNREACHABLE, "The stream ended before the ledger answered."))
+
+    async def _keep_going(self) -> None:
         """Keep a call going until everything is answered; on failure start another."""
         broken_at: float | None = None
         failures = 0
@@ -120,8 +126,6 @@ class AppendStream:
         try:
             while (answer := await call.read()) is not grpc.aio.EOF:
                 self._settle(answer)
-            if await call.code() is not grpc.StatusCode.OK:
-                await call  # raises what the stream ended with
         finally:
             writing.cancel()
             call.cancel()

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NoReturn
 
 import nats
 import structlog
 from nats.aio.client import Client
+from nats.errors import ConnectionClosedError
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0  # also how long after the return of NATS work may resume at the latest
@@ -46,10 +48,18 @@ async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:
 
 @contextlib.asynccontextmanager
 async def connected(url: str, name: str) -> AsyncIterator[Client]:
-    """A connection that ends for good when it is lost, so that its user starts over from a known state."""
+    """A connection that ends for good when it is lost, so that its user starts over from a known state.
+
+    The block is cancelled when that happens, and a group with ConnectionClosedError is raised in its place.
+    """
 
     async def note_error(error: Exception) -> None:
         _log.debug("nats_error", worker=name, error=describe(error))
+
+    closed = asyncio.Event()
+
+    async def note_closed() -> None:
+        closed.set()
 
     client = await nats.connect(
         url,
@@ -59,12 +69,23 @@ async def connected(url: str, name: str) -> AsyncIterator[Client]:
         connect_timeout=CONNECT_SECONDS,
         ping_interval=PING_SECONDS,
         error_cb=note_error,
+        closed_cb=note_closed,
     )
     try:
-        yield client
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(_raise_when(closed))
+            yield client
+            watch.cancel()
+            await client.flush(CONNECT_SECONDS)  # acknowledgements may still be in a buffer
     finally:
         with contextlib.suppress(Exception):  # it may be half dead, and there is nothing to lose on it
             await client.close()
+
+
+async def _raise_when(closed: asyncio.Event) -> NoReturn:
+    """Whoever waits for an answer on a connection that is gone would wait until it times out."""
+    await closed.wait()
+    raise ConnectionClosedError
 
 
 def describe(error: BaseException) -> str:

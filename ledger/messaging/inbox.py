@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -25,7 +25,6 @@ from google.protobuf.message import DecodeError
 from indelible.ledger.v1 import ledger_pb2
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 
@@ -71,7 +70,7 @@ class AppendStore(Protocol):
         self,
         organisation_id: str,
         chain_id: str,
-        events: list[NewEvent],
+        events: Sequence[NewEvent],
         idempotency_key: str,
         expected_sequence: int | None = None,
     ) -> Receipt:
@@ -100,11 +99,9 @@ async def run_inbox(
 
 
 async def _work_lane(inbox: "_Inbox", client: Client, stream: JetStreamContext, stop: asyncio.Event) -> None:
-    """One request after the other. Raises when the connection is lost."""
+    """One request after the other."""
     subscription = await stream.pull_subscribe_bind(consumer=APPEND_CONSUMER, stream=APPEND_STREAM)
     while not stop.is_set():
-        if client.is_closed:
-            raise ConnectionClosedError
         try:
             [message] = await subscription.fetch(1, timeout=FETCH_SECONDS)
         except NatsTimeoutError:
@@ -125,7 +122,7 @@ class _Inbox:
         try:
             receipt = await self._append(message)
         except LedgerError as error:
-            if error.reason in _PASSING or (error.reason is Reason.INTERNAL and deliveries < MAX_UNFORESEEN_DELIVERIES):
+            if error.reason in _PASSING or (_may_pass(error) and deliveries < MAX_UNFORESEEN_DELIVERIES):
                 await self._postpone(message, deliveries, str(error.reason))
             else:
                 await self._bury(message, client, stream, error)

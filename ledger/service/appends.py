@@ -17,7 +17,7 @@ from ledger.telemetry import Metrics
 
 # Appends of one stream that may wait for their commit at once: enough to fill the transaction after the running one.
 MAX_IN_FLIGHT = 64
-# Payload bytes of one stream that may wait likewise; a single larger append waits alone.
+# Bytes of one stream that may wait likewise; a single larger append waits alone.
 MAX_IN_FLIGHT_BYTES = 32 * 1024 * 1024
 
 _log = structlog.stdlib.get_logger("ledger.service")
@@ -83,7 +83,7 @@ class Appends:
                     return
                 session.check()
                 require_well_formed(message)
-                size = sum(len(event.payload) for event in message.append.events)
+                size = message.ByteSize()
                 await pipeline.room_for(size)
                 pipeline.add(asyncio.create_task(self._append(message.append, session.caller)), size)
         finally:

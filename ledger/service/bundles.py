@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ CHUNK_BYTES = 64 * 1024
 MAX_WRITING = 2
 # Written bundles that are being sent or wait to be written; each may hold a file on disk while its reader dawdles.
 MAX_EXPORTS = 32
+# So that one organisation's readers, however slow, leave room for everybody else's.
+MAX_EXPORTS_PER_ORGANISATION = 16
 MAX_EXPORT_SECONDS = 900.0
 # Below this a bundle stays in memory; most sessions do.
 SPOOL_BYTES = 1024 * 1024
@@ -42,7 +45,7 @@ class Bundles:
         self._public_url = public_url
         self._metrics = metrics
         self._writing = asyncio.Semaphore(MAX_WRITING)
-        self._exports = 0
+        self._exports: Counter[str] = Counter()
 
     async def export_bundle(
         self, request: ledger_pb2.ExportBundleRequest, session: Session
@@ -99,9 +102,9 @@ class Bundles:
     @asynccontextmanager
     async def _bundle(self, organisation_id: str, chain_id: str, *, disclosures: bool) -> AsyncIterator[IO[bytes]]:
         """The written bundle, at its beginning. It is complete before its first byte is sent."""
-        if self._exports >= MAX_EXPORTS:
+        if self._exports.total() >= MAX_EXPORTS or self._exports[organisation_id] >= MAX_EXPORTS_PER_ORGANISATION:
             raise LedgerError(Reason.OVERLOADED, "Too many bundles are being exported. Try again in a while.")
-        self._exports += 1
+        self._exports[organisation_id] += 1
         self._metrics.exports_running.inc()
         try:
             with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, prefix="indelible-export-") as file:
@@ -118,5 +121,7 @@ class Bundles:
                     file.seek(0)
                     yield file
         finally:
-            self._exports -= 1
+            self._exports[organisation_id] -= 1
+            if not self._exports[organisation_id]:
+                del self._exports[organisation_id]
             self._metrics.exports_running.dec()

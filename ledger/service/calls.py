@@ -67,9 +67,12 @@ class CallGuard:
         self._tracer = tracer
 
     def unary(
-        self, method: str, behaviour: UnaryBehaviour[Request, Response], seconds: float = MAX_UNARY_SECONDS
+        self, method: str, behaviour: UnaryBehaviour[Request, Response], seconds: float | None = MAX_UNARY_SECONDS
     ) -> Callable[[Request, Context], Awaitable[Response]]:
-        """The handler of a unary method. Raises KeyError for a method without a scope: denied by default."""
+        """The handler of a unary method that may take `seconds`, or, for None, that sees to its own limit.
+
+        Raises KeyError for a method without a scope: denied by default.
+        """
         scope = METHOD_SCOPES[method]
         metrics = self._metrics.for_method(method)
         quiet = method in QUIET_METHODS
@@ -80,8 +83,11 @@ class CallGuard:
             try:
                 _, caller = await self._admit(context, scope)
                 require_well_formed(request)
-                async with asyncio.timeout(seconds):
+                if seconds is None:
                     response = await behaviour(request, caller)
+                else:
+                    async with asyncio.timeout(seconds):
+                        response = await behaviour(request, caller)
             except BaseException as error:
                 await _refuse(_Call(method, metrics, started, caller, context, trace.get_current_span()), error)
                 raise

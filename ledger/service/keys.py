@@ -134,7 +134,7 @@ class KeyAddress:
         """Fetch the keys for the first time. Raises SettingsError."""
         try:
             await self._fetch()
-        except (httpx.HTTPError, UnusableKeysError) as error:
+        except (httpx.HTTPError, TimeoutError, UnusableKeysError) as error:
             raise SettingsError((f"{VARIABLE}: {self._address}: {error or type(error).__name__}",)) from error
 
     def current(self) -> tuple[TrustedKey, ...]:
@@ -148,7 +148,7 @@ class KeyAddress:
                 return
             try:
                 await self._fetch()
-            except (httpx.HTTPError, UnusableKeysError) as error:
+            except (httpx.HTTPError, TimeoutError, UnusableKeysError) as error:
                 _log.error("token_keys_not_fetched", address=self._address, error=str(error) or type(error).__name__)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -164,6 +164,8 @@ class KeyAddress:
         self._tried_at = self._monotonic()
         body = b""
         async with (
+            # httpx limits each read; this limits them all.
+            asyncio.timeout(FETCH_TIMEOUT_SECONDS),
             httpx.AsyncClient(timeout=FETCH_TIMEOUT_SECONDS, follow_redirects=False) as client,
             client.stream(
                 "GET", self._address, headers={"Accept": "application/jwk-set+json, application/json"}

@@ -1,8 +1,13 @@
 """The gRPC server: where it listens, what it refuses to carry, and how it stops."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import cast
 
 import grpc
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -45,12 +50,13 @@ class LedgerServer:
     def __init__(self, handler: grpc.GenericRpcHandler, listen: Address, tls: TlsFiles | None) -> None:
         """Bind `listen`. Raises SettingsError when the address or the certificate cannot be used."""
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
-        # As a generic handler on purpose: with registered methods grpc.aio makes a task more for every call.
         self._server.add_generic_rpc_handlers((handler,))
         self.health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        # All that the generated functions call of a server.
+        methods = cast(grpc.aio.Server, _GenericMethods(self._server))
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, methods)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection.enable_server_reflection(names, methods)
         try:
             if tls is None:
                 port = self._server.add_insecure_port(str(listen))
@@ -80,7 +86,40 @@ class LedgerServer:
         await self._server.stop(grace_seconds)
 
 
+class _GenericMethods:
+    """Takes generated handlers in their generic form only.
+
+    For each registered method grpc.aio waits on one more future with every call, also with those of other methods.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Pass the handlers on."""
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, _service: str, _handlers: object) -> None:
+        """Leave the second form of the same handlers out."""
+
+
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+    """What TLS needs. gRPC says nothing of files it cannot use, so they are read here first. Raises SettingsError."""
+    key_pem, certificate_pem = tls.key.read_bytes(), tls.certificate.read_bytes()
     client_ca = tls.client_ca.read_bytes() if tls.client_ca else None
-    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+    try:
+        certificate = x509.load_pem_x509_certificates(certificate_pem)[0]
+    except ValueError as error:
+        raise SettingsError((f"INDELIBLE_TLS_CERTIFICATE: {tls.certificate} is not a certificate in PEM",)) from error
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise SettingsError((f"INDELIBLE_TLS_KEY: {tls.key} is not an unencrypted private key in PEM",)) from error
+    if key.public_key() != certificate.public_key():
+        raise SettingsError((f"INDELIBLE_TLS_KEY: {tls.key} does not belong to the certificate {tls.certificate}",))
+    if client_ca is not None:
+        try:
+            x509.load_pem_x509_certificates(client_ca)
+        except ValueError as error:
+            raise SettingsError((f"INDELIBLE_TLS_CLIENT_CA: {tls.client_ca} is not a certificate in PEM",)) from error
+    return grpc.ssl_server_credentials([(key_pem, certificate_pem)], client_ca, require_client_auth=bool(client_ca))

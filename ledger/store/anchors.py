@@ -32,9 +32,9 @@ SELECT sequence, digest, backend, authority, state, attempts, last_error, reques
                a.obtained_at, a.anchored_at
           FROM indelible.anchors AS a
          WHERE a.chain_key = %(chain_key)s) AS known
- WHERE (sequence, backend COLLATE "C", authority COLLATE "C")
-       > (%(sequence)s, %(backend)s COLLATE "C", %(authority)s COLLATE "C")
- ORDER BY sequence, backend COLLATE "C", authority COLLATE "C"
+ WHERE (sequence, backend, authority)
+       > (%(sequence)s, %(backend)s, %(authority)s)
+ ORDER BY sequence, backend, authority
  LIMIT %(limit)s
 """
 
@@ -50,7 +50,7 @@ SELECT a.sequence, a.digest, a.backend, a.authority, a.request, a.response, a.ob
               ORDER BY v.kind, v.der)
   FROM indelible.anchors AS a
  WHERE a.chain_key = %(chain_key)s
- ORDER BY a.sequence, a.backend COLLATE "C", a.authority COLLATE "C"
+ ORDER BY a.sequence, a.backend, a.authority
 """
 
 _STORE_ANCHOR = """

@@ -74,10 +74,10 @@ class AppendEngine:
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def append(self, append: PreparedAppend) -> Receipt:
-        """Write the events and return the receipt. Raises `LedgerError`; see `LedgerStore.append_events`.
+    def submit(self, append: PreparedAppend) -> "asyncio.Future[Receipt]":
+        """Queue an append; the future gives the receipt, or raises `LedgerError` as `LedgerStore.append_events` does.
 
-        If the caller is cancelled while its append is at the database, the append goes on.
+        Raises `LedgerError` OVERLOADED. If the future is cancelled while the append is at the database, that goes on.
         """
         lane = self._lanes.get(append.place.organisation_id)
         if lane is None:
@@ -89,7 +89,7 @@ class AppendEngine:
         self._waiting_bytes += append.size
         if lane.worker is None:
             lane.worker = self._start(self._serve(append.place.organisation_id, lane))
-        return await waiting.answer
+        return waiting.answer
 
     @property
     def waiting(self) -> int:
@@ -188,17 +188,24 @@ class AppendEngine:
     async def _commit(self, organisation_id: str, group: list[_Waiting]) -> None:
         work = GroupWork([waiting.append for waiting in group], clock=self._clock, signer=self._signer)
         feeds = [work.event_rows, work.disclosure_rows] if work.has_disclosures else [work.event_rows]
-        async with self._pool.connection() as connection:
+        connection = await self._pool.getconn()
+        try:
             await run_with_copy(connection, work.message(organisation_id), feeds, meanwhile=work.sign)
-        # Durable from here on: PostgreSQL confirmed the commit after flushing its log. If this process ends before the
-        # answers are out, the callers repeat their appends and get the same receipts by their keys.
-        for chain_key in {waiting.append.place.chain_key for waiting in group}:
-            self._committed(chain_key)
-        for waiting, outcome in zip(group, work.outcomes, strict=True):
+            # Durable from here on: PostgreSQL confirmed the commit after flushing its log. If this process ends before
+            # the answers are out, the callers repeat their appends and get the same receipts by their keys.
+            self._answer_group(group, work.outcomes)
+        finally:
+            # The pool rolls back what failed, and closes a connection that is in the middle of something.
+            await self._pool.putconn(connection)
+
+    def _answer_group(self, group: list[_Waiting], outcomes: list[Receipt | Earlier | LedgerError]) -> None:
+        for waiting, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Earlier):
                 self._start(self._replay(waiting, outcome))
             else:
                 _answer(waiting, outcome)
+        for chain_key in {waiting.append.place.chain_key for waiting in group}:
+            self._committed(chain_key)
 
     async def _replay(self, waiting: _Waiting, earlier: Earlier) -> None:
         try:

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: one pool for each role, ready for what that role does."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -51,7 +52,21 @@ def make_pool(
         keepalives_interval=5,
         keepalives_count=3,
     )
-    return AsyncConnectionPool(
+    purging: set[asyncio.Task[None]] = set()
+
+    async def check_connection(connection: Connection) -> None:
+        try:
+            await AsyncConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            # Its idle neighbours have died of the same cause. The pool would find that out one at a time, with a
+            # growing pause between: callers would wait ten seconds after a restart of the server.
+            if not purging:
+                task = asyncio.create_task(pool.check())
+                purging.add(task)
+                task.add_done_callback(purging.discard)
+            raise
+
+    pool: Pool = AsyncConnectionPool(
         conninfo,
         name=name,
         min_size=1,
@@ -60,6 +75,7 @@ def make_pool(
         reconnect_timeout=_RECONNECT_SECONDS,
         kwargs={"autocommit": True},
         configure=configure,
-        check=AsyncConnectionPool.check_connection if check else None,
+        check=check_connection if check else None,
         open=False,
     )
+    return pool

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from ledger.chain.event import CLOSED, Event
@@ -46,7 +46,7 @@ async def stream_events(  # noqa: PLR0913 - what is read, from where, and how it
     from_sequence: int,
     follow: bool,
     poll_seconds: float = POLL_SECONDS,
-) -> AsyncIterator[list[Event]]:
+) -> AsyncGenerator[list[Event], None]:
     """Batches of events from `from_sequence` on; with `follow` it goes on until the chain is closed.
 
     Each batch is a transaction of its own, so a slow reader holds no connection and no snapshot. Memory is that of

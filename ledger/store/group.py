@@ -73,8 +73,7 @@ class GroupWork:
         heads = read_heads(results[_HEADS])
         earlier = _read_earlier(results[_EARLIER])
         now_us = self._clock()
-        yield rows.HEADER
-        pieces: list[bytes] = []
+        pieces = [rows.HEADER]
         ready = 0
         for position, append in enumerate(self._appends, 1):
             place = self._place(append, heads, earlier.get(position), now_us)

@@ -149,9 +149,9 @@ def prepare_event(event: NewEvent, index: int = 0) -> Draft:
         raise invalid_payload(f"events[{index}].payload", error) from error
 
 
-def invalid_payload(field: str, error: CanonicalError) -> LedgerError:
-    """What the caller is told; `field` becomes the path of the offending member."""
-    path = field + error.pointer
+def invalid_payload(field: str, error: CanonicalError, *, within: str = "") -> LedgerError:
+    """What the caller is told: the path of the offending member of `field`, which stands at `within` in the payload."""
+    path = field + error.pointer.removeprefix(within)
     return LedgerError(Reason.INVALID_PAYLOAD, f"{path}: {error.problem}", {"field": path})
 
 

@@ -78,7 +78,10 @@ class Lifecycle:
         if await self._places.find(organisation_id, chain_id) is None:
             operations = await self.operations_chain(organisation_id)
             async with self._transactions.begin(organisation_id) as transaction:
-                opened = await self._open(transaction, organisation_id, chain_id, "session", canonical, operations)
+                try:
+                    opened = await self._open(transaction, organisation_id, chain_id, "session", canonical, operations)
+                except CanonicalError as error:
+                    raise invalid_payload("subject", error, within="/subject") from error
             if opened is not None:
                 place, placed = opened
                 return _opened(place, name, canonical, placed), self._transactions.receipt(place, placed)
@@ -134,7 +137,7 @@ class Lifecycle:
                 try:
                     event = draft_of(CLOSED, closing(frontier, canonical))
                 except CanonicalError as error:
-                    raise invalid_payload("closing", error) from error
+                    raise invalid_payload("closing", error, within="/closing") from error
                 placed = await transaction.append(place, event)
                 await transaction.append(operations, draft_of("ledger.chain_closed", _closed_note(place, placed)))
                 await self._ask_for_anchors(transaction.connection, place, placed)

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from ledger.chain.event import CLOSED, Event
+from ledger.chain.event import CLOSED, Event, is_kind
 from ledger.errors import LedgerError, Reason
 from ledger.store.connections import Connection, Pool
 from ledger.store.values import Chain
@@ -37,9 +37,9 @@ _CHAIN_BY_ID = _CHAIN + " AND c.chain_id = %(chain_id)s"
 _CHAINS = (
     _CHAIN
     + """
-   AND (%(after)s::text IS NULL OR c.chain_id COLLATE "C" > %(after)s)
+   AND (%(after)s::text IS NULL OR c.chain_id > %(after)s)
    AND (%(state)s::text IS NULL OR (newest.kind = 'chain.closed') = (%(state)s = 'closed'))
- ORDER BY c.chain_id COLLATE "C"
+ ORDER BY c.chain_id
  LIMIT %(limit)s
 """
 )
@@ -94,13 +94,15 @@ async def list_events(  # noqa: PLR0913 - which chain, and which page of it
     pool: Pool, organisation_id: str, chain_id: str, *, from_sequence: int, limit: int, kinds: Sequence[str] = ()
 ) -> list[Event]:
     """At most `limit` events from `from_sequence` on, of the given kinds when any are given."""
+    # What is no kind matches no event, and may hold characters that PostgreSQL cannot even compare with.
+    wanted = [kind for kind in kinds if is_kind(kind)]
     async with organisation_transaction(pool, organisation_id) as connection:
         chain = await find_chain(connection, organisation_id, chain_id)
         parameters = {
             "chain_key": chain.chain_key,
             "from_sequence": from_sequence,
             "limit": limit,
-            "kinds": list(kinds) or None,
+            "kinds": wanted if kinds else None,
         }
         cursor = await connection.cursor(binary=True).execute(_PAGE, parameters)
         return [event_of(row) for row in await cursor.fetchall()]
@@ -140,10 +142,12 @@ async def database_errors() -> AsyncIterator[None]:
 
 async def find_chain(connection: Connection, organisation_id: str, chain_id: str) -> Chain:
     """As `get_chain`, inside a transaction of the caller's."""
-    cursor = await connection.cursor(binary=True).execute(
-        _CHAIN_BY_ID, {"organisation_id": organisation_id, "chain_id": chain_id}
-    )
-    row = await cursor.fetchone()
+    row = None
+    # Every chain id is ASCII; PostgreSQL refuses some other characters with errors of their own.
+    if chain_id.isascii() and chain_id.isprintable():
+        parameters = {"organisation_id": organisation_id, "chain_id": chain_id}
+        cursor = await connection.cursor(binary=True).execute(_CHAIN_BY_ID, parameters)
+        row = await cursor.fetchone()
     if row is None:
         raise LedgerError(Reason.CHAIN_NOT_FOUND, f"there is no chain {chain_id!r} here", {"chain_id": chain_id})
     return _chain(row)

@@ -68,18 +68,19 @@ async def _is_same(
             disclosures.setdefault(sequence - parameters["first"], []).append(disclosure)
     for offset, ((_, _, _, kind, payload), body) in enumerate(zip(stored, append.bodies, strict=True)):
         asked = by_offset.get(offset)
-        if asked is not None:
-            body = _body_as_stored(kind, payload, asked, disclosures.get(offset, []))  # noqa: PLW2901 - fresh salts
-        if draft(kind, payload.encode()).body != body:
+        # A sealed event was prepared with fresh salts, which say nothing about the stored one.
+        wanted = body if asked is None else _body_as_stored(kind, payload, asked, disclosures.get(offset, []))
+        if draft(kind, payload.encode()).body != wanted:
             return False
     return True
 
 
-def _body_as_stored(kind: str, stored_payload: str, asked: SealedEvent, disclosures: list[str]) -> bytes:
+def _body_as_stored(kind: str, stored_payload: str, asked: SealedEvent, disclosures: list[str]) -> bytes | None:
     """The body that the event asked for has with the salts of the stored one, as far as these were not erased."""
     salts = {name: salt for salt, name in map(sealed.salt_of, disclosures)}
     if set(salts) == set(asked.names):
-        payload, _ = sealed.seal(asked.payload, asked.names, [salts[name] for name in asked.names])
-        return draft(kind, serialise(payload)).body
+        resealed, _ = sealed.seal(asked.payload, asked.names, [salts[name] for name in asked.names])
+        return draft(kind, serialise(resealed)).body
     # Something was erased: what it said can no longer be compared, the rest can.
-    return draft(kind, serialise(sealed.seal_as(asked.payload, asked.names, stored_payload))).body
+    payload = sealed.seal_as(asked.payload, asked.names, stored_payload)
+    return None if payload is None else draft(kind, serialise(payload)).body

@@ -13,14 +13,16 @@ from ledger.store.values import Chain, StoredAnchor
 # Anchors fetched at a time; each holds at most two files of 64 KiB.
 _ANCHOR_BATCH = 100
 _DISCLOSURE_BATCH = 1_000
+# Checkpoints whose revocation data is looked at in one statement: some ten lists of a megabyte at the very worst.
+_EVIDENCE_SEQUENCES = 10
 
 _ANCHORS = """
 SELECT a.sequence, a.digest, a.backend, a.authority, a.request, a.response, a.obtained_at, a.anchored_at
   FROM indelible.anchors AS a
  WHERE a.chain_key = %(chain_key)s
-   AND (a.sequence, a.backend COLLATE "C", a.authority COLLATE "C")
-       > (%(sequence)s, %(backend)s COLLATE "C", %(authority)s COLLATE "C")
- ORDER BY a.sequence, a.backend COLLATE "C", a.authority COLLATE "C"
+   AND (a.sequence, a.backend, a.authority)
+       > (%(sequence)s, %(backend)s, %(authority)s)
+ ORDER BY a.sequence, a.backend, a.authority
  LIMIT %(limit)s
 """
 
@@ -42,7 +44,7 @@ SELECT j.sequence, j.backend, j.authority
    AND NOT EXISTS (SELECT FROM indelible.anchors AS a
                     WHERE (a.chain_key, a.sequence, a.backend, a.authority)
                         = (j.chain_key, j.sequence, j.backend, j.authority))
- ORDER BY j.sequence, j.backend COLLATE "C", j.authority COLLATE "C"
+ ORDER BY j.sequence, j.backend, j.authority
 """
 
 # Jobs as well: what they are about to anchor must be right before it is.
@@ -53,13 +55,28 @@ SELECT j.sequence, j.digest FROM indelible.anchor_jobs AS j WHERE j.chain_key = 
  ORDER BY sequence, digest
 """
 
-# One row for each distinct piece of evidence; the newest first, since that judges the most anchors still in force.
-_EVIDENCE = """
-SELECT v.kind, sha256(v.der) AS digest, max(octet_length(v.der)) AS size
+_CERTIFICATES = """
+SELECT v.kind, sha256(v.der) AS digest, octet_length(v.der) AS size
   FROM indelible.anchor_evidence AS v
- WHERE v.chain_key = %(chain_key)s AND v.sequence > %(floor)s
- GROUP BY v.kind, digest
- ORDER BY v.kind = 'certificate' DESC, max(v.sequence) DESC, digest
+ WHERE v.chain_key = %(chain_key)s AND v.sequence > %(floor)s AND v.kind = 'certificate'
+ GROUP BY v.kind, digest, size
+ ORDER BY max(v.sequence) DESC, digest
+"""
+
+_ANCHORED_SEQUENCES = """
+SELECT DISTINCT a.sequence
+  FROM indelible.anchors AS a
+ WHERE a.chain_key = %(chain_key)s AND a.sequence > %(floor)s AND a.sequence < %(before)s
+ ORDER BY a.sequence DESC
+ LIMIT %(limit)s
+"""
+
+_REVOCATION_EVIDENCE = """
+SELECT v.kind, sha256(v.der) AS digest, octet_length(v.der) AS size
+  FROM indelible.anchor_evidence AS v
+ WHERE v.chain_key = %(chain_key)s AND v.sequence = ANY (%(sequences)s) AND v.kind <> 'certificate'
+ GROUP BY v.kind, digest, size
+ ORDER BY max(v.sequence) DESC, v.kind, digest
 """
 
 _EVIDENCE_FILE = """
@@ -81,7 +98,7 @@ SELECT DISTINCT d.sequence, d.disclosure COLLATE "C"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceFile:
-    """A piece of evidence by its digest: certificates first, then revocation data, each from the newest anchor on."""
+    """A piece of evidence, by its digest; `size` in bytes."""
 
     kind: str
     digest: bytes
@@ -146,10 +163,27 @@ class ChainSnapshot:
         rows = await self._rows(_PENDING, {"chain_key": self.chain.chain_key})
         return [PendingAnchor(sequence=row[0], backend=row[1], authority=row[2]) for row in rows]
 
-    async def evidence(self, *, floor: int = 0) -> list[EvidenceFile]:
-        """The distinct evidence of the anchors past `floor`."""
-        rows = await self._rows(_EVIDENCE, {"chain_key": self.chain.chain_key, "floor": floor})
-        return [EvidenceFile(kind=row[0], digest=bytes(row[1]), size=row[2]) for row in rows]
+    async def evidence(self, *, floor: int = 0) -> AsyncIterator[EvidenceFile]:
+        """The distinct evidence of the anchors past `floor`: certificates, then revocation data from the newest on.
+
+        Revocation lists may be gigabytes in all; they are looked at a few at a time, and only while the caller wants
+        more.
+        """
+        parameters = {"chain_key": self.chain.chain_key, "floor": floor}
+        for row in await self._rows(_CERTIFICATES, parameters):
+            yield _evidence(row)
+        seen: set[bytes] = set()
+        before = self.chain.event_count + 1
+        while page := await self._rows(
+            _ANCHORED_SEQUENCES, parameters | {"before": before, "limit": _EVIDENCE_SEQUENCES}
+        ):
+            sequences = [row[0] for row in page]
+            before = sequences[-1]
+            for row in await self._rows(_REVOCATION_EVIDENCE, parameters | {"sequences": sequences}):
+                item = _evidence(row)
+                if item.digest not in seen:
+                    seen.add(item.digest)
+                    yield item
 
     async def evidence_bytes(self, item: EvidenceFile) -> bytes:
         """The DER bytes of one piece of evidence."""
@@ -186,6 +220,11 @@ async def open_snapshot(pool: Pool, organisation_id: str, chain_id: str) -> Asyn
     """
     async with organisation_transaction(pool, organisation_id, snapshot=True) as connection:
         yield ChainSnapshot(connection, await find_chain(connection, organisation_id, chain_id))
+
+
+def _evidence(row: tuple[Any, ...]) -> EvidenceFile:
+    kind, digest, size = row
+    return EvidenceFile(kind=kind, digest=bytes(digest), size=size)
 
 
 def _anchor(row: tuple[Any, ...]) -> StoredAnchor:

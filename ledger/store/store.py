@@ -1,7 +1,7 @@
 """The store as the rest of the ledger sees it: what is written, what is read, and what the workers do."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -23,6 +23,7 @@ from ledger.store.notes import Notes
 from ledger.store.rows import PREPARE
 from ledger.store.snapshots import ChainSnapshot, open_snapshot
 from ledger.store.transactions import Places, Transactions
+from ledger.store.turns import Turns
 from ledger.store.values import (
     OPERATIONS_CHAIN_ID,
     AnchorJob,
@@ -69,6 +70,7 @@ class LedgerStore:
         self._worker = worker
         self._bell = CommitBell()
         self._places = Places(runtime)
+        self._turns = Turns()
         self._engine = AppendEngine(append, signer=signer, clock=clock, committed=self._bell.ring)
         transactions = Transactions(append, signer=signer, clock=clock, committed=self._bell.ring)
         self._lifecycle = Lifecycle(append, transactions=transactions, places=self._places, targets=anchor_targets)
@@ -115,9 +117,10 @@ class LedgerStore:
     async def check_ready(self) -> None:
         """Whether the database can be served from, now. Raises as `open` does."""
         async with reads.database_errors():
+            async with self._append.connection() as connection:
+                await check_guards(connection)
             for pool, bypasses in ((self._runtime, False), (self._append, True), (self._worker, True)):
                 async with pool.connection() as connection:
-                    await check_guards(connection)
                     await check_role(connection, bypasses_row_security=bypasses)
 
     @property
@@ -145,17 +148,21 @@ class LedgerStore:
     ) -> Receipt:
         """Append 1 to 1,000 events, all or none. The same key with the same events gets the first receipt, for ever.
 
+        Calls for one chain are queued in the order they are made.
+
         Raises INVALID_ARGUMENT, INVALID_PAYLOAD, RESERVED_KIND, TOO_LARGE, CHAIN_NOT_FOUND, CHAIN_CLOSED,
         SEQUENCE_MISMATCH (`actual_sequence` says what would have been right), IDEMPOTENCY_CONFLICT, CLOCK_WENT_BACK,
         OVERLOADED, and DATABASE_UNAVAILABLE: then it may have happened, and repeating it tells.
         """
         check_append(events, idempotency_key, expected_sequence)
-        if chain_id == OPERATIONS_CHAIN_ID:
-            place = await self._lifecycle.operations_chain(organisation_id)
-        else:
-            check_chain_id(chain_id)
-            place = await self._places.get(organisation_id, chain_id)
-        return await self._engine.append(await prepare_append(place, events, idempotency_key, expected_sequence))
+        check_chain_id(chain_id)
+        async with self._turns.of(organisation_id, chain_id):
+            if chain_id == OPERATIONS_CHAIN_ID:
+                place = await self._lifecycle.operations_chain(organisation_id)
+            else:
+                place = await self._places.get(organisation_id, chain_id)
+            answer = self._engine.submit(await prepare_append(place, events, idempotency_key, expected_sequence))
+        return await answer
 
     async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
         """Commit to all events so far and ask every authority for an anchor, in one transaction.
@@ -205,7 +212,7 @@ class LedgerStore:
 
     def stream_events(
         self, organisation_id: str, chain_id: str, *, from_sequence: int, follow: bool
-    ) -> AsyncIterator[list[Event]]:
+    ) -> AsyncGenerator[list[Event], None]:
         """Batches of events from `from_sequence` on; with `follow` until the chain is closed. Constant memory."""
         return stream_events(
             self._runtime, self._bell, organisation_id, chain_id, from_sequence=from_sequence, follow=follow

@@ -28,6 +28,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "indelible"
 
+# Byte order: the same on every machine and for ever. An index in a language's order is silently wrong after an upgrade
+# of the system's locales, and a unique key that fails is a broken promise.
+IDENTIFIER = Text(collation="C")
+
 metadata = MetaData(
     schema=SCHEMA,
     naming_convention={
@@ -41,7 +45,7 @@ metadata = MetaData(
 organisations = Table(
     "organisations",
     metadata,
-    Column("organisation_id", Text, primary_key=True),
+    Column("organisation_id", IDENTIFIER, primary_key=True),
     Column("name", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     CheckConstraint("organisation_id ~ '^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$'", name="organisation_id"),
@@ -52,8 +56,8 @@ chains = Table(
     "chains",
     metadata,
     Column("chain_key", BigInteger, Identity(always=True), primary_key=True),
-    Column("organisation_id", Text, ForeignKey("indelible.organisations.organisation_id"), nullable=False),
-    Column("chain_id", Text, nullable=False),
+    Column("organisation_id", IDENTIFIER, ForeignKey("indelible.organisations.organisation_id"), nullable=False),
+    Column("chain_id", IDENTIFIER, nullable=False),
     Column("type", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("opened_at", DateTime(timezone=True), nullable=False),
@@ -77,7 +81,7 @@ events = Table(
     Column("hash", LargeBinary, nullable=False),
     Column("organisation_id", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("idempotency_key", Text),
+    Column("idempotency_key", IDENTIFIER),
     Column("payload", Text, nullable=False),
     Column("payload_jsonb", JSONB, Computed("payload::jsonb", persisted=False)),
     UniqueConstraint("chain_key", "sequence"),
@@ -127,8 +131,8 @@ anchor_jobs = Table(
     Column("chain_key", BigInteger, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("backend", Text, nullable=False),
-    Column("authority", Text, nullable=False),
+    Column("backend", IDENTIFIER, nullable=False),
+    Column("authority", IDENTIFIER, nullable=False),
     Column("requested_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("last_error", Text, nullable=False, server_default=text("''")),
@@ -148,8 +152,8 @@ anchors = Table(
     Column("chain_key", BigInteger, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("backend", Text, nullable=False),
-    Column("authority", Text, nullable=False),
+    Column("backend", IDENTIFIER, nullable=False),
+    Column("authority", IDENTIFIER, nullable=False),
     Column("request", LargeBinary, nullable=False),
     Column("response", LargeBinary, nullable=False),
     Column("requested_at", DateTime(timezone=True), nullable=False),
@@ -166,8 +170,8 @@ anchor_evidence = Table(
     Column("chain_key", BigInteger, nullable=False),
     Column("organisation_id", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False),
-    Column("backend", Text, nullable=False),
-    Column("authority", Text, nullable=False),
+    Column("backend", IDENTIFIER, nullable=False),
+    Column("authority", IDENTIFIER, nullable=False),
     Column("kind", Text, nullable=False),
     Column("der", LargeBinary, nullable=False),
     ForeignKeyConstraint(
@@ -210,7 +214,7 @@ tezos_batches = Table(
     "tezos_batches",
     metadata,
     Column("batch_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("authority", Text, nullable=False),
+    Column("authority", IDENTIFIER, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("tree_size", Integer, nullable=False),
     Column("formed_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
@@ -235,7 +239,7 @@ tezos_attempts = Table(
 tezos_heads = Table(
     "tezos_heads",
     metadata,
-    Column("authority", Text, nullable=False),
+    Column("authority", IDENTIFIER, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("waits_since", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("batch_id", BigInteger, ForeignKey("indelible.tezos_batches.batch_id")),

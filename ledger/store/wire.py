@@ -41,9 +41,9 @@ def _run(pgconn: PGconn, message: bytes, feeds: Sequence[Feed], meanwhile: Calla
     while (result := (yield from _next_result(pgconn))) is not None:
         if result.status == ExecStatus.COPY_IN:
             for piece in remaining.pop(0)(results):
+                # libpq sends whole blocks of 8 KiB by itself: PostgreSQL works on them while the next piece is made.
+                # What is smaller goes out with the end, and wakes PostgreSQL once.
                 pgconn.put_copy_data(piece)
-                # PostgreSQL works on what it has while the next piece is made.
-                pgconn.flush()
             pgconn.put_copy_end()
             yield from _flush(pgconn)
             if not remaining:

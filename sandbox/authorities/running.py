@@ -63,6 +63,7 @@ class Authority:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                process_group=0,  # Ctrl-C is for whoever started it, who then ends it in order
             )
 
     def wait_ready(self) -> None:
@@ -137,8 +138,9 @@ class Authorities:
         path.write_text("\n".join(authority.configuration() for authority in self), encoding="utf-8")
 
     def write_trust_policy(self, path: Path) -> None:
-        """Write the `[authorities.NAME]` tables of a verifier's trust policy for these two."""
-        path.write_text("\n".join(authority.trust() for authority in self), encoding="utf-8")
+        """Write a verifier's trust policy that trusts these two."""
+        tables = (authority.trust() for authority in self)
+        path.write_text("\n".join(['format = "indelible-trust/1"\n', *tables]), encoding="utf-8")
 
 
 @contextlib.contextmanager

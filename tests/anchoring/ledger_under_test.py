@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -127,3 +129,17 @@ async def working(store: LedgerStore, source: BackendSource) -> AsyncIterator[Co
     finally:
         stop.set()
         await worker
+
+
+async def start_worker(
+    ledger: Ledger, path: Path, *options: str, output: int | IO[bytes]
+) -> asyncio.subprocess.Process:
+    """A worker in a process of its own, to be killed."""
+    database = ledger.database
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.anchoring.worker_process", str(path)),
+        *(database.runtime_dsn, database.append_dsn, database.worker_dsn, *options),
+        stdout=output,
+        stderr=None if output == asyncio.subprocess.PIPE else output,
+        cwd=Path(__file__).parents[2],
+    )

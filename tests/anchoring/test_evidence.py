@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,7 +14,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ledger.anchoring.rfc3161.evidence import MAX_ADDRESSES, EvidenceCollector
-from ledger.anchoring.rfc3161.transport import open_evidence_client
+from ledger.anchoring.rfc3161.transport import open_evidence_client, open_tls
 from ledger.store.values import Evidence
 from sandbox.authorities.second import pki
 
@@ -112,7 +113,7 @@ def ocsp_response(about: x509.Certificate, *, next_update: timedelta = timedelta
 
 
 async def collect(*certificates: x509.Certificate, times: int = 1) -> tuple[Evidence, ...]:
-    async with open_evidence_client(2.0) as client:
+    async with open_evidence_client(2.0, open_tls()) as client:
         collector = EvidenceCollector(client)
         for _ in range(times):
             found = await collector.collect(
@@ -156,7 +157,9 @@ async def test_what_is_about_something_else_or_out_of_date_is_left_out(library: 
     ["ldap://127.0.0.1/cn=list", "file:///etc/passwd", "https://127.0.0.1:1/crl", "http://[::bad/", "http:///crl", "x"],
 )
 async def test_only_plain_http_addresses_are_fetched(address: str) -> None:
-    assert await collect(certificate(crl=[address], ocsp_at=[address])) == ()
+    with structlog.testing.capture_logs() as attempts:
+        assert await collect(certificate(crl=[address], ocsp_at=[address])) == ()
+    assert attempts == [], "it was tried"
 
 
 async def test_an_address_with_credentials_is_not_fetched(library: Library) -> None:

@@ -21,12 +21,16 @@ TYPE = b"Content-Type: application/timestamp-reply\r\n"
 
 
 @contextlib.asynccontextmanager
-async def answering(answer: bytes, *, keep_dripping: bool = False) -> AsyncIterator[str]:
+async def answering(
+    answer: bytes, *, keep_dripping: bool = False, requests: list[bytes] | None = None
+) -> AsyncIterator[str]:
     """A server that reads one request and sends `answer`, and then perhaps a byte now and then for ever."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            if requests is not None:
+                requests.append(head)
             writer.write(answer)
             await writer.drain()
             while keep_dripping:
@@ -96,10 +100,25 @@ async def test_an_answer_that_unpacks_to_a_thousand_times_its_size_is_not_unpack
     authorities: Authorities, tmp_path: Path
 ) -> None:
     bomb = gzip.compress(b"\x30" * 50_000_000)
+    assert len(bomb) < 60_000, "only what fits the limit as sent shows whether it is unpacked"
     head = b"HTTP/1.1 200 OK\r\n" + TYPE + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     async with answering(head + bomb) as url, backend_for(url, authorities.two.root_path, tmp_path) as backend:
-        with pytest.raises(RefusedError):
+        with pytest.raises(RefusedError, match="does not verify"):
             await backend.anchor(DIGEST, None)
+
+
+async def test_a_cookie_is_not_sent_back(authorities: Authorities, tmp_path: Path) -> None:
+    requests: list[bytes] = []
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: who=you\r\n" + TYPE + b"Content-Length: 1\r\n\r\n0"
+    async with (
+        answering(answer, requests=requests) as url,
+        backend_for(url, authorities.two.root_path, tmp_path) as backend,
+    ):
+        for _ in range(2):
+            with pytest.raises(RefusedError):
+                await backend.anchor(DIGEST, None)
+    assert len(requests) == 2
+    assert b"cookie" not in requests[1].lower()
 
 
 async def test_the_pause_a_busy_authority_asks_for_is_passed_on(authorities: Authorities, tmp_path: Path) -> None:
@@ -115,7 +134,8 @@ async def test_addresses_with_a_customers_key_are_not_logged(
     authorities: Authorities, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with answering(b"") as url, backend_for(url, authorities.two.root_path, tmp_path) as backend:
+    gone = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"  # an answer, for the library logs only those
+    async with answering(gone) as url, backend_for(url, authorities.two.root_path, tmp_path) as backend:
         with pytest.raises(UnavailableError):
             await backend.anchor(DIGEST, None)
     assert "opensesame" not in caplog.text + capsys.readouterr().out

@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ledger.anchoring.authorities import load_authorities
 from ledger.anchoring.rfc3161.request import build_request
 from sandbox.authorities import Authorities, Authority, AuthorityError, Fault, start_authorities
+from verifier.policy import load_policy
 
 DIGEST = hashlib.sha256(b"what happened").digest()
 
@@ -44,6 +46,19 @@ def test_openssl_accepts_the_answer_of_each_authority(authorities: Authorities, 
 
 def test_the_two_authorities_have_different_roots(authorities: Authorities) -> None:
     assert authorities.one.root_pem != authorities.two.root_pem
+
+
+def test_the_trust_policy_and_the_authorities_file_are_what_verifier_and_ledger_read(
+    authorities: Authorities, tmp_path: Path
+) -> None:
+    authorities.write_trust_policy(tmp_path / "trust.toml")
+    authorities.write_configuration(tmp_path / "authorities.toml")
+    trusted = load_policy(tmp_path / "trust.toml").authorities
+    asked = load_authorities(tmp_path / "authorities.toml").configurations
+    assert set(trusted) == {one.name for one in asked} == {"sandbox-one", "sandbox-two"}
+    for one in asked:
+        assert trusted[one.name].roots == one.roots
+        assert trusted[one.name].policies == one.policies
 
 
 def test_keys_and_addresses_survive_a_restart(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ import asyncio
 import hashlib
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from sandbox.database import Database
 from tests.anchoring.ledger_under_test import (
     Ledger,
     open_ledger,
+    start_worker,
     targets_of,
     working,
     write_authorities,
@@ -129,47 +129,11 @@ async def test_an_authority_that_is_stopped_is_served_when_it_is_back(
             rogues.two.start()
 
 
-KILLED_WORKER = """
-import asyncio, sys
-from pathlib import Path
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from prometheus_client import CollectorRegistry
-from ledger.anchoring.authorities import load_authorities
-from ledger.anchoring.metrics import AnchoringMetrics
-from ledger.anchoring.worker import AnchoringWorker
-from ledger.chain.receipt import ReceiptSigner
-from ledger.store import LedgerStore
-
-class StopsBeforeStoring:
-    def __init__(self, store): self.store = store
-    def __getattr__(self, name): return getattr(self.store, name)
-    async def complete_anchor_job(self, job, **answer):
-        print(job.authority, flush=True)
-        await asyncio.Event().wait()
-
-async def main(path, runtime, append, worker):
-    authorities = load_authorities(Path(path))
-    store = await LedgerStore.open(
-        runtime_dsn=runtime, append_dsn=append, worker_dsn=worker, anchor_targets=authorities.targets,
-        signer=ReceiptSigner(key=Ed25519PrivateKey.generate(), name="ledger.test"),
-    )
-    metrics = AnchoringMetrics(CollectorRegistry())
-    await AnchoringWorker(StopsBeforeStoring(store), authorities, metrics=metrics).run(asyncio.Event())
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
 async def test_a_worker_killed_between_answer_and_storage_costs_nothing_but_a_second_question(
     ledger: Ledger, authorities_file: Path
 ) -> None:
     await ledger.closed_session("s1")
-    killed = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-c", KILLED_WORKER, str(authorities_file)),
-        *(ledger.database.runtime_dsn, ledger.database.append_dsn, ledger.database.worker_dsn),
-        stdout=asyncio.subprocess.PIPE,
-    )
+    killed = await start_worker(ledger, authorities_file, "before-storing", output=asyncio.subprocess.PIPE)
     assert killed.stdout is not None
     answered = {(await killed.stdout.readline()).decode().strip() for _ in range(2)}
     assert answered == {"sandbox-one", "sandbox-two"}

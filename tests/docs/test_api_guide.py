@@ -37,7 +37,10 @@ def test_the_guide_lists_every_reason_with_its_status() -> None:
         ("appends under way on one stream", [appends.MAX_IN_FLIGHT, appends.MAX_IN_FLIGHT_BYTES]),
         ("page", [paging.DEFAULT_PAGE_SIZE, paging.MAX_PAGE_SIZE]),
         ("kinds to filter by", [chains.MAX_KINDS]),
-        ("bundles being exported at once", [bundles.MAX_EXPORTS]),
+        (
+            "bundles being exported at once",
+            [bundles.MAX_EXPORTS_PER_ORGANISATION, bundles.MAX_EXPORTS, int(bundles.MAX_EXPORT_SECONDS)],
+        ),
         ("validity of a verify link", [bundles.DEFAULT_LINK_DAYS, bundles.MAX_LINK_DAYS]),
         ("a unary call without a deadline of its own", [int(calls.MAX_UNARY_SECONDS), int(calls.MAX_CHECK_SECONDS)]),
     ],

@@ -2,7 +2,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, RawStreamMsg, RetentionPolicy
 from nats.js.errors import NotFoundError
 from prometheus_client import CollectorRegistry
 
-from ledger.messaging.inbox import read_request, run_inbox
+from ledger.messaging import inbox
+from ledger.messaging.inbox import AppendStore, read_request, run_inbox
 from ledger.messaging.metrics import InboxMetrics
 from ledger.messaging.streams import (
     APPEND_CONSUMER,
@@ -28,10 +29,15 @@ from ledger.messaging.streams import (
 )
 from ledger.service.auth import Authenticator
 from ledger.store import LedgerStore
+from ledger.store.values import NewEvent as StoreEvent
+from ledger.store.values import Receipt
 from sandbox.database import Database
 from sandbox.issuer import Issuer
 from sandbox.nats import Nats
 from sandbox.postgres import Postgres
+
+# The shipped consumer waits half a minute for a sign of life.
+IMPATIENT = ConsumerConfig(durable_name=APPEND_CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=1, max_deliver=-1)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
@@ -42,7 +48,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
 
 
 @contextlib.asynccontextmanager
-async def running_inbox(store: LedgerStore, authenticator: Authenticator, url: str) -> AsyncIterator[None]:
+async def running_inbox(store: AppendStore, authenticator: Authenticator, url: str) -> AsyncIterator[None]:
     stop = asyncio.Event()
     metrics = InboxMetrics(CollectorRegistry())
     task = asyncio.create_task(run_inbox(store, authenticator, url, stop, metrics))
@@ -179,28 +185,27 @@ HOSTILE: dict[str, tuple[str, Callable[[Issuer], tuple[bytes, dict[str, str]]]]]
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
 async def test_what_can_never_be_appended_goes_to_the_dead_stream_with_the_reason_and_without_the_token(
-    store: LedgerStore,
-    authenticator: Authenticator,
-    issuer: Issuer,
-    stream: JetStreamContext,
-    nats_server: Nats,
-    case: str,
+    store: LedgerStore, authenticator: Authenticator, issuer: Issuer, stream: JetStreamContext, nats_server: Nats
 ) -> None:
-    reason, make = HOSTILE[case]
     await store.open_chain("acme", "visit", b"{}")
-    body, sent = make(issuer)
-    await stream.publish(APPEND_SUBJECT, body, headers=sent)
+    sent = {}
+    for case, (reason, make) in HOSTILE.items():
+        body, its_headers = make(issuer)
+        answer = await stream.publish(APPEND_SUBJECT, body, headers=its_headers)
+        sent[str(answer.seq)] = (case, reason, body)
     async with running_inbox(store, authenticator, nats_server.url):
-        letter = await dead_letter(stream)
         await processed(stream)
-    assert letter.headers is not None
-    assert letter.headers["Indelible-Reason"] == reason
-    assert letter.headers["Indelible-Subject"] == APPEND_SUBJECT
-    assert letter.data == body
-    assert "Authorization" not in letter.headers
-    assert "eyJ" not in str(letter.headers)
+    found = {}
+    for sequence in range(1, len(HOSTILE) + 1):
+        letter = await stream.get_msg(DEAD_STREAM, sequence)
+        assert letter.headers is not None
+        assert letter.headers["Indelible-Subject"] == APPEND_SUBJECT
+        assert "Authorization" not in letter.headers
+        assert "eyJ" not in str(letter.headers)
+        its_sequence = letter.headers["Indelible-Stream-Sequence"]
+        found[its_sequence] = (sent[its_sequence][0], letter.headers["Indelible-Reason"], letter.data or b"")
+    assert found == sent
     assert await event_count(store) == 1
 
 
@@ -295,10 +300,8 @@ async def test_a_request_whose_process_died_between_commit_and_acknowledgement_i
     connection = await nats.connect(nats_server.url)
     stream = connection.jetstream()
     await declare_inbox(stream)
-    # The shipped consumer waits half a minute for a sign of life.
     await stream.delete_consumer(APPEND_STREAM, APPEND_CONSUMER)
-    impatient = ConsumerConfig(durable_name=APPEND_CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=1, max_deliver=-1)
-    await stream.add_consumer(APPEND_STREAM, impatient)
+    await stream.add_consumer(APPEND_STREAM, IMPATIENT)
     await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
 
     dying = await asyncio.create_subprocess_exec(
@@ -313,4 +316,110 @@ async def test_a_request_whose_process_died_between_commit_and_acknowledgement_i
     async with running_inbox(store, authenticator, nats_server.url):
         await processed(stream)
     await connection.close()
+    assert await event_count(store) == 2
+
+
+async def test_a_token_whose_key_is_not_published_yet_waits_for_the_key(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    stream: JetStreamContext,
+    nats_server: Nats,
+    tmp_path: Path,
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    successor = Issuer(tmp_path)
+    await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(successor))
+    published = issuer.jwks_file.read_text()
+    try:
+        async with running_inbox(store, authenticator, nats_server.url):
+            await asyncio.sleep(1)
+            assert await queued(stream) == 1
+            issuer.jwks_file.write_text(successor.jwks_file.read_text())
+            await processed(stream)
+    finally:
+        issuer.jwks_file.write_text(published)
+    assert await event_count(store) == 2
+
+
+class FaultyStore:
+    """Does `fault` before it passes an append on to the real store."""
+
+    def __init__(self, store: LedgerStore, fault: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._fault = fault
+        self.asked = 0
+
+    async def append_events(
+        self,
+        organisation_id: str,
+        chain_id: str,
+        events: Sequence[StoreEvent],
+        idempotency_key: str,
+        expected_sequence: int | None = None,
+    ) -> Receipt:
+        self.asked += 1
+        await self._fault()
+        return await self._store.append_events(organisation_id, chain_id, events, idempotency_key, expected_sequence)
+
+
+async def test_an_unforeseen_error_is_tried_again_and_then_buried_without_its_text(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    stream: JetStreamContext,
+    nats_server: Nats,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(inbox, "MAX_UNFORESEEN_DELIVERIES", 2)
+    await store.open_chain("acme", "visit", b"{}")
+    await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
+    faulty = FaultyStore(store, fail)
+    async with running_inbox(faulty, authenticator, nats_server.url):
+        letter = await dead_letter(stream)
+    assert faulty.asked == 2
+    assert letter.headers is not None
+    assert letter.headers["Indelible-Reason"] == "INTERNAL"
+    assert "secret" not in str(letter.headers)
+
+
+async def test_a_slow_append_is_not_given_to_anybody_else(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    stream: JetStreamContext,
+    nats_server: Nats,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def linger() -> None:
+        await asyncio.sleep(3)
+
+    monkeypatch.setattr(inbox, "HEARTBEAT_SECONDS", 0.3)
+    await stream.delete_consumer(APPEND_STREAM, APPEND_CONSUMER)
+    await stream.add_consumer(APPEND_STREAM, IMPATIENT)
+    await store.open_chain("acme", "visit", b"{}")
+    await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
+    slow = FaultyStore(store, linger)
+    async with running_inbox(slow, authenticator, nats_server.url):
+        await processed(stream)
+    assert slow.asked == 1
+
+
+async def test_a_stop_finishes_the_requests_under_way(
+    store: LedgerStore, authenticator: Authenticator, issuer: Issuer, stream: JetStreamContext, nats_server: Nats
+) -> None:
+    started = asyncio.Event()
+
+    async def linger() -> None:
+        started.set()
+        await asyncio.sleep(1)
+
+    await store.open_chain("acme", "visit", b"{}")
+    await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
+    async with running_inbox(FaultyStore(store, linger), authenticator, nats_server.url):
+        await asyncio.wait_for(started.wait(), 20)
+    assert await queued(stream) == 0
     assert await event_count(store) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.processes import Process, StartError, accepts_connections, free_port
+from sandbox.processes import Process, StartError, accepts_connections, as_typed, free_port
 
 FOR_EVER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 DEAF = [
@@ -101,3 +101,14 @@ def test_ctrl_c_in_the_terminal_does_not_reach_a_child_directly(tmp_path: Path) 
 
 def test_a_free_port_can_be_listened_on() -> None:
     assert not accepts_connections(free_port())
+
+
+def test_a_program_is_named_as_it_must_be_typed_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    programs = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert as_typed("indelible") == str(programs / "indelible")
+    monkeypatch.chdir(programs.parent)
+    assert as_typed("indelible") == f"{programs.name}/indelible"
+    monkeypatch.setenv("PATH", str(programs))
+    assert as_typed("indelible") == "indelible"

@@ -39,6 +39,7 @@ class Service:
         self.address = f"127.0.0.1:{free_port()}"
         self.metrics_port = free_port()
         self.log = directory / "ledger.log"
+        self.arguments: tuple[str, ...] = ()
         receipt_key = Ed25519PrivateKey.generate()
         self.receipt_key = ReceiptSigner(key=receipt_key, name=KEY_NAME).verifier_key
         self.process: Process | None = None
@@ -66,7 +67,11 @@ class Service:
 
     def start(self, probe: Callable[[], bool] | None = None) -> "Service":
         self.process = Process(
-            "the ledger", [find_program("indelible"), "serve"], log=self.log, env=self.environment, stop_seconds=30
+            "the ledger",
+            [find_program("indelible"), "serve", *self.arguments],
+            log=self.log,
+            env=self.environment,
+            stop_seconds=30,
         )
         self.process.wait_ready(probe or self.is_healthy, seconds=START_SECONDS)
         return self

@@ -214,7 +214,7 @@ def data_files(
     chain: Chain,
     anchors: Iterable[tuple[Authority, int]] = (),
     *,
-    edit: Callable[[dict[str, Any]], None] | None = None,
+    edit: Callable[[dict[str, Any]], object] | None = None,
     extra: Files | None = None,
     embed: bool = True,
 ) -> Files:

@@ -1,6 +1,6 @@
 import pytest
-from tests.verifier.bundle_forge import Authority, Files, data_files, sealed, short_session
 
+from tests.verifier.bundle_forge import Authority, Files, data_files, sealed, short_session
 from verifier.policy import TrustPolicy
 from verifier.rfc3161 import TimestampTrust
 

@@ -245,7 +245,7 @@ def test_a_bundle_json_with_one_fault_fails_by_the_check_for_it(
     name: str, alpha: Authority, beta: Authority, policy: TrustPolicy
 ) -> None:
     change, codes = STATEMENTS[name]
-    files = data_files(short_session(), [(alpha, 4), (beta, 4)], edit=lambda statement: change(statement) and None)
+    files = data_files(short_session(), [(alpha, 4), (beta, 4)], edit=change)
     report = verify(sealed(files), policy)
     assert report.verdict == "FAILED"
     assert codes <= errors(report)
@@ -304,7 +304,7 @@ def test_an_anchor_over_an_event_that_is_no_checkpoint_counts_for_nothing(
 ) -> None:
     report = verify(sealed(data_files(short_session(), [(alpha, 2)])), policy)
     assert report.tokens[0].status == "invalid"
-    assert [finding.code for finding in report.tokens[0].findings][0] == "anchor-event-missing"
+    assert report.tokens[0].findings[0].code == "anchor-event-missing"
     assert report.verdict == "FAILED"
 
 
@@ -313,7 +313,7 @@ def test_an_anchor_whose_digest_is_not_that_of_its_event_counts_for_nothing(
 ) -> None:
     files = data_files(short_session(), [(alpha, 4)], edit=lambda s: s["anchors"][0].update(digest="00" * 32))
     report = verify(sealed(files), policy)
-    assert [finding.code for finding in report.tokens[0].findings][0] == "anchor-digest-mismatch"
+    assert report.tokens[0].findings[0].code == "anchor-digest-mismatch"
     assert not report.tokens[0].ok
 
 
@@ -321,17 +321,22 @@ def test_an_anchor_of_an_unknown_backend_is_unconfirmed_and_fails_nothing(
     alpha: Authority, policy: TrustPolicy
 ) -> None:
     def add(statement: dict[str, Any]) -> None:
-        path = "data/anchors/4-tezos-main.tezos.json"
-        other = statement["anchors"][0] | {"backend": "tezos", "authority": "main", "files": {"receipt": path}}
+        path = "data/anchors/4-zcash-main.json"
+        other = statement["anchors"][0] | {"backend": "zcash", "authority": "main", "files": {"receipt": path}}
         statement["anchors"].append(other)
 
-    extra = {"data/anchors/4-tezos-main.tezos.json": b"{}"}
+    extra = {"data/anchors/4-zcash-main.json": b"{}"}
     report = verify(sealed(data_files(short_session(), [(alpha, 4)], edit=add, extra=extra)), policy)
     assert [token.status for token in report.tokens] == ["valid", "unconfirmed"]
     assert [finding.code for finding in report.tokens[1].findings] == ["anchor-backend-unsupported"]
     assert report.verdict == "VERIFIED"
-    only_tezos = {name: content for name, content in extra.items() if "tezos" in name}
-    files = data_files(short_session(), [(alpha, 4)], edit=lambda s: (add(s), s["anchors"].pop(0)), extra=only_tezos)
+    only_other = {name: content for name, content in extra.items() if "zcash" in name}
+
+    def replace(statement: dict[str, Any]) -> None:
+        add(statement)
+        statement["anchors"].pop(0)
+
+    files = data_files(short_session(), [(alpha, 4)], edit=replace, extra=only_other)
     files = {name: content for name, content in files.items() if "rfc3161" not in name}
     assert verify(sealed(files), policy).verdict == "INDETERMINATE"
 

@@ -15,7 +15,7 @@ MAX_MESSAGE_BYTES = 4096
 MAX_PAYLOAD_BYTES = 8192
 MAX_DEPTH = 256
 MAX_PROOF_BYTES = 1024 * 1024
-MAX_NODES = 100_000
+MAX_NODES = 16_384
 ROOT_BYTES = 32  # of a Merkle root, which is what an attestation is about
 
 _MAGIC = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94"

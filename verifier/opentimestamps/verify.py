@@ -91,9 +91,11 @@ def _judge(
     if confirmed := [height for height in known if height in headers]:
         return _valid(confirmed[0], headers[confirmed[0]], notes)
     if known:
+        # In the byte order in which nodes and explorers show it.
+        root = roots[known[0]][::-1].hex()
         message = (
-            f"The proof leads to Bitcoin block {known[0]} (anchored-unchecked), but no header of that block was given "
-            "to check it against."
+            f"The proof leads to Bitcoin block {known[0]} (anchored-unchecked), but no header of that block was given. "
+            f"The proof holds if the Merkle root of that block is {root}."
         )
         return _undecided("anchored-unchecked", "ots-anchored-unchecked", message, notes, known[0])
     if pending:

@@ -30,6 +30,8 @@ MAX_RSA_BITS = 16384
 MAX_RSA_EXPONENT_BITS = 64
 MAX_PSS_SALT = 512
 
+_MAX_RSA_OCTETS = MAX_RSA_BITS // 8 + 1
+
 _SHAKE256_SIZE = 64
 
 _HASH_FACTORIES: dict[str, type[hashes.HashAlgorithm]] = {
@@ -246,7 +248,7 @@ def _check_rsa(key: bytes) -> None:
     members = der.sequence(der.parse(key), what)
     if len(members) != 2:  # noqa: PLR2004 - modulus and exponent
         raise der.DerError(f"{what} is malformed")
-    modulus, exponent = (der.integer(member, what) for member in members)
+    modulus, exponent = (der.integer(member, what, max_size=_MAX_RSA_OCTETS) for member in members)
     if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS or modulus < 0:
         raise NotAllowedError(f"RSA keys of {modulus.bit_length()} bits are not accepted")
     if exponent < 3 or not exponent & 1 or exponent.bit_length() > MAX_RSA_EXPONENT_BITS:  # noqa: PLR2004 - least odd

@@ -17,8 +17,6 @@ MAX_CERTIFICATE_SIZE = 64 * 1024
 # The whole store of a Linux distribution is about 250 KiB of PEM.
 MAX_CERTIFICATE_FILE_SIZE = 4 * 1024 * 1024
 MAX_CERTIFICATES_IN_FILE = 1000
-# RFC 5280, 4.1.2.2 says 20 octets; some old authorities used a few more.
-MAX_SERIAL_OCTETS = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -119,8 +117,8 @@ def certificate_from(node: der.Node) -> Certificate:
     if not outer_algorithm.same_as(read_algorithm(algorithm, "the certificate's inner signature algorithm")):
         raise der.DerError(f"{what} names two different signature algorithms")
     times = der.sequence(validity, "the validity")
-    if len(times) != 2 or len(serial.content) > MAX_SERIAL_OCTETS:  # noqa: PLR2004 - notBefore, notAfter
-        raise der.DerError(f"{what} has a malformed validity or serial number")
+    if len(times) != 2:  # noqa: PLR2004 - notBefore, notAfter
+        raise der.DerError(f"{what} has a malformed validity")
     extensions = _read_extensions(rest, version)
     is_ca, path_length = ext.read_basic_constraints(extensions)
     return Certificate(

@@ -25,6 +25,8 @@ MAX_DEPTH = 32
 # An OBJECT IDENTIFIER arc may be a UUID (128 bits); nothing legitimate is longer.
 MAX_OID_ARC_BITS = 128
 MAX_OID_SIZE = 64
+# Serial numbers have 20 octets, nonces 8 to 32. Python refuses to print numbers of more than 4300 digits.
+MAX_INTEGER_SIZE = 64
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID = 1, 2, 3, 4, 5, 6
 ENUMERATED, UTF8_STRING, SEQUENCE, SET = 10, 12, 16, 17
@@ -176,10 +178,10 @@ def explicit(node: Node, number: int, what: str) -> Node:
     return node.children[0]
 
 
-def integer(node: Node, what: str) -> int:
-    """The value of an INTEGER."""
+def integer(node: Node, what: str, *, max_size: int = MAX_INTEGER_SIZE) -> int:
+    """The value of an INTEGER of at most `max_size` octets."""
     _require(node, INTEGER, what, "an INTEGER")
-    return integer_content(node.content, what)
+    return integer_content(node.content, what, max_size=max_size)
 
 
 def enumerated(node: Node, what: str) -> int:
@@ -188,10 +190,10 @@ def enumerated(node: Node, what: str) -> int:
     return integer_content(node.content, what)
 
 
-def integer_content(content: bytes, what: str) -> int:
+def integer_content(content: bytes, what: str, *, max_size: int = MAX_INTEGER_SIZE) -> int:
     """The value of INTEGER content octets, for implicitly tagged fields."""
-    if not content:
-        raise DerError(f"{what} is an empty INTEGER")
+    if not 0 < len(content) <= max_size:
+        raise DerError(f"{what} is an INTEGER of {len(content)} octets")
     # X.690, 8.3.2: the first nine bits are neither all zero nor all one.
     if len(content) > 1 and (content[0], content[1] >> 7) in {(0, 0), (0xFF, 1)}:
         raise DerError(f"{what} is not in its shortest form")

@@ -19,9 +19,9 @@ _CHECKS = {
     Check.SIGNATURE: ("Signature", "The statement was signed with that certificate's key and not changed since."),
     Check.CERTIFICATE: ("Certificate", "The certificate was valid at that time and is for time-stamping alone."),
     Check.PATH: ("Trust", "A root that you trust vouches for the signer."),
-    Check.REVOCATION: ("Revocation", "No evidence at hand says that a certificate had been withdrawn."),
+    Check.REVOCATION: ("Revocation", "Evidence shows that no certificate had been withdrawn at the time stated."),
 }
-_MARKS = {Severity.ERROR: "wrong", Severity.WARNING: "note", Severity.INFO: "note"}
+_MARKS = {Severity.ERROR: "because", Severity.WARNING: "note", Severity.INFO: "note"}
 
 _QUALIFIED = {
     "QUALIFIED": "yes, by the trusted list that you supplied, at the time stated",
@@ -41,8 +41,9 @@ _MEANING = {
     ),
     "invalid": ("What this means: the time-stamp proves nothing about this data. What is wrong is named above.",),
     "untrusted": (
-        "What this means: nothing is wrong with the time-stamp, but nobody whom you trust vouches for it. Anybody can",
-        "make such a time-stamp; it proves nothing until its authority's root certificate is named with --trust-root.",
+        "What this means: nothing was found to be wrong, but nobody whom you trust vouches for the time-stamp. Anybody",
+        "can make such a time-stamp; it proves nothing until its authority's root certificate is named with",
+        "--trust-root.",
     ),
 }
 
@@ -66,16 +67,25 @@ def explain(result: TokenResult) -> Iterator[str]:
 
 
 def _checks(result: TokenResult) -> Iterator[str]:
-    check_of = {rule.code: rule.check for rule in all_rules()}
+    rules = {rule.code: rule for rule in all_rules()}
     for check, (title, shows) in _CHECKS.items():
-        findings = [finding for finding in result.findings if check_of[finding.code] is check]
-        if any(finding.severity is Severity.ERROR for finding in findings):
+        findings = [finding for finding in result.findings if rules[finding.code].check is check]
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+        if any(not rules[finding.code].trust_only for finding in errors):
             yield f"[ FAILED ] {title}"
-        elif check in result.completed:
-            yield f"[ passed ] {title}: {shows}"
-        elif check is Check.REQUEST and Check.SIGNER in result.completed:
-            yield f"[ --     ] {title}: not checked, for no request was supplied."
+        elif errors:
+            yield f"[ open   ] {title}"
         else:
-            yield f"[ --     ] {title}: not reached."
+            yield _outcome(result, check, title, shows)
         for finding in findings:
             yield f"             {_MARKS[finding.severity]}: {finding.message} ({finding.code})"
+
+
+def _outcome(result: TokenResult, check: Check, title: str, shows: str) -> str:
+    if check is Check.REVOCATION and check in result.completed and result.revocation == "NO-EVIDENCE":
+        return f"[ open   ] {title}: nothing at hand says that a certificate had been withdrawn, or that none had."
+    if check in result.completed:
+        return f"[ passed ] {title}: {shows}"
+    if check is Check.REQUEST and Check.SIGNER in result.completed:
+        return f"[ --     ] {title}: not checked, for no request was supplied."
+    return f"[ --     ] {title}: not reached."

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from verifier.findings import Severity
 from verifier.rfc3161 import codes, der
 from verifier.rfc3161.algorithms import NotAllowedError, read_scheme, verify_signature
 from verifier.rfc3161.certificate import Certificate
@@ -33,6 +34,7 @@ ANY_PURPOSE = f"{EXTENDED_KEY_USAGE}.0"
 # Public authorities were forbidden to sign with SHA-1 from 2016 on; a year is left for those that lagged.
 SHA1_CERTIFICATES_UNTIL = datetime(2017, 1, 1, tzinfo=UTC)
 
+_TOO_COMPLEX = "The certificates form too many possible paths; the search for a trusted root was given up."
 _NO_ROOT = (
     "No trusted root was given, so nothing vouches for the signer: certificates inside a token are never trusted by"
     " themselves."
@@ -77,7 +79,7 @@ def find_path(
             search.exhausted = True
             break
         faults = tuple(_judge(path, anchor, question))
-        errors = [fault for fault in faults if fault[0].severity == codes.PATH_NOT_CA.severity]
+        errors = [fault for fault in faults if fault[0].severity is Severity.ERROR]
         if not errors:
             return PathOutcome(path, faults)
         if best is None or len(errors) < len(best):
@@ -137,27 +139,27 @@ class _Search:
         try:
             scheme = read_scheme(child.signature_algorithm)
         except (NotAllowedError, der.DerError) as error:
-            self._refusals.append((codes.PATH_ALGORITHM, f"The certificate of {child.readable}: {error}."))
+            self._refuse(f"The certificate of {child.readable}: {error}.")
             return False
         try:
             return verify_signature(issuer.public_key, scheme, child.signature, child.signed_part)
         except (NotAllowedError, der.DerError) as error:
-            self._refusals.append((codes.PATH_KEY, f"The key of {issuer.readable}: {error}."))
+            self._refuse(f"The key of {issuer.readable}: {error}.")
             return False
+
+    def _refuse(self, message: str) -> None:
+        # Not an error by itself: anybody may have put such a certificate among the hints.
+        self._refusals.append((codes.PATH_REFUSED, message))
 
     def explanation(self) -> Iterator[Fault]:
         """Why no path was found."""
         if self.exhausted:
-            yield (
-                codes.PATH_TOO_COMPLEX,
-                "The certificates form too many possible paths; the search for a trusted root was given up.",
-            )
-        elif self._refusals:
-            yield from dict.fromkeys(self._refusals)
+            yield codes.PATH_TOO_COMPLEX, _TOO_COMPLEX
         elif not self._anchors:
             yield codes.NO_ROOT_CONFIGURED, _NO_ROOT
         else:
-            yield (codes.NO_TRUSTED_ROOT, "The signer's certificate does not lead to any of the trusted roots given.")
+            yield codes.NO_TRUSTED_ROOT, "The signer's certificate does not lead to any of the trusted roots given."
+        yield from dict.fromkeys(self._refusals)
 
 
 def _key_ids_match(child: Certificate, issuer: Certificate) -> bool:

@@ -18,7 +18,8 @@ class TimestampTrust:
 
     `roots` (DER) are the only trust anchors; `intermediates` (DER) merely help to build a path. An empty
     `policies` allows every TSA policy. `valid_from` and `valid_to` (aware, both ends included) bound the times that
-    these roots may vouch for; they are consulted only for the root that the signer's path really ends at.
+    these roots may vouch for; they are consulted only for the root that the signer's path really ends at. Raises
+    ValueError when one of them has no time zone.
     """
 
     roots: tuple[bytes, ...]
@@ -26,6 +27,11 @@ class TimestampTrust:
     policies: frozenset[str] = frozenset()
     valid_from: datetime | None = None
     valid_to: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for instant in (self.valid_from, self.valid_to):
+            if instant is not None and instant.tzinfo is None:
+                raise ValueError("the period of a trusted root needs a time zone")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

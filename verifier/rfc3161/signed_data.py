@@ -76,8 +76,8 @@ def _parse_signed_data(fields: list[der.Node], report: Report) -> SignedData:
     version = der.integer(fields.pop(0), "the signed message's version")
     digests = [read_algorithm(node, "a digest algorithm") for node in der.set_of(fields.pop(0), "the digests")]
     content = _read_content(fields.pop(0))
-    certificate_nodes = fields.pop(0).children if fields[0].is_context(0) else ()
-    revocation_nodes = fields.pop(0).children if fields and fields[0].is_context(1) else ()
+    certificate_nodes = _implicit_set(fields.pop(0)) if fields[0].is_context(0) else ()
+    revocation_nodes = _implicit_set(fields.pop(0)) if fields and fields[0].is_context(1) else ()
     if len(fields) != 1:
         raise der.DerError("the signed message has fields that do not belong there")
     signers = der.set_of(fields[0], "the set of signers")
@@ -97,6 +97,12 @@ def _parse_signed_data(fields: list[der.Node], report: Report) -> SignedData:
         more_certificates=tuple(_certificate_values(unsigned)),
         evidence=_evidence(revocation_nodes, {**signer.attributes, **unsigned}),
     )
+
+
+def _implicit_set(node: der.Node) -> tuple[der.Node, ...]:
+    if not node.constructed:
+        raise der.DerError("a set in it is not constructed")
+    return node.children
 
 
 def _version(certificates: tuple[der.Node, ...], revocation: tuple[der.Node, ...]) -> int:
@@ -133,7 +139,7 @@ def _read_signer(node: der.Node) -> tuple[SignerInfo, Attributes]:
     if len(fields) not in {2, 3} or (len(fields) == 3 and not fields[2].is_context(1)):  # noqa: PLR2004 - unsigned
         raise der.DerError(f"{what} has fields that do not belong there")
     unsigned = _read_attributes(fields[2], unique=False) if len(fields) == 3 else {}  # noqa: PLR2004 - as above
-    if not der.is_sorted_set(attributes_node.children):
+    if not der.is_sorted_set(_implicit_set(attributes_node)):
         raise Broken(codes.ATTRIBUTES_UNSORTED, "The signed attributes are not in the order that DER prescribes.")
     signer = SignerInfo(
         version=version,
@@ -161,7 +167,7 @@ def _read_signer_id(node: der.Node) -> SignerId:
 def _read_attributes(node: der.Node, *, unique: bool) -> Attributes:
     what = "an attribute"
     result: Attributes = {}
-    for member in node.children:
+    for member in _implicit_set(node):
         parts = der.sequence(member, what)
         if len(parts) != 2:  # noqa: PLR2004 - type and values
             raise Broken(codes.ATTRIBUTES_MALFORMED, "An attribute of the signature is malformed.")

@@ -19,6 +19,8 @@ MICROSECONDS = 1_000_000
 MAX_SUBUNIT = 999
 # RFC 3161 bounds seconds not at all; a day of uncertainty is already no time-stamp.
 MAX_ACCURACY_SECONDS = 86_400
+# Whoever adds an accuracy or a tolerance to a time must not fall off the calendar's end.
+MAX_YEAR = 9000
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,8 @@ def _read_time(node: der.Node, report: Report) -> datetime:
         time = der.generalized_time(node, "its time")
     except der.DerError as error:
         raise Broken(codes.TIME_MALFORMED, f"The time is not acceptable: {error}.") from error
+    if time.year > MAX_YEAR:
+        raise Broken(codes.TIME_MALFORMED, "The time is not acceptable: its year is absurd.")
     if _REDUNDANT_FRACTION.search(node.content):
         report(codes.TIME_NOT_CANONICAL, "The time is written with a superfluous zero at its end (RFC 3161, 2.4.2).")
     return time

@@ -15,7 +15,8 @@ What must hold, in this order:
 9. path: a root trusted by the user vouches for it (RFC 5280, 6);
 10. revocation: no evidence at hand says that a certificate of the path had been withdrawn (RFC 3161, 4).
 
-A breach of 1, 2, 6 or 7 ends the procedure, for nothing after it would mean anything; all other breaches are collected.
+A breach of 1, 2, 6 or 7, or a statement or request that cannot be read, ends the procedure, for nothing after it would
+mean anything; all other breaches are collected.
 Hostile input gives findings, never an exception.
 """
 
@@ -74,8 +75,10 @@ def verify_token(  # noqa: PLR0913 - each is a separate, optional piece of what 
     `trust` is what the user trusts; `hints` are certificates (DER) nobody trusts, from a bundle or elsewhere. `query`
     is the request as sent. `revocation` and what the token itself encloses is evidence, believed when its signatures
     check. `trusted_lists` are ETSI TS 119 612 lists that the user obtained authentically. Certificates are judged at
-    the token's own time, or at `at` (aware). Never raises for hostile bytes.
+    the token's own time, or at `at` (aware). Never raises for hostile bytes; raises ValueError if `at` is naive.
     """
+    if at is not None and at.tzinfo is None:
+        raise ValueError("the time to judge certificates at needs a time zone")
     judgement = _Judgement()
     task = _Task(
         token=token,

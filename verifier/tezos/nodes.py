@@ -10,7 +10,6 @@ not answered.
 
 import http.client
 import ipaddress
-import json
 import queue
 import ssl
 import threading
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 from verifier.findings import Finding, Severity
 from verifier.tezos import base58
 from verifier.tezos.block import HASH_BYTES
+from verifier.tezos.strict_json import parse_json
 from verifier.tezos.trust import Sighting, TezosTrust
 
 AGREEING_NODES = 2
@@ -198,7 +198,7 @@ def _header(connection: http.client.HTTPConnection, node: Node, block: str) -> _
     if len(body) > MAX_ANSWER_BYTES:
         raise _NoAnswerError(f"answered with more than {MAX_ANSWER_BYTES} bytes")
     try:
-        members = json.loads(body.decode("utf-8"))
+        members = parse_json(body)
         chain_id, block_hash, level = members["chain_id"], members["hash"], members["level"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise _NoAnswerError("gave an answer that is no block header") from None

@@ -1,10 +1,11 @@
 """The receipt document: parsed strictly, so that nothing in it is read in two ways."""
 
-import json
+import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from verifier.tezos import base58
+from verifier.tezos.strict_json import parse_json
 
 FORMAT = "indelible-tezos-receipt/1"
 MAX_RECEIPT_BYTES = 256 * 1024
@@ -15,6 +16,8 @@ MAX_TEXT = 128  # characters
 MAX_OBSERVATIONS = 64
 MAX_COUNT = 2**31 - 1
 HASH_BYTES = 32
+
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
 
 class UnusableReceiptError(ValueError):
@@ -61,8 +64,7 @@ def parse_receipt(data: bytes) -> Receipt:
     if len(data) > MAX_RECEIPT_BYTES:
         raise UnusableReceiptError(f"it is larger than {MAX_RECEIPT_BYTES} bytes")
     try:
-        # Decoded here, since json would guess at other encodings than UTF-8.
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_members, parse_constant=_no_constant)
+        document = parse_json(data)
     except (ValueError, RecursionError) as error:
         raise UnusableReceiptError(f"it is not strict JSON: {error}") from None
     _members(document, "the receipt", _RECEIPT_MEMBERS)
@@ -117,20 +119,9 @@ def parse_aggregation(value: object) -> Aggregation | None:
     )
 
 
-def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member name is repeated")
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
 def _hex(value: object, name: str) -> bytes:
     text = _text(value, name, 2 * MAX_OPERATION_BYTES)
-    if len(text) % 2 or not set(text) <= set("0123456789abcdef"):
+    if not _HEX.fullmatch(text):
         raise UnusableReceiptError(f"{name} is not lowercase hexadecimal")
     return bytes.fromhex(text)
 

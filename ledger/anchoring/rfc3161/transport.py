@@ -6,6 +6,7 @@ and `SSL_CERT_DIR`, by which an operator names the roots that TLS trusts.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -22,13 +23,18 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 _HEADERS = {"User-Agent": "indelible-anchoring", "Accept-Encoding": "identity"}
 
 
-def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
+def open_tls() -> ssl.SSLContext:
+    """What TLS connections trust; one for all clients that show no certificate of their own, for it is slow to make."""
+    return httpx.create_ssl_context()
+
+
+def open_client(configuration: AuthorityConfiguration, tls: ssl.SSLContext) -> httpx.AsyncClient:
     """A client for the authority, with its credentials. Raises OSError when the client certificate is unreadable."""
     # Its line for each request, at level INFO, has the whole address, in which some authorities put a customer's key.
     library_log = logging.getLogger("httpx")
     library_log.setLevel(max(library_log.level, logging.WARNING))
-    tls = httpx.create_ssl_context()
     if configuration.client_certificate is not None:
+        tls = open_tls()
         tls.load_cert_chain(configuration.client_certificate, configuration.client_key)
     auth = configuration.basic_auth
     return httpx.AsyncClient(
@@ -43,9 +49,16 @@ def open_client(configuration: AuthorityConfiguration) -> httpx.AsyncClient:
     )
 
 
-def open_evidence_client(timeout_seconds: float) -> httpx.AsyncClient:
+def open_evidence_client(timeout_seconds: float, tls: ssl.SSLContext) -> httpx.AsyncClient:
     """A client without credentials, for revocation evidence."""
-    return httpx.AsyncClient(timeout=timeout_seconds, follow_redirects=False, trust_env=False, headers=_HEADERS)
+    return httpx.AsyncClient(
+        verify=tls,
+        timeout=timeout_seconds,
+        cookies=_no_cookies(),
+        follow_redirects=False,
+        trust_env=False,
+        headers=_HEADERS,
+    )
 
 
 async def fetch(  # noqa: PLR0913  # each is one independent bound or part of the request

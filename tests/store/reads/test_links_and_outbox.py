@@ -1,5 +1,6 @@
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ledger.errors import LedgerError, Reason
 from ledger.store import LedgerStore
 from ledger.store.values import NewEvent
+from ledger.verify_links import LinkKeys, make_token, open_link
 
 
 async def test_a_verify_link_pins_the_head_of_its_moment_and_is_noted(store: LedgerStore) -> None:
@@ -43,6 +45,32 @@ async def test_a_revoked_link_says_when_and_stays_revoked(store: LedgerStore) ->
         "acme", "operations", from_sequence=1, limit=9, kinds=["ledger.verify_link_revoked"]
     )
     assert [json.loads(event.payload)["by"] for event in noted] == ["bob"]
+
+
+async def test_a_token_opens_its_link_until_it_is_revoked(store: LedgerStore, other_store: LedgerStore) -> None:
+    await store.open_chain("acme", "gate", b"{}")
+    keys = LinkKeys(current="one", secrets={"one": bytes(32)})
+    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    link = await store.create_verify_link("acme", "gate", expires_at, "ann")
+    token = make_token(link, keys)
+    assert await open_link(other_store, token, keys, now=datetime.now(UTC)) == link
+    with pytest.raises(LedgerError) as refused:
+        await open_link(other_store, token, keys, now=expires_at)
+    assert refused.value.reason == Reason.LINK_EXPIRED
+    await store.revoke_verify_link("acme", link.link_id, "bob")
+    with pytest.raises(LedgerError) as refused:
+        await open_link(other_store, token, keys, now=datetime.now(UTC))
+    assert refused.value.reason == Reason.LINK_REVOKED
+
+
+async def test_a_genuine_token_for_another_organisations_link_opens_nothing(store: LedgerStore) -> None:
+    await store.open_chain("acme", "gate", b"{}")
+    keys = LinkKeys(current="one", secrets={"one": bytes(32)})
+    link = await store.create_verify_link("acme", "gate", datetime.now(UTC) + timedelta(days=1), "ann")
+    token = make_token(replace(link, organisation_id="zenith"), keys)
+    with pytest.raises(LedgerError) as refused:
+        await open_link(store, token, keys, now=datetime.now(UTC))
+    assert refused.value.reason == Reason.LINK_UNKNOWN
 
 
 @pytest.mark.parametrize("link_id", ["", "nonsense", "0" * 500, "'; DROP TABLE x", str(uuid.uuid4())])

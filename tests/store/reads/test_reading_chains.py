@@ -94,6 +94,29 @@ async def test_events_are_read_from_a_sequence_on_and_by_kind(store: LedgerStore
     assert await store.list_events("acme", "gate", from_sequence=8, limit=10) == []
 
 
+@pytest.mark.parametrize("chain_id", ["", "\x00", "gate\x00", "Gate", "gäte", "\ud800", "x" * 100_000, "../gate"])
+async def test_an_id_that_no_chain_can_have_is_an_unknown_chain(store: LedgerStore, chain_id: str) -> None:
+    with pytest.raises(LedgerError) as refused:
+        await store.get_chain("acme", chain_id)
+    assert refused.value.reason == Reason.CHAIN_NOT_FOUND
+
+
+async def test_a_kind_that_no_event_can_have_matches_none(store: LedgerStore) -> None:
+    await store.open_chain("acme", "gate", b"{}")
+    for kind in ("", "\x00", "chain", "Chain.opened", "chain.opened\n", "\ud800"):
+        assert await store.list_events("acme", "gate", from_sequence=1, limit=10, kinds=[kind]) == []
+    found = await store.list_events("acme", "gate", from_sequence=1, limit=10, kinds=["\x00", "chain.opened"])
+    assert len(found) == 1
+
+
+async def test_a_sequence_beyond_every_event_finds_none(store: LedgerStore) -> None:
+    await store.open_chain("acme", "gate", b"{}")
+    for beyond in (2, 2**48, 2**63, 2**64 - 1):
+        assert await store.list_events("acme", "gate", from_sequence=beyond, limit=10) == []
+        batches = [batch async for batch in store.stream_events("acme", "gate", from_sequence=beyond, follow=False)]
+        assert batches == []
+
+
 async def test_a_stream_gives_every_event_once_in_batches_of_bounded_size(store: LedgerStore) -> None:
     await store.open_chain("acme", "gate", b"{}")
     for number in range(6):

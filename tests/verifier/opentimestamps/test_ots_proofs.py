@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.verifier.opentimestamps import public_facts as facts
 from verifier.opentimestamps import UnusableHeadersError, check_proof, load_headers
 from verifier.opentimestamps.proof import BITCOIN_TAG, PENDING_TAG, UnusableProofError, bitcoin_height, parse_proof
 
@@ -141,16 +143,58 @@ def test_no_bytes_raise_or_verify(*, data: bytes, framed: bool) -> None:
     assert not result.ok
 
 
-def test_every_flipped_byte_of_a_valid_proof_is_refused() -> None:
-    good = proof(b"\x08\xff" + PENDING + b"\xf0\x02ab" + b"\x08" + bitcoin(0))
-    root = parse_proof(good).attestations[-1].message
-    assert root is not None
-    headers = {0: GENESIS[:36] + root + GENESIS[68:]}
-    for place in range(len(good)):
-        for bit in range(8):
-            mutant = bytearray(good)
-            mutant[place] ^= 1 << bit
-            assert not check_proof(bytes(mutant), digest=GENESIS_ROOT, headers=headers).ok
+def test_a_real_proof_over_a_public_fact_is_valid() -> None:
+    result = check_proof(facts.PROOF, digest=facts.DIGEST, headers={facts.HEIGHT: facts.HEADER})
+    assert (result.ok, result.status, result.height) == (True, "valid", 170)
+    assert result.time is not None
+    assert result.time.isoformat() == "2009-01-12T03:30:25+00:00"
+
+
+def test_every_flipped_bit_of_a_valid_proof_its_digest_and_its_header_is_refused() -> None:
+    good = (facts.PROOF, facts.DIGEST, facts.HEADER)
+    for part, raw in enumerate(good):
+        for bit in range(8 * len(raw)):
+            mutant = bytearray(raw)
+            mutant[bit // 8] ^= 1 << bit % 8
+            parts = [*good[:part], bytes(mutant), *good[part + 1 :]]
+            assert not check_proof(parts[0], digest=parts[1], headers={facts.HEIGHT: parts[2]}).ok, (part, bit)
+
+
+def test_a_valid_proof_cut_anywhere_is_refused() -> None:
+    for length in range(len(facts.PROOF)):
+        result = check_proof(facts.PROOF[:length], digest=facts.DIGEST, headers={facts.HEIGHT: facts.HEADER})
+        assert result.status == "invalid", length
+
+
+def test_a_proof_that_claims_two_contents_of_one_block_is_invalid_without_any_header() -> None:
+    tree = b"\xff" + facts.PATH + facts.ATTESTATION + b"\x08" + facts.ATTESTATION
+    result = check_proof(proof(tree, facts.DIGEST), digest=facts.DIGEST)
+    assert (result.status, result.findings[0].code) == ("invalid", "ots-contradicted")
+
+
+def test_the_same_claim_twice_is_no_contradiction() -> None:
+    tree = b"\xff" + facts.PATH + facts.ATTESTATION + facts.PATH + facts.ATTESTATION
+    assert check_proof(proof(tree, facts.DIGEST), digest=facts.DIGEST, headers={facts.HEIGHT: facts.HEADER}).ok
+
+
+def test_the_earliest_confirmed_block_dates_a_proof_and_others_may_lack_a_header() -> None:
+    tree = b"\xff" + facts.PATH + facts.ATTESTATION + b"\xff" + PENDING + b"\x08" + bitcoin(900_000)
+    result = check_proof(proof(tree, facts.DIGEST), digest=facts.DIGEST, headers={facts.HEIGHT: facts.HEADER})
+    assert (result.ok, result.height) == (True, 170)
+    assert [finding.code for finding in result.findings] == ["ots-anchored", "ots-pending"]
+
+
+def test_thousands_of_unknown_attestations_take_a_few_lines_and_little_memory() -> None:
+    long_message = b"\xf0\x80\x18" + b"x" * 3072
+    leaf = b"\xff\xf0\x01y\x00" + b"%08d" + b"\x00"
+    tree = long_message + b"".join(leaf % number for number in range(8_000)) + PENDING
+    tracemalloc.start()
+    result = check_proof(proof(tree), digest=GENESIS_ROOT)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.status == "pending"
+    assert len(result.findings) < 20
+    assert peak < 40 * 1024 * 1024
 
 
 def test_a_header_file_gives_heights_and_headers() -> None:
@@ -167,7 +211,11 @@ def test_a_header_file_gives_heights_and_headers() -> None:
         ("0 zz", "line 1 is not a height"),
         (f"0 {GENESIS.hex()}\n0 {GENESIS.hex()[:-2]}00", "line 2: block 0 is listed twice"),
         ("0 " + GENESIS.hex()[:-2] + "00", "lacks the proof of work"),
-        ("300000 " + GENESIS.hex(), "far below"),
+        ("200000 " + GENESIS.hex(), "far below"),
+        ("900000 " + GENESIS.hex(), "far below"),
+        (f"0 {GENESIS.hex()}\n1 {facts.HEADER.hex()}", "block 1 does not follow"),
+        (f"1 {facts.HEADER.hex()}\n0 {GENESIS.hex()}", "block 1 does not follow"),
+        ("#" + "x" * 5000, "too long"),
         ("0 " + GENESIS[:72].hex() + "ffffff20" + GENESIS[76:].hex(), "impossible difficulty"),
         ("0 " + GENESIS[:72].hex() + "00000000" + GENESIS[76:].hex(), "impossible difficulty"),
         ("0 " + "é" * 80, "line 1 is not a height"),
@@ -200,6 +248,9 @@ def test_every_real_proof_ends_as_its_manifest_says(corpus: Path) -> None:
         expected = case["expect"] == "VERIFY" or case["id"] == "ots-bad-stamp"
         assert (result.status == "anchored-unchecked") == expected, case["id"]
         assert not result.ok
+        promised = {claim["type"] for claim in case.get("attestations", ())} == {"pending"}
+        if not expected and promised and case["hash_algorithm"] == "sha256" and case["digest_matches_data"]:
+            assert result.status == "pending", case["id"]
 
 
 def test_every_real_proof_leads_to_the_roots_of_its_manifest(corpus: Path) -> None:

@@ -48,9 +48,16 @@ def test_size_is_limited_before_anything_is_read() -> None:
         der.parse(b"\x00" * 11, max_size=10)
 
 
-@pytest.mark.parametrize("value", [0, 1, -1, 127, 128, -128, -129, 255, 256, 2**64, -(2**64), 2**2048])
+@pytest.mark.parametrize("value", [0, 1, -1, 127, 128, -128, -129, 255, 256, 2**64, -(2**64), 2**510])
 def test_integers_keep_their_value(value: int) -> None:
     assert der.integer(der.parse(forge.integer(value)), "it") == value
+
+
+def test_integers_are_limited_in_length() -> None:
+    node = der.parse(forge.integer(2**512))
+    assert der.integer(node, "it", max_size=65) == 2**512
+    with pytest.raises(der.DerError, match="65 octets"):
+        der.integer(node, "it")
 
 
 @pytest.mark.parametrize(

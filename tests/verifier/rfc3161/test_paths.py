@@ -91,9 +91,6 @@ def _plain(tag: int, value: bytes) -> bytes:
             replace(ISSUER, hash_name="sha1", not_before="20170101000000Z"), "algorithm", id="SHA-1 after 2016"
         ),
         pytest.param(
-            replace(ISSUER, algorithm=forge.seq(forge.oid("1.2.840.113549.1.1.4"), forge.NULL)), "algorithm", id="MD5"
-        ),
-        pytest.param(
             replace(ISSUER, extensions=(*CA_EXTENSIONS, _subtrees(permitted=[_directory("Others")]))),
             "name-constraints",
             id="a name outside of the permitted ones",
@@ -243,7 +240,17 @@ def test_a_weak_key_in_between_breaks_the_path() -> None:
     weak = forge.key("weak", "rsa1024")
     issuer = replace(ISSUER, key=weak)
     signer = replace(SIGNER, signed_by=weak)
-    assert _path_codes(issuer=issuer, signer=signer) == ["rfc3161-path-key"]
+    _refuses(issuer, signer)
+
+
+def test_an_md5_certificate_in_between_breaks_the_path() -> None:
+    _refuses(replace(ISSUER, algorithm=forge.seq(forge.oid("1.2.840.113549.1.1.4"), forge.NULL)), SIGNER)
+
+
+def _refuses(issuer: Certificate, signer: Certificate) -> None:
+    result = judge(Token(signer=signer, certificates=(signer.der, issuer.der)).der)
+    assert (result.status, codes_of(result)) == ("untrusted", ["rfc3161-no-trusted-root"])
+    assert codes_of(result, Severity.WARNING) == ["rfc3161-path-refused"]
 
 
 def test_of_two_paths_the_good_one_counts() -> None:
@@ -305,6 +312,14 @@ def test_a_time_outside_of_the_roots_window_fails() -> None:
     for trust in (too_early, too_late):
         result = judge(Token().der, trust=(trust,))
         assert (result.status, codes_of(result)) == ("invalid", ["rfc3161-anchor-window"])
+
+
+def test_a_time_without_a_zone_is_refused_at_once() -> None:
+    naive = datetime(2024, 6, 1)  # noqa: DTZ001 - that is the mistake
+    with pytest.raises(ValueError, match="time zone"):
+        replace(TRUST, valid_to=naive)
+    with pytest.raises(ValueError, match="time zone"):
+        judge(Token().der, at=naive)
 
 
 def test_a_policy_that_the_root_is_not_trusted_for_fails() -> None:

@@ -69,6 +69,7 @@ def test_the_report_has_the_fields_that_programs_depend_on(run: Run) -> None:
         "status": "valid",
         "backend": "rfc3161",
         "authority": "CN=Signer, O=Forge",
+        "signer": "CN=Signer, O=Forge",
         "sequence": None,
         "time": "2024-06-01T12:00:00.000000Z",
         "time_accuracy": None,

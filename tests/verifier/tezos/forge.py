@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from verifier.tezos import base58
 
-EDPK, SPPK, P2PK = bytes([13, 15, 37, 217]), bytes([3, 254, 226, 86]), bytes([3, 178, 139, 127])
-TZ1, TZ2, TZ3 = bytes([6, 161, 159]), bytes([6, 161, 161]), bytes([6, 161, 164])
+PUBLIC_KEYS = bytes([13, 15, 37, 217]), bytes([3, 254, 226, 86]), bytes([3, 178, 139, 127]), bytes([6, 149, 135, 204])
+ADDRESSES = bytes([6, 161, 159]), bytes([6, 161, 161]), bytes([6, 161, 164]), bytes([6, 161, 166])
 CONTRACT_HASH = bytes(range(20))
 CONTRACT = base58.encode(base58.CONTRACT, CONTRACT_HASH)
 NETWORK = base58.encode(base58.CHAIN_ID, b"test")
@@ -26,23 +26,27 @@ def blake2b(data: bytes, size: int = 32) -> bytes:
 
 
 class Signer:
-    """A key of one of the three kinds that anchoring may use."""
+    """A key of one of the four kinds. Nothing here can make BLS signatures, so those of the fourth are noise."""
 
     def __init__(self, kind: int) -> None:
         self.kind = kind
-        self._key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
-        if kind == 0:
+        self._key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | None = None
+        if kind == 3:
+            raw = bytes(range(48))
+        elif kind == 0:
             self._key = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
             raw = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         else:
             self._key = ec.derive_private_key(7, ec.SECP256K1() if kind == 1 else ec.SECP256R1())
             raw = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
         self.hash = blake2b(raw, 20)
-        self.public_key = base58.encode((EDPK, SPPK, P2PK)[kind], raw)
-        self.address = base58.encode((TZ1, TZ2, TZ3)[kind], self.hash)
+        self.public_key = base58.encode(PUBLIC_KEYS[kind], raw)
+        self.address = base58.encode(ADDRESSES[kind], self.hash)
 
     def sign(self, unsigned: bytes) -> bytes:
         message = blake2b(b"\x03" + unsigned)
+        if self._key is None:
+            return message * 3
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             return self._key.sign(message)
         encoded = self._key.sign(message, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
@@ -58,8 +62,16 @@ def transaction(signer: Signer, value: bytes = VALUE, entrypoint: bytes = b"\xff
 
 
 def operation(signer: Signer, contents: bytes) -> bytes:
+    """A signed operation as blocks carry it: a BLS signature has its own prefix."""
     unsigned = bytes(32) + contents
-    return unsigned + signer.sign(unsigned)
+    return unsigned + (b"\xff\x03" if signer.kind == 3 else b"") + signer.sign(unsigned)
+
+
+def reveal(signer: Signer, proof: bytes = b"") -> bytes:
+    """A content that publishes the signer's key."""
+    raw = base58.decode(signer.public_key, PUBLIC_KEYS[signer.kind], (32, 33, 33, 48)[signer.kind])
+    assert raw is not None
+    return b"\x6b" + bytes([signer.kind]) + signer.hash + b"\x01" * 4 + bytes([signer.kind]) + raw + proof
 
 
 def tree(items: list[bytes]) -> list[list[bytes]]:

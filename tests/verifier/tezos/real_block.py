@@ -72,17 +72,42 @@ def read_block(corpus: Path) -> RealBlock:
 
 
 def raw_operations(block: RealBlock, number: int) -> list[bytes]:
-    """The signed operations of a pass, written by pytezos: the corpus has them as JSON."""
-    forge = pytest.importorskip("pytezos.operation.forge", reason="pytezos (extra `tezos`) writes the operations")
-    encoding = pytest.importorskip("pytezos.crypto.encoding")
+    """The signed operations of a pass: the corpus has them as JSON."""
     return [
-        forge.forge_operation_group(item) + encoding.base58_decode(item["signature"].encode())
-        for item in block.document["operations"][number]
+        _unsigned(item) + hash_of(item["signature"], SIGNATURE, 64) for item in block.document["operations"][number]
     ]
+
+
+def _unsigned(item: dict[str, Any]) -> bytes:
+    content = item["contents"][0]
+    if content["kind"] == "endorsement":  # which pytezos writes as a later protocol does
+        place = struct.pack(">BHii", 21, content["slot"], content["level"], content["round"])
+        return hash_of(item["branch"], base58.BLOCK_HASH) + place + hash_of(content["block_payload_hash"], PAYLOAD)
+    forge = pytest.importorskip("pytezos.operation.forge", reason="pytezos (extra `tezos`) writes the operations")
+    return bytes(forge.forge_operation_group(item))
+
+
+def header_signed_with_bls(corpus: Path) -> tuple[dict[str, Any], bytes]:
+    """A header of protocol Seoul with the 96-byte signature of its baker: its JSON and its raw bytes."""
+    header = json.loads((corpus / "tezos" / "ghostnet-16718489-seoul-header-bls.json").read_bytes())
+    votes = {"on": 0, "off": 1, "pass": 2}
+    voted = votes[header["liquidity_baking_toggle_vote"]] | votes[header["adaptive_issuance_vote"]] << 2
+    # The signature's text is longer than any that the verifier reads.
+    number = 0
+    for character in header["signature"]:
+        number = number * 58 + "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz".index(character)
+    signature = number.to_bytes(4 + 96 + 4)[4:-4]
+    return header, _shell(header) + _consensus(header) + bytes([0, voted]) + signature
 
 
 def _header(header: dict[str, Any]) -> bytes:
     """The raw header of protocol Ithaca, from its JSON: a receipt never needs this, for it keeps the raw bytes."""
+    nonce = b"\xff" + hash_of(header["seed_nonce_hash"], NONCE_HASH) if "seed_nonce_hash" in header else b"\x00"
+    vote = b"\xff" if header["liquidity_baking_escape_vote"] else b"\x00"
+    return _shell(header) + _consensus(header) + nonce + vote + hash_of(header["signature"], SIGNATURE, 64)
+
+
+def _shell(header: dict[str, Any]) -> bytes:
     fitness = b"".join(len(item).to_bytes(4) + item for item in map(bytes.fromhex, header["fitness"]))
     fixed = struct.pack(
         ">iB32sqB32sI",
@@ -94,12 +119,9 @@ def _header(header: dict[str, Any]) -> bytes:
         hash_of(header["operations_hash"], LIST_LIST_HASH),
         len(fitness),
     )
-    protocol_data = (
-        hash_of(header["payload_hash"], PAYLOAD)
-        + header["payload_round"].to_bytes(4)
-        + bytes.fromhex(header["proof_of_work_nonce"])
-        + (b"\xff" + hash_of(header["seed_nonce_hash"], NONCE_HASH) if "seed_nonce_hash" in header else b"\x00")
-        + (b"\xff" if header["liquidity_baking_escape_vote"] else b"\x00")
-        + hash_of(header["signature"], SIGNATURE, 64)
-    )
-    return fixed + fitness + hash_of(header["context"], CONTEXT) + protocol_data
+    return fixed + fitness + hash_of(header["context"], CONTEXT)
+
+
+def _consensus(header: dict[str, Any]) -> bytes:
+    place = hash_of(header["payload_hash"], PAYLOAD) + int(header["payload_round"]).to_bytes(4)
+    return place + bytes.fromhex(header["proof_of_work_nonce"])

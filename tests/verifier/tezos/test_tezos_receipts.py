@@ -141,16 +141,6 @@ def test_every_flipped_bit_of_header_operation_and_paths_is_refused() -> None:
                 raw[bit // 8] ^= 1 << bit % 8
 
 
-def test_a_second_transaction_of_a_batch_is_found_behind_a_reveal() -> None:
-    signer = Signer(0)
-    reveal = b"\x6b\x00" + signer.hash + b"\x01\x01\x01\x01" + b"\x00" + bytes(32)
-    batch = operation(signer, reveal + transaction(signer, bytes(32)) + transaction(signer))
-    anchored = Block(operations=[batch], index=0, signer=signer, content_index=2)
-    assert check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust()).status == "unconfirmed"
-    anchored.content_index = 0
-    assert codes(check_receipt(anchored.receipt(), value=VALUE, trust=TezosTrust())) == {"tezos-content"}
-
-
 def test_a_shorter_value_in_a_longer_parameter_is_refused() -> None:
     signer = Signer(0)
     anchored = Block(
@@ -247,3 +237,57 @@ def test_the_list_tree_of_the_tests_is_that_of_the_verifier() -> None:
 def test_a_header_says_its_level_and_time() -> None:
     parsed = parse_header(bytes.fromhex(GOOD.document()["header"]))
     assert (parsed.level, parsed.time.isoformat()) == (1000, "2026-09-21T14:13:20+00:00")
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.just("00" * 32),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(name=st.sampled_from(sorted(set(GOOD.document()) - {"observations"})), value=JSON)
+def test_no_member_can_be_anything_else(name: str, value: Any) -> None:
+    result = check_receipt(changed(**{name: value}), value=VALUE, trust=TRUST)
+    assert not result.ok or value == GOOD.document()[name]
+
+
+@given(name=st.sampled_from(sorted(GOOD.document())))
+def test_no_member_may_be_missing(name: str) -> None:
+    document = GOOD.document()
+    del document[name]
+    assert codes(check_receipt(json.dumps(document).encode(), value=VALUE, trust=TRUST)) == {"tezos-unreadable"}
+
+
+def test_a_receipt_in_another_encoding_is_unreadable() -> None:
+    for encoding in ("utf-16", "utf-32", "utf-8-sig"):
+        text = GOOD.receipt().decode().encode(encoding)
+        assert codes(check_receipt(text, value=VALUE, trust=TRUST)) == {"tezos-unreadable"}
+
+
+def test_what_nodes_were_seen_to_say_changes_nothing() -> None:
+    seen = [{"node": "x", "observed_at": "", "head_level": 0, "head_hash": "", "confirmations": 10**6}]
+    result = check_receipt(changed(observations=seen), value=VALUE, trust=TezosTrust())
+    assert result.status == "unconfirmed"
+
+
+@pytest.mark.parametrize("depth", [17, 20, 31])
+def test_a_hundred_thousand_heads_and_more_may_share_a_root(depth: int) -> None:
+    signer, node, head = Signer(0), hashlib.sha256(b"\x00" + VALUE).digest(), VALUE
+    steps = [bytes([number]) * 32 for number in range(depth)]
+    for step in steps:
+        node = hashlib.sha256(b"\x01" + node + step).digest()
+    place = {"leaf_index": 0, "tree_size": min(2**depth, 2**31 - 1), "path": [step.hex() for step in steps]}
+    anchored = Block(
+        operations=[operation(signer, transaction(signer, node))],
+        index=0,
+        signer=signer,
+        value=node,
+        changes={"aggregation": place},
+    )
+    assert check_receipt(anchored.receipt(), value=head, trust=TezosTrust()).status == "unconfirmed"

@@ -1,7 +1,10 @@
 -- The tables, as ledger/store/tables.py declares them. Run as indelible_owner, who then owns them.
+--
+-- Indexed identifiers are COLLATE "C": byte order is the same on every machine and for ever. An index in a language's
+-- order is silently wrong after an upgrade of the system's locales, and a unique key that fails is a broken promise.
 
 CREATE TABLE indelible.organisations (
-    organisation_id text NOT NULL,
+    organisation_id text COLLATE "C" NOT NULL,
     name text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT organisations_pkey PRIMARY KEY (organisation_id),
@@ -11,8 +14,8 @@ CREATE TABLE indelible.organisations (
 
 CREATE TABLE indelible.chains (
     chain_key bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    organisation_id text NOT NULL,
-    chain_id text NOT NULL,
+    organisation_id text COLLATE "C" NOT NULL,
+    chain_id text COLLATE "C" NOT NULL,
     type text NOT NULL,
     subject text NOT NULL,
     opened_at timestamptz NOT NULL,
@@ -35,7 +38,7 @@ CREATE TABLE indelible.events (
     hash bytea NOT NULL,
     organisation_id text NOT NULL,
     kind text NOT NULL,
-    idempotency_key text,
+    idempotency_key text COLLATE "C",
     payload text NOT NULL,
     payload_jsonb jsonb GENERATED ALWAYS AS (payload::jsonb) VIRTUAL,
     CONSTRAINT events_chain_key_sequence_key UNIQUE (chain_key, sequence),
@@ -70,8 +73,8 @@ CREATE TABLE indelible.anchor_jobs (
     chain_key bigint NOT NULL,
     sequence bigint NOT NULL,
     digest bytea NOT NULL,
-    backend text NOT NULL,
-    authority text NOT NULL,
+    backend text COLLATE "C" NOT NULL,
+    authority text COLLATE "C" NOT NULL,
     requested_at timestamptz NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
     last_error text NOT NULL DEFAULT '',
@@ -90,8 +93,8 @@ CREATE TABLE indelible.anchors (
     chain_key bigint NOT NULL,
     sequence bigint NOT NULL,
     digest bytea NOT NULL,
-    backend text NOT NULL,
-    authority text NOT NULL,
+    backend text COLLATE "C" NOT NULL,
+    authority text COLLATE "C" NOT NULL,
     request bytea NOT NULL,
     response bytea NOT NULL,
     requested_at timestamptz NOT NULL,
@@ -107,8 +110,8 @@ CREATE TABLE indelible.anchor_evidence (
     chain_key bigint NOT NULL,
     organisation_id text NOT NULL,
     sequence bigint NOT NULL,
-    backend text NOT NULL,
-    authority text NOT NULL,
+    backend text COLLATE "C" NOT NULL,
+    authority text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     der bytea NOT NULL,
     CONSTRAINT anchor_evidence_chain_key_sequence_backend_authority_fkey

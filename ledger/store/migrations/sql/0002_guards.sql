@@ -21,9 +21,10 @@ BEGIN
 END
 $function$;
 
--- One query over all inserted rows. A row that continues the row inserted before it needs no look-up: that row is in
--- the table, and (chain_key, sequence) is unique. Any other row is looked up in CASE branches that are only evaluated
--- for it. The planner settings keep those look-ups on the indexes even if the plan was made while the table was empty.
+-- A first query over all inserted rows, and a second one when there are events of the ledger's own among them. A row
+-- that continues the row inserted before it needs no look-up: that row is in the table, and (chain_key, sequence) is
+-- unique. Any other row is looked up, in CASE branches that are only evaluated for it. The planner settings keep those
+-- look-ups on the indexes even if the plan was made while the table was empty.
 CREATE FUNCTION indelible.guard_events() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -34,15 +35,18 @@ CREATE FUNCTION indelible.guard_events() RETURNS trigger
 AS $function$
 DECLARE
     tenant CONSTANT text := current_setting('indelible.organisation', true);
-    fault record;
+    fault text;
+    has_own_events boolean;
 BEGIN
-    SELECT checked.chain_key, checked.sequence, checked.problem
-      INTO fault
+    SELECT min(format('event %s of chain %s is refused: %s', checked.sequence, checked.chain_key, checked.problem))
+               FILTER (WHERE checked.problem <> 'linked'),
+           bool_or(checked.is_own)
+      INTO fault, has_own_events
       FROM (
-        SELECT event.chain_key, event.sequence, CASE
+        SELECT event.chain_key, event.sequence, event.is_own, CASE
             WHEN event.organisation_id IS DISTINCT FROM tenant
                 THEN 'its organisation is not the one this transaction is for'
-            -- docs/spec/chain.md, "Event hash"
+            -- docs/spec/chain.md, section 3
             WHEN event.hash <> sha256(
                     int8send(event.sequence) || event.prev_hash
                     || int4send(octet_length(event.kind)) || convert_to(event.kind, 'UTF8')
@@ -53,32 +57,11 @@ BEGIN
                 THEN 'its kind is malformed'
             WHEN event.payload IS NOT JSON OBJECT OR octet_length(event.payload) > 262144
                 THEN 'its payload is not a JSON object of at most 256 KiB'
-            WHEN event.follows THEN NULL
-
+            WHEN event.follows THEN 'linked'
             WHEN (SELECT chain.organisation_id FROM indelible.chains AS chain WHERE chain.chain_key = event.chain_key)
                     IS DISTINCT FROM event.organisation_id
                 THEN 'its organisation has no such chain'
-            WHEN event.sequence = 1 THEN CASE
-                WHEN event.prev_hash = decode(repeat('00', 32), 'hex')
-                 AND event.kind = 'chain.opened'
-                 AND event.payload::jsonb = (
-                    SELECT jsonb_build_object(
-                            'chain_id', chain.chain_id, 'chain_type', chain.type, 'format', 'indelible-chain/1',
-                            'organisation', jsonb_build_object('id', chain.organisation_id, 'name', organisation.name),
-                            'subject', chain.subject::jsonb)
-                      FROM indelible.chains AS chain
-                      JOIN indelible.organisations AS organisation USING (organisation_id)
-                     WHERE chain.chain_key = event.chain_key)
-                    THEN NULL
-                ELSE 'a first event opens its chain and names it as the table of chains does' END
-            WHEN event.kind LIKE 'chain.%' AND NOT coalesce(
-                    (event.kind = 'chain.checkpointed'
-                     OR event.kind = 'chain.closed'
-                        AND (SELECT chain.type FROM indelible.chains AS chain
-                              WHERE chain.chain_key = event.chain_key) = 'session')
-                    AND event.payload::jsonb -> 'tree_size' = to_jsonb(event.sequence - 1)
-                    AND event.payload::jsonb ->> 'merkle_root' ~ '^[0-9a-f]{64}$', false)
-                THEN 'kinds under "chain." are for checkpoints and the closing of a session, over all events before'
+            WHEN event.sequence = 1 THEN 'linked'  -- to nothing; the second query looks at it
             ELSE coalesce((
                 SELECT CASE
                     WHEN before.hash <> event.prev_hash THEN 'its prev_hash is not the hash of the event before it'
@@ -92,19 +75,42 @@ BEGIN
           FROM (
             SELECT inserted.chain_key, inserted.sequence, inserted.occurred_at, inserted.prev_hash, inserted.hash,
                    inserted.organisation_id, inserted.kind, inserted.payload,
+                   inserted.sequence = 1 OR inserted.kind LIKE 'chain.%' AS is_own,
                    coalesce(lag(inserted.hash) OVER () = inserted.prev_hash
                             AND lag(inserted.sequence) OVER () = inserted.sequence - 1
                             AND lag(inserted.chain_key) OVER () = inserted.chain_key
                             AND lag(inserted.occurred_at) OVER () <= inserted.occurred_at
-                            AND lag(inserted.kind) OVER () <> 'chain.closed'
-                            AND inserted.kind NOT LIKE 'chain.%', false) AS follows
-              FROM inserted) AS event) AS checked
-     WHERE checked.problem <> 'linked'
-     LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'integrity_constraint_violation',
-            MESSAGE = format('event %s of chain %s is refused: %s', fault.sequence, fault.chain_key, fault.problem);
+                            AND lag(inserted.kind) OVER () <> 'chain.closed', false) AS follows
+              FROM inserted) AS event) AS checked;
+
+    -- docs/spec/chain.md, section 4
+    IF fault IS NULL AND has_own_events THEN
+        SELECT min(format('event %s of chain %s is refused: %s', event.sequence, event.chain_key,
+                          CASE WHEN event.sequence = 1
+                               THEN 'a first event opens its chain and names it as the table of chains does'
+                               ELSE 'kinds under "chain." are for checkpoints and the closing of a session, over all'
+                                    ' events before' END))
+          INTO fault
+          FROM inserted AS event
+          JOIN indelible.chains AS chain USING (chain_key)
+          JOIN indelible.organisations AS organisation ON organisation.organisation_id = chain.organisation_id
+         WHERE (event.sequence = 1 OR event.kind LIKE 'chain.%') AND NOT coalesce(CASE
+            WHEN event.sequence = 1 THEN
+                event.prev_hash = decode(repeat('00', 32), 'hex')
+                AND event.kind = 'chain.opened'
+                AND event.payload::jsonb = jsonb_build_object(
+                    'chain_id', chain.chain_id, 'chain_type', chain.type, 'format', 'indelible-chain/1',
+                    'organisation', jsonb_build_object('id', chain.organisation_id, 'name', organisation.name),
+                    'subject', chain.subject::jsonb)
+            ELSE
+                (event.kind = 'chain.checkpointed' OR event.kind = 'chain.closed' AND chain.type = 'session')
+                AND event.payload::jsonb -> 'tree_size' = to_jsonb(event.sequence - 1)
+                AND event.payload::jsonb ->> 'merkle_root' ~ '^[0-9a-f]{64}$'
+            END, false);
+    END IF;
+
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', MESSAGE = fault;
     END IF;
     RETURN NULL;
 END

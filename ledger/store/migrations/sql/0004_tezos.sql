@@ -5,7 +5,7 @@
 
 CREATE TABLE indelible.tezos_batches (
     batch_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    authority text NOT NULL,
+    authority text COLLATE "C" NOT NULL,
     root bytea NOT NULL,
     tree_size integer NOT NULL,
     formed_at timestamptz NOT NULL DEFAULT now(),
@@ -29,7 +29,7 @@ CREATE TABLE indelible.tezos_attempts (
 );
 
 CREATE TABLE indelible.tezos_heads (
-    authority text NOT NULL,
+    authority text COLLATE "C" NOT NULL,
     digest bytea NOT NULL,
     waits_since timestamptz NOT NULL DEFAULT now(),
     batch_id bigint,

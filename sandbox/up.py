@@ -1,0 +1,75 @@
+"""Everything on this machine until Ctrl-C."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from sandbox.lifetime import clear_errors, stopped_by_signals, temporary_folder
+from sandbox.processes import LOOPBACK, as_typed
+from sandbox.services import Ports
+from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Announce, Part, Stack, running_stack
+
+
+def run_up(directory: Path | None, ports: Ports) -> None:
+    """Run the whole stack until Ctrl-C; keep the data only in a directory that was named."""
+    console = Console()
+    console.print("Starting Indelible on this machine ...")
+    with clear_errors(), stopped_by_signals(), _directory_for(directory) as used:
+        ports.require_free()
+        with running_stack(used, ports=ports, announce=_announcer(console)) as stack:
+            stack.add_organisation(ORGANISATION_ID, ORGANISATION_NAME)
+            _explain(console, stack, kept=directory is not None)
+            with contextlib.suppress(KeyboardInterrupt):
+                stack.watch()
+            console.print("\nStopping ...")
+    console.print("Stopped. Nothing is left running.")
+
+
+def _announcer(console: Console) -> Announce:
+    """Prints one line for each part that is ready."""
+
+    def announce(part: Part, address: str, seconds: float) -> None:
+        console.print(
+            f"  [green]ready[/green]  {part:<24} {seconds:5.1f} s   {address}", soft_wrap=True, highlight=False
+        )
+
+    return announce
+
+
+@contextlib.contextmanager
+def _directory_for(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        yield kept
+        return
+    made = temporary_folder("indelible-up-")
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
+    console.print("\n[bold]Indelible is running.[/bold] Stop it with Ctrl-C.\n")
+    for name, address in (
+        ("ledger (gRPC)", stack.ledger_address),
+        ("verify page", stack.page_url),
+        ("gateway", stack.gateway_url),
+        ("metrics", f"http://{LOOPBACK}:{stack.ports.metrics}/metrics"),
+        ("NATS", stack.nats.url),
+        ("S3", f"{stack.objects.url}  (keys: {stack.objects.keys_file})"),
+        ("data, keys, logs", f"{stack.directory}{'' if kept else '  (deleted at the end)'}"),
+        ("trust policy", stack.trust_policy),
+    ):
+        console.print(f"  {name:<18}{address}", soft_wrap=True, highlight=False)
+    indelible = as_typed("indelible")
+    console.print("\nTo use it from another terminal:\n")
+    for line in (
+        f"export INDELIBLE_LEDGER={stack.ledger_address}",
+        f"export INDELIBLE_TOKEN=$({indelible} token --dir {stack.directory})",
+        f"{indelible} chain open my-first-chain",
+    ):
+        console.print(f"  {line}", soft_wrap=True, highlight=False)
+    console.print()

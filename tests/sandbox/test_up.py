@@ -1,0 +1,88 @@
+"""`indelible up`, as a developer uses it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.processes import accepts_connections, free_port
+
+INDELIBLE = str(Path(sys.executable).with_name("indelible"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    process: subprocess.Popen[str]
+    directory: Path
+    ports: dict[str, int]
+    said: str
+
+
+@pytest.fixture(scope="module")
+def running(sandbox_directory: Path) -> Iterator[Running]:
+    directory = sandbox_directory / "up"
+    ports = {name: free_port() for name in ("ledger", "gateway", "page", "metrics")}
+    options = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
+    with subprocess.Popen(
+        [INDELIBLE, "up", "--dir", str(directory), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while "indelible chain open my-first-chain" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        try:
+            yield Running(process=process, directory=directory, ports=ports, said=said)
+        finally:
+            process.kill()
+
+
+def use(running: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Follow the instructions that `up` printed, in another terminal."""
+    minting = [sys.executable, "-c", "from sandbox.cli import token; token()", "--dir", str(running.directory)]
+    token = subprocess.run(minting, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    environment = {"INDELIBLE_LEDGER": f"127.0.0.1:{running.ports['ledger']}", "INDELIBLE_TOKEN": token}
+    command, everything = [INDELIBLE, *arguments], {**os.environ, **environment}
+    return subprocess.run(command, env=everything, capture_output=True, text=True, timeout=60, check=False)
+
+
+def pid_of(arguments: str) -> int:
+    found = []
+    for directory in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            if directory.name.isdigit() and arguments.encode() in (directory / "cmdline").read_bytes():
+                found.append(int(directory.name))
+    [pid] = found
+    return pid
+
+
+def test_everything_can_be_used_as_it_says(running: Running) -> None:
+    opened = use(running, "chain", "open", "my-first-chain")
+    assert opened.returncode == 0, opened.stderr
+    assert "my-first-chain" in use(running, "chain", "list").stdout
+    for name, path in (("gateway", "/healthz"), ("page", "/healthz"), ("metrics", "/metrics")):
+        assert httpx.get(f"http://127.0.0.1:{running.ports[name]}{path}", timeout=10).status_code == 200
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")
+def test_a_part_that_dies_ends_the_rest_with_its_name_and_a_failure(running: Running) -> None:
+    [gateway] = re.findall(r"gateway .*\n", running.said)[:1]
+    assert str(running.ports["gateway"]) in gateway
+    os.kill(pid_of(f"gateway\0--listen\x00127.0.0.1:{running.ports['gateway']}"), signal.SIGKILL)
+    assert running.process.stdout is not None
+    said = running.process.stdout.read()
+    assert running.process.wait(60) == 1
+    assert "gateway ended by itself (exit code -9)" in " ".join(said.split())
+    assert not any(accepts_connections(port) for port in running.ports.values())

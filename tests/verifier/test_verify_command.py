@@ -1,0 +1,144 @@
+"""The command line: exit codes, JSON, and text that a lawyer can read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.verifier.bundle_forge import Authority, Chain, Files, data_files, sealed, write_directory, zipped
+from verifier.cli import main
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, good_files: Files) -> Path:
+    path = tmp_path / "demo-1.zip"
+    path.write_bytes(zipped(good_files))
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path, alpha: Authority) -> Path:
+    path = tmp_path / "alpha.pem"
+    path.write_text(alpha.root_pem)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_a_good_bundle_with_a_trusted_root_exits_0_and_says_verified_first(bundle: Path, root: Path) -> None:
+    result = run("bundle", bundle, "--trust-root", root)
+    assert result.exit_code == 0
+    assert result.output.startswith("VERIFIED\n")
+    assert "Acme Security" in result.output
+    assert "What this does not prove" in result.output
+    assert max(len(line) for line in result.output.splitlines()) <= 100
+
+
+def test_a_good_bundle_without_any_trust_exits_3(bundle: Path) -> None:
+    result = run("bundle", bundle)
+    assert result.exit_code == 3
+    assert result.output.startswith("INDETERMINATE\n")
+    assert "trust-missing" in result.output
+
+
+def test_an_altered_bundle_exits_1_and_names_the_event(tmp_path: Path, good_files: Files, root: Path) -> None:
+    folder = write_directory(good_files, tmp_path / "bundle")
+    events = folder / "data" / "events.jsonl"
+    events.write_bytes(events.read_bytes().replace(b"north", b"south"))
+    result = run("bundle", folder, "--trust-root", root)
+    assert result.exit_code == 1
+    assert result.output.startswith("FAILED\n")
+    assert "First fault    event 2;" in result.output
+    assert json.loads(run("bundle", folder, "--json").output)["chain_integrity"]["first_divergent_sequence"] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("/nonexistent",),
+        (__file__,),
+        ("BUNDLE", "--trust", __file__),
+        ("BUNDLE", "--trust-root", __file__),
+        ("BUNDLE", "--require", "0"),
+        ("BUNDLE", "--expect-head", "xyz"),
+        ("BUNDLE", "--expect-count", "0"),
+        ("BUNDLE", "--online"),
+        (),
+    ],
+)
+def test_unusable_input_or_a_wrong_call_exits_2_with_a_reason(arguments: tuple[str, ...], bundle: Path) -> None:
+    result = run("bundle", *(str(bundle) if argument == "BUNDLE" else argument for argument in arguments))
+    assert result.exit_code == 2
+    assert "Error: " in result.output
+
+
+def test_require_asks_for_more_than_one_root_can_give(
+    bundle: Path, root: Path, tmp_path: Path, beta: Authority
+) -> None:
+    assert run("bundle", bundle, "--trust-root", root, "--require", 2).exit_code == 3
+    other = tmp_path / "beta.pem"
+    other.write_text(beta.root_pem)
+    assert run("bundle", bundle, "--trust-root", root, "--trust-root", other, "--require", 2).exit_code == 0
+
+
+def test_what_the_auditor_knows_is_compared(bundle: Path, root: Path, good_files: Files) -> None:
+    head = json.loads(good_files["data/bundle.json"])["head"]
+    good = ("bundle", bundle, "--trust-root", root)
+    assert run(*good, "--expect-head", head, "--expect-count", 4).exit_code == 0
+    assert run(*good, "--expect-head", head.upper()).exit_code == 0
+    assert run(*good, "--expect-head", "00" * 32).exit_code == 1
+    assert run(*good, "--expect-count", 5).exit_code == 1
+
+
+def test_a_policy_file_decides(bundle: Path, tmp_path: Path, alpha: Authority, root: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'format = "indelible-trust/1"\n[authorities.alpha]\nroots = ["{root.name}"]\n')
+    assert run("bundle", bundle, "--trust", policy).exit_code == 0
+    assert run("bundle", bundle, "--trust", policy, "--require", 2).exit_code == 3
+
+
+def test_json_output_is_one_report_in_ascii(bundle: Path, root: Path) -> None:
+    result = run("bundle", bundle, "--trust-root", root, "--json")
+    assert result.output.isascii()
+    assert json.loads(result.output)["verdict"] == "VERIFIED"
+
+
+def test_names_in_a_bundle_cannot_move_the_cursor_or_turn_the_text_round(tmp_path: Path) -> None:
+    chain = Chain(organisation={"id": "acme", "name": "Acme \x1b[2J\u202egnp.exe"})
+    folder = write_directory(sealed(data_files(chain.open())), tmp_path)
+    result = run("bundle", folder)
+    assert result.exit_code == 3
+    assert "\x1b" not in result.output
+    assert "\u202e" not in result.output
+
+
+def test_the_program_runs_as_a_process_and_lists_its_commands() -> None:
+    command = [sys.executable, "-c", "from verifier.cli import main; main()", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for name in ("bundle", "token", "serve"):
+        assert name in done.stdout
+
+
+def test_the_command_line_starts_without_the_page_or_any_server_library() -> None:
+    script = (
+        "import sys, verifier.cli\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "wrong = loaded & {'flask', 'waitress', 'ledger', 'indelible', 'orjson'}\n"
+        "assert not wrong, wrong\n"
+        "assert 'verifier.web' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_serve_refuses_two_sources_at_once(tmp_path: Path) -> None:
+    result = run("serve", "--bundles", tmp_path, "--gateway", "http://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "not both" in result.output
