@@ -14,6 +14,7 @@ be taken again; the journal's rules see to that. The durable boundaries, and wha
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -46,10 +47,12 @@ _log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def open_tezos(configuration: TezosConfiguration, worker_dsn: str) -> AsyncIterator["TezosBackend"]:
+async def open_tezos(
+    configuration: TezosConfiguration, worker_dsn: str, tls: ssl.SSLContext
+) -> AsyncIterator["TezosBackend"]:
     """The backend with its connections to nodes, signer and database, until the context ends. Raises ValueError."""
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_evidence_client(NODE_SECONDS))
+        client = await stack.enter_async_context(open_evidence_client(NODE_SECONDS, tls))
         pool = make_pool(worker_dsn, f"tezos-{configuration.name}", size=POOL_CONNECTIONS, check=True)
         stack.push_async_callback(pool.close)
         await pool.open()

@@ -21,7 +21,7 @@ def tezos() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with the unencrypted secret key (edsk..., spsk..., p2sk...) of the account that pays.",
 )
-@click.option("--key", envvar="INDELIBLE_TEZOS_KEY", help="The key itself; better given as INDELIBLE_TEZOS_KEY.")
+@click.option("--key", envvar="TEZOS_KEY", help="The key itself; better given as TEZOS_KEY.")
 @click.option("--confirmations", type=click.IntRange(0, 500), default=DEFAULT_CONFIRMATIONS, show_default=True)
 def originate_command(node: str, key_file: Path | None, key: str | None, confirmations: int) -> None:
     """Put the anchoring contract on a network and print its address."""
@@ -29,7 +29,7 @@ def originate_command(node: str, key_file: Path | None, key: str | None, confirm
         with key_file.open("rb") as file:
             key = file.read(MAX_KEY_FILE_BYTES).decode("ascii", "replace")
     if not key:
-        raise click.UsageError("give --key-file, or set INDELIBLE_TEZOS_KEY")
+        raise click.UsageError("give --key-file, or set TEZOS_KEY")
     key = key.strip()
     try:
         LocalSigner(key)

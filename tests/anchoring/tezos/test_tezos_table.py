@@ -78,7 +78,7 @@ def test_the_command_prints_the_contract() -> None:
 
 
 def test_originating_without_a_key_says_how_to_give_one() -> None:
-    result = CliRunner().invoke(tezos, ["originate", "--node", "http://127.0.0.1:9"], env={"INDELIBLE_TEZOS_KEY": ""})
+    result = CliRunner().invoke(tezos, ["originate", "--node", "http://127.0.0.1:9"], env={"TEZOS_KEY": ""})
     assert result.exit_code == 2
     assert "--key-file" in result.output
 
@@ -93,7 +93,7 @@ def test_originating_without_a_key_says_how_to_give_one() -> None:
     ],
 )
 def test_originating_that_cannot_work_ends_with_one_clear_line(node: str, key: str, text: str) -> None:
-    result = CliRunner().invoke(tezos, ["originate", "--node", node], env={"INDELIBLE_TEZOS_KEY": key})
+    result = CliRunner().invoke(tezos, ["originate", "--node", node], env={"TEZOS_KEY": key})
     assert result.exit_code == 1
     assert text in result.output
     assert len(result.output.splitlines()) == 1

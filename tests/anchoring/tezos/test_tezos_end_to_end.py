@@ -1,0 +1,52 @@
+"""Closed chains of a real ledger, anchored by the real worker, while the network makes blocks."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+
+from ledger.anchoring.port import AnchorBackend
+from sandbox.database import Database
+from tests.anchoring.ledger_under_test import open_ledger, working
+from tests.anchoring.tezos.tezos_under_test import Anchoring
+
+
+class OneAuthority:
+    """Where the worker gets its backends from."""
+
+    def __init__(self, anchoring: Anchoring) -> None:
+        self._anchoring = anchoring
+
+    @contextlib.asynccontextmanager
+    async def open_backends(self) -> AsyncIterator[Sequence[AnchorBackend]]:
+        async with self._anchoring.backend(maximum_wait_seconds=0.5, poll_seconds=0.2) as backend:
+            yield [backend]
+
+
+async def test_chains_closed_together_are_anchored_by_one_operation_and_show_how_far_they_are(
+    anchoring: Anchoring, module_database: Database
+) -> None:
+    chains = [f"session-{number}" for number in range(5)]
+    name = anchoring.configuration.name
+    async with open_ledger(module_database, [anchoring.configuration.target]) as ledger:
+        for chain in chains:
+            await ledger.closed_session(chain)
+        async with working(ledger.store, OneAuthority(anchoring)):
+            status = await ledger.wait_for_failure(chains[0], name)
+            assert status.state == "pending"
+            assert "wait" in status.last_error or "operation" in status.last_error
+            baking = asyncio.create_task(bake_for_ever(anchoring))
+            for chain in chains:
+                await ledger.wait_for(chain, name, state="obtained")
+            baking.cancel()
+        stored = [(await ledger.store.stored_anchors(ledger.organisation, chain))[0] for chain in chains]
+    receipts = [json.loads(anchor.response) for anchor in stored]
+    assert len({receipt["operation_hash"] for receipt in receipts}) == 1
+    assert {receipt["aggregation"]["tree_size"] for receipt in receipts} == {len(chains)}
+    assert len(anchoring.calls(bytes.fromhex(receipts[0]["value"]))) == 1
+
+
+async def bake_for_ever(anchoring: Anchoring) -> None:
+    while True:
+        await asyncio.to_thread(anchoring.network.bake)
+        await asyncio.sleep(0.2)
