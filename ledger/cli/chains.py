@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ledger.settings import CallerSettings, SettingsError
 MAX_INPUT_BYTES = 16 * 1024 * 1024
 # Waiting for an unreachable ledger longer than this helps nobody at a terminal.
 TIMEOUT_SECONDS = 5.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 chain_id_argument = click.argument("chain_id", metavar="CHAIN")
 
@@ -122,7 +124,7 @@ def show_chain(chain_id: str, kinds: tuple[str, ...], follow: bool, as_json: boo
             fields = {
                 "sequence": event.sequence,
                 "kind": event.kind,
-                "occurred_at_us": event.occurred_at_us,
+                "occurred_at": _time(_EPOCH + timedelta(microseconds=event.occurred_at_us)),
                 "hash": event.hash.hex(),
                 "payload": event.content,
             }
@@ -187,7 +189,7 @@ def list_anchors(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click'
                 "backend": anchor.backend,
                 "authority": anchor.authority,
                 "state": anchor.state,
-                "anchored_at": anchor.anchored_at.isoformat() if anchor.anchored_at else None,
+                "anchored_at": _time(anchor.anchored_at),
                 "attempts": anchor.attempts,
                 "last_error": anchor.last_error or None,
                 "digest": anchor.digest.hex(),
@@ -216,7 +218,7 @@ def create_verify_link(chain_id: str, days: int, as_json: bool) -> None:  # noqa
             "url": link.url or None,
             "token": link.token,
             "link_id": link.link_id,
-            "expires_at": link.expires_at.isoformat(),
+            "expires_at": _time(link.expires_at),
             "head": link.head.hex(),
         },
         as_json=as_json,
@@ -230,7 +232,7 @@ def revoke_verify_link(link_id: str, as_json: bool) -> None:  # noqa: FBT001 - c
     """End a link before its time."""
     with _ledger() as ledger:
         revoked_at = ledger.revoke_verify_link(link_id)
-    print_fields({"link_id": link_id, "revoked_at": revoked_at.isoformat()}, as_json=as_json)
+    print_fields({"link_id": link_id, "revoked_at": _time(revoked_at)}, as_json=as_json)
 
 
 @contextmanager
@@ -279,8 +281,8 @@ def _chain_fields(found: Chain) -> dict[str, Any]:
         "subject": json.loads(found.subject),
         "event_count": found.event_count,
         "head": found.head.hex(),
-        "opened_at": found.opened_at.isoformat(),
-        "closed_at": found.closed_at.isoformat() if found.closed_at else None,
+        "opened_at": _time(found.opened_at),
+        "closed_at": _time(found.closed_at),
     }
 
 
@@ -291,6 +293,11 @@ def _receipt_fields(receipt: Receipt) -> dict[str, Any]:
         "last_sequence": receipt.last_sequence,
         "event_hashes": [digest.hex() for digest in receipt.event_hashes],
         "replayed": receipt.replayed,
-        "occurred_at_us": receipt.occurred_at_us,
+        "occurred_at": _time(_EPOCH + timedelta(microseconds=receipt.occurred_at_us)),
         "receipt": receipt.signed_note,
     }
+
+
+def _time(moment: datetime | None) -> str | None:
+    """As bundles and reports write times."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else None
