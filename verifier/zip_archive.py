@@ -133,7 +133,9 @@ def _read_end(file: BinaryIO) -> tuple[int, int, int]:
         raise BadArchiveError("the file is too short to be a zip file")
     signature, disk, start_disk, here, count, size, offset, comment = _END.unpack(_read_at(file, end_offset, _END.size))
     if signature != b"PK\x05\x06" or comment:
-        raise BadArchiveError("the file does not end as a zip file without a comment does")
+        raise BadArchiveError(
+            "the file does not end as a zip file does: it is incomplete, has a comment, or is something else"
+        )
     directory_end = end_offset
     if _FULL_16 in {disk, start_disk, here, count} or _FULL_32 in {size, offset}:
         directory_end, disk, start_disk, here, count, size, offset = _read_end64(file, end_offset)

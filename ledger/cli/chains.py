@@ -61,7 +61,11 @@ def append_events(  # noqa: PLR0913, PLR0917 - one argument for each option
     expected_sequence: int | None,
     as_json: bool,  # noqa: FBT001 - click's calling style
 ) -> None:
-    """Append one event, or, without --kind, those on standard input: one {"kind", "payload"} object a line."""
+    """Append one event, or many from standard input.
+
+    Without --kind, each line of standard input is one event: {"kind": "...", "payload": {...}}, and "sealed" with a
+    list of members to seal, if any.
+    """
     if (kind is None) != (payload is None):
         raise click.UsageError("--kind and --payload belong together")
     if kind is None or payload is None:
@@ -140,7 +144,10 @@ def show_chain(chain_id: str, kinds: tuple[str, ...], follow: bool, as_json: boo
 @chain_id_argument
 @as_json
 def check_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
-    """Have the service re-hash a whole chain. For a check that trusts nobody, export it and use indelible-verify."""
+    """Have the service compute every hash of a chain again.
+
+    For a check that trusts nobody, export the chain and use indelible-verify.
+    """
     with _ledger() as ledger:
         result = ledger.check_chain(chain_id)
     print_fields(
@@ -163,7 +170,7 @@ def check_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's
 @click.option("--include-disclosures", is_flag=True, help="Add what sealed members say.")
 @as_json
 def export_chain(chain_id: str, out: Path, include_disclosures: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Write a chain's bundle: everything needed to verify it offline."""
+    """Write a chain's bundle: all that verifying it takes."""
     with _ledger() as ledger:
         try:
             size = ledger.export_bundle(chain_id, out, include_disclosures=include_disclosures)
@@ -202,7 +209,7 @@ def list_anchors(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click'
 
 @click.group()
 def verify_link() -> None:
-    """Make and revoke links that show a chain to whoever holds them."""
+    """Make and revoke links that show a chain to their holder."""
 
 
 @verify_link.command("create")

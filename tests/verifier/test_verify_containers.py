@@ -104,7 +104,7 @@ def test_a_zip_comment_is_refused(good_files: Files) -> None:
     target = io.BytesIO(zipped(good_files))
     with zipfile.ZipFile(target, "a") as archive:
         archive.comment = b"See page 2."
-    refuse(target.getvalue(), "without a comment")
+    refuse(target.getvalue(), "has a comment")
 
 
 def test_a_local_header_that_says_something_else_than_the_directory_is_refused(good_files: Files) -> None:
