@@ -9,6 +9,7 @@ from verifier.findings import Finding, Severity
 from verifier.policy import TrustPolicy
 from verifier.report import TokenReport
 from verifier.rfc3161 import RevocationEvidence, TimestampTrust, TokenResult, verify_token
+from verifier.rfc3161.certificate import read_certificate
 from verifier.statement import RFC3161, AnchorStatement, PendingAnchor
 
 ANCHORS = "data/anchors/"
@@ -138,17 +139,19 @@ def covered_events(tokens: list[TokenReport], policy: TrustPolicy) -> int:
     """Return up to which event the tokens that are ok give all that the policy requires; 0 if nowhere.
 
     An anchor of a later checkpoint covers everything before it, so tokens are counted from the newest down. They are
-    independent of each other only as far as both their authorities and their roots differ: a copy of one token under
-    another name adds nothing.
+    independent of each other only as far as their authorities, their roots and their signers' keys all differ: a copy
+    of one token under another name adds nothing, also where a second certificate for its root's key is trusted there.
     """
     authorities: set[str] = set()
     roots: set[str] = set()
+    keys: set[str] = set()
     backends: set[str] = set()
     for token in sorted((token for token in tokens if token.ok), key=lambda token: -token.sequence):
         authorities.add(token.authority)
         roots.add(token.root)
+        keys.add(token.signer_key)
         backends.add(token.backend)
-        if min(len(authorities), len(roots)) >= policy.require and backends >= set(policy.require_backends):
+        if min(len(authorities), len(roots), len(keys)) >= policy.require and backends >= set(policy.require_backends):
             return token.sequence
     return 0
 
@@ -185,8 +188,13 @@ def _with_result(report: TokenReport, result: TokenResult, findings: tuple[Findi
         policy=result.policy,
         serial_number=None if result.serial_number is None else str(result.serial_number),
         root=hashlib.sha256(result.certificate_path[-1]).hexdigest() if ok else "",
+        signer_key=_key_of(result.certificate_path[0]) if ok else "",
         findings=findings,
     )
+
+
+def _key_of(certificate: bytes) -> str:
+    return hashlib.sha256(read_certificate(certificate).public_key.encoded).hexdigest()
 
 
 def _error(code: str, path: str, text: str) -> Finding:

@@ -105,6 +105,9 @@ class LinePatterns:
         step = _FIELDS + 1
         if parts[0::step].count(b"") != len(parts) // step + 1:
             return None
+        # A plain string would match a raw line feed as well: no line holds more than the one at its end.
+        if data.count(b"\n") != len(parts) // step:
+            return None
         return self._columns(parts, step)
 
     def _columns(self, parts: list[bytes], step: int) -> Columns | None:

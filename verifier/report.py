@@ -40,6 +40,8 @@ class TokenReport:
     serial_number: str | None = None
     root: str = ""
     """SHA-256 of the trusted root that the token's signer was traced to; "" where the token is not ok."""
+    signer_key: str = ""
+    """SHA-256 of the key that signed the token; "" where the token is not ok."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the token's entry in the report."""
