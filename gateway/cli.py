@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,12 @@ SILENCE_SECONDS = 30
 MAX_HEADER_BYTES = 16 * 1024
 
 
+class _CannotListen(click.ClickException):
+    """Told in one line; to every command, an address that cannot be had is a setting that cannot be used."""
+
+    exit_code = 2
+
+
 class _AddressType(click.ParamType[Address]):
     """HOST:PORT."""
 
@@ -33,6 +40,14 @@ class _AddressType(click.ParamType[Address]):
             return Address.parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _ip_address(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """An IP address as it stands, in the spelling that connections have."""
+    try:
+        return str(ip_address(value)) if value else None
+    except ValueError as error:
+        raise click.BadParameter("give its IP address, for example 192.0.2.1") from error
 
 
 @click.command()
@@ -63,12 +78,14 @@ class _AddressType(click.ParamType[Address]):
 )
 @click.option(
     "--trusted-proxy",
+    metavar="ADDRESS",
+    callback=_ip_address,
     envvar="INDELIBLE_GATEWAY_TRUSTED_PROXY",
     show_envvar=True,
     help="The reverse proxy's address: its X-Forwarded-For names the client whose requests are counted.",
 )
 def gateway(listen: Address, ledger: Address, ledger_ca: Path | None, trusted_proxy: str | None) -> None:
-    """Serve the bundles of verify links over HTTP until SIGTERM or Ctrl-C."""
+    """Serve the bundles of verify links until SIGTERM or Ctrl-C."""
     tls = ClientTls(certificate_authority=ledger_ca.read_bytes()) if ledger_ca else None
     try:
         client = BlockingLedgerClient(str(ledger), token=None, tls=tls)
@@ -96,7 +113,8 @@ def gateway(listen: Address, ledger: Address, ledger_ca: Path | None, trusted_pr
                 **options,
             )
         except (OSError, ValueError) as error:
-            raise click.ClickException(f"cannot listen on {listen}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise _CannotListen(f"cannot listen on {listen}: {reason}") from error
         _stop_on_signals()
         click.echo(f"Serving verify links at http://{listen.host}:{server.effective_port}", err=True)
         try:

@@ -1,7 +1,12 @@
 """Addresses on a network."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
+
+# Names of hosts as DNS and container networks have them.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,12 +22,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only programs on this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return self.host == "localhost" or (_is_ip(self.host) and ipaddress.ip_address(self.host).is_loopback)
 
     @classmethod
     def parse(cls, text: str) -> "Address":
@@ -30,6 +30,15 @@ class Address:
         host, separator, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         highest = 65_535
-        if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > highest:
+        is_host = _NAME.fullmatch(host) or _is_ip(host)
+        if not separator or not is_host or not _PORT.fullmatch(port) or int(port) > highest:
             raise ValueError("write it as HOST:PORT, for example 127.0.0.1:50051")
         return cls(host=host, port=int(port))
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

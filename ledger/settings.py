@@ -5,6 +5,7 @@ what to do about it, so that an operator never fixes one line only to meet the n
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,12 @@ DEFAULT_CHECKPOINT_SECONDS = 3600
 DEFAULT_CHECKPOINT_EVENTS = 10_000
 # A checkpoint costs one event and one request per authority; oftener than this would burden public authorities.
 MIN_CHECKPOINT_SECONDS = 10
+# Longer than any header a server accepts.
+MAX_TOKEN_BYTES = 16 * 1024
+# RFC 6750 section 2.1. Anything else, a line break above all, cannot stand in a header.
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+# Beyond this it could only be a slip, and dates would run out.
+MAX_WHOLE_NUMBER = 10**9
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "text")
 
@@ -170,15 +177,9 @@ class CallerSettings:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "CallerSettings":
         """Read the ledger's address and the caller's token. Raises SettingsError."""
         read = _Reader(environ)
-        token_file = read.optional_file("INDELIBLE_TOKEN_FILE")
-        token = token_file.read_text(encoding="utf-8").strip() if token_file else environ.get("INDELIBLE_TOKEN", "")
-        if not token:
-            read.problem(
-                "INDELIBLE_TOKEN", "is not set; set it, or INDELIBLE_TOKEN_FILE, to a token of your organisation"
-            )
         settings = cls(
             address=str(read.value("INDELIBLE_LEDGER", Address.parse, Address.parse(DEFAULT_LISTEN))),
-            token=token,
+            token=_caller_token(read),
             certificate_authority=read.optional_file("INDELIBLE_LEDGER_CA"),
         )
         read.finish()
@@ -262,6 +263,26 @@ def _tls(read: _Reader) -> TlsFiles | None:
     return None
 
 
+def _caller_token(read: _Reader) -> str:
+    """The token a caller presents, from the file named for it or from the variable itself."""
+    file = read.optional_file("INDELIBLE_TOKEN_FILE")
+    if file is None:
+        name = "INDELIBLE_TOKEN"
+        text = read.required(name, "a token of your organisation, or INDELIBLE_TOKEN_FILE to a file that holds one")
+    else:
+        name = "INDELIBLE_TOKEN_FILE"
+        try:
+            with file.open("rb") as opened:
+                text = opened.read(MAX_TOKEN_BYTES + 1).decode("latin-1").strip()
+        except OSError:
+            # Reported when the variable was read.
+            return ""
+    if (text or file) and (len(text) > MAX_TOKEN_BYTES or not _BEARER_TOKEN.fullmatch(text)):
+        # The text is not repeated: it may be a secret all the same.
+        read.problem(name, "does not hold a bearer token; give the token alone, on one line")
+    return text
+
+
 def _token_keys(read: _Reader) -> Path | str:
     name = "INDELIBLE_TOKEN_JWKS"
     text = read.required(name, "a JWKS or PEM file with your issuer's public keys, or the https address of its JWKS")
@@ -294,9 +315,10 @@ def _tracing(environ: Mapping[str, str]) -> bool:
 
 def _whole_number(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise ValueError(f"give a whole number of at least {least}")
-        return int(text)
+        digits = text.lstrip("0")
+        if not re.fullmatch("[0-9]{1,10}", digits) or not least <= int(digits) <= MAX_WHOLE_NUMBER:
+            raise ValueError(f"give a whole number from {least} to {MAX_WHOLE_NUMBER}")
+        return int(digits)
 
     return parse
 

@@ -20,7 +20,7 @@ import click
 @click.option("--page-port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--metrics-port", type=click.IntRange(1, 65535), default=9464, show_default=True)
 def up(directory: Path | None, ledger_port: int, gateway_port: int, page_port: int, metrics_port: int) -> None:
-    """Run all of Indelible on this machine until Ctrl-C: for trying it out and for building against it."""
+    """Run all of Indelible on this machine until Ctrl-C. For trying it out and for building against it."""
     from sandbox.services import Ports  # noqa: PLC0415 - see above
     from sandbox.up import run_up  # noqa: PLC0415 - see above
 
@@ -42,7 +42,10 @@ def up(directory: Path | None, ledger_port: int, gateway_port: int, page_port: i
     help="Where to put the bundle and the trust policy.  [default: a new folder among the temporary files]",
 )
 def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | None) -> None:
-    """Record a session, seal it, have it time-stamped, export it, verify it offline, and catch a forgery."""
+    """Show the whole product in one story.
+
+    Record a session, seal it, have it time-stamped, export it, verify it offline, and catch a forgery.
+    """
     from sandbox.demo_command import show_demo  # noqa: PLC0415 - see above
 
     show_demo(directory, keep=keep, as_json=as_json, authority=authority)
@@ -61,7 +64,7 @@ def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | 
 @click.option("--subject", default="developer", show_default=True, help="Who the token speaks for.")
 @click.option("--seconds", type=click.IntRange(1), default=3600, show_default=True, help="How long it lasts.")
 def token(directory: Path, organisation_id: str, scopes: tuple[str, ...], subject: str, seconds: int) -> None:
-    """Print a bearer token of the sandbox's own issuer, which only a sandbox trusts."""
+    """Print a bearer token of the sandbox's own issuer. Only a sandbox trusts it."""
     from sandbox.issuer import EVERY_SCOPE, Issuer  # noqa: PLC0415 - see above
 
     if not (directory / "issuer").is_dir():

@@ -11,6 +11,7 @@ from verifier.opentimestamps import check_proof
 from verifier.policy import TrustPolicy
 from verifier.report import TokenReport
 from verifier.rfc3161 import RevocationEvidence, TimestampTrust, verify_token
+from verifier.rfc3161.certificate import read_certificate
 from verifier.statement import OPENTIMESTAMPS, RFC3161, TEZOS, AnchorStatement, PendingAnchor
 from verifier.tezos import Observer, TezosTrust, check_receipt
 from verifier.tezos.receipt import UnusableReceiptError, parse_aggregation
@@ -124,6 +125,7 @@ def judge_anchor(  # noqa: PLR0913 - each is a separate piece of what an anchor 
         ok=sound and judged.ok,
         status=judged.status if sound else "invalid",
         root=judged.root if sound else "",
+        signer_key=judged.signer_key if sound else "",
         findings=tuple(findings),
     )
 
@@ -146,17 +148,19 @@ def covered_events(tokens: list[TokenReport], policy: TrustPolicy) -> int:
     """Return up to which event the tokens that are ok give all that the policy requires; 0 if nowhere.
 
     An anchor of a later checkpoint covers everything before it, so tokens are counted from the newest down. They are
-    independent of each other only as far as both their authorities and their roots differ: a copy of one token under
-    another name adds nothing.
+    independent of each other only as far as their authorities, their roots and their signers' keys all differ: a copy
+    of one token under another name adds nothing, also where a second certificate for its root's key is trusted there.
     """
     authorities: set[str] = set()
     roots: set[str] = set()
+    keys: set[str] = set()
     backends: set[str] = set()
     for token in sorted((token for token in tokens if token.ok), key=lambda token: -token.sequence):
         authorities.add(token.authority)
         roots.add(token.root)
+        keys.add(token.signer_key)
         backends.add(token.backend)
-        if min(len(authorities), len(roots)) >= policy.require and backends >= set(policy.require_backends):
+        if min(len(authorities), len(roots), len(keys)) >= policy.require and backends >= set(policy.require_backends):
             return token.sequence
     return 0
 
@@ -198,6 +202,7 @@ def _judge_rfc3161(
         policy=result.policy,
         serial_number=None if result.serial_number is None else str(result.serial_number),
         root=hashlib.sha256(result.certificate_path[-1]).hexdigest() if result.ok else "",
+        signer_key=_key_of(result.certificate_path[0]) if result.ok else "",
         findings=result.findings,
     )
 
@@ -226,7 +231,7 @@ def _judge_tezos(
         return token
     text = "bundle.json and the receipt differ about where the digest stands under the anchored value."
     error = Finding(code="anchor-aggregation-mismatch", severity=Severity.ERROR, message=text)
-    return replace(token, ok=False, status="invalid", root="", findings=(error, *token.findings))
+    return replace(token, ok=False, status="invalid", root="", signer_key="", findings=(error, *token.findings))
 
 
 def _judge_opentimestamps(
@@ -254,6 +259,10 @@ def _compare_clocks(token: TokenReport, occurred_at: int, where: str) -> list[Fi
         return []
     text = "The ledger dates this checkpoint later than the authority saw it: the ledger's clock was wrong."
     return [Finding(code="anchor-before-event", severity=Severity.WARNING, where=where, message=text)]
+
+
+def _key_of(certificate: bytes) -> str:
+    return hashlib.sha256(read_certificate(certificate).public_key.encoded).hexdigest()
 
 
 def _error(code: str, path: str, text: str) -> Finding:

@@ -14,6 +14,9 @@ TAG_MANIFEST = "tagmanifest-sha256.txt"
 TAG_FILES = frozenset({BAGIT, BAG_INFO, MANIFEST, TAG_MANIFEST})
 PAYLOAD = "data/"
 
+MAX_FINDINGS = 100
+"""Malformed lines of a manifest worth naming: a manifest may be millions of them, and memory stays bounded."""
+
 MAX_TEXT_BYTES = 8 * 1024 * 1024
 """Tag files and bundle.json are read into memory; this is enough for as many files and anchors as there may be."""
 
@@ -93,11 +96,14 @@ class Bag:
     def _read_manifest(self, name: str) -> dict[str, str]:
         text = self._tags[name].decode("utf-8", "replace")
         digests: dict[str, str] = {}
+        malformed = 0
         ordered = ""
         for line in text.removesuffix("\n").split("\n") if text else []:
             found = _LINE.fullmatch(line)
             if found is None or not PATH.fullmatch(found[2]):
-                self._wrong("bag-manifest-malformed", name, f"has the malformed line {line!r:.100}")
+                malformed += 1
+                if malformed <= MAX_FINDINGS:
+                    self._wrong("bag-manifest-malformed", name, f"has the malformed line {line!r:.100}")
                 continue
             if found[2] <= ordered:
                 self._wrong("bag-manifest-malformed", name, f"has the line {line!r:.100} out of order or twice")

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from verifier.bag import MAX_TEXT_BYTES, Bag
+from verifier.bag import Bag
 from verifier.container import Container, DamagedFileError, UnusableBundle, open_container
 from verifier.event import MAX_LINE_BYTES
 from verifier.line_source import FileRange
@@ -57,19 +56,6 @@ class Bundle:
     def sizes(self) -> dict[str, int]:
         """Sizes of all files in bytes, by path."""
         return self._container.sizes
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """What bundle.json says, as parsed JSON, unchecked. Raises `UnusableBundle` when it is no JSON object."""
-        try:
-            parsed = json.loads(self.read_file(BUNDLE_JSON, limit=MAX_TEXT_BYTES).decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, UnusableBundle):
-                raise
-            raise UnusableBundle("This is not a bundle: its bundle.json is not JSON.") from error
-        if not isinstance(parsed, dict):
-            raise UnusableBundle("This is not a bundle: its bundle.json is not a JSON object.")
-        return parsed
 
     def read_file(self, name: str, *, limit: int = MAX_FILE_BYTES) -> bytes:
         """Return a file's bytes by its path, such as "data/README.txt".

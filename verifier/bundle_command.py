@@ -17,6 +17,7 @@ from verifier.report_text import render
 from verifier.rfc3161 import load_certificates
 from verifier.rfc3161.certificate import MAX_CERTIFICATE_FILE_SIZE
 from verifier.tezos import NodeWitnesses
+from verifier.unusable import Unusable
 from verifier.verify import verify_bundle
 
 BYTES_WORTH_A_BAR = 16 * 1024 * 1024
@@ -72,9 +73,9 @@ def bundle(  # noqa: PLR0913 - one parameter per option
                 observer=NodeWitnesses().observe if online else None,
             )
     except UnusableBundle as error:
-        raise click.UsageError(str(error)) from error
+        raise Unusable(str(error)) from error
     except OSError as error:
-        raise click.UsageError(f"The bundle cannot be read: {error}") from error
+        raise Unusable(f"The bundle cannot be read: {error.strerror}") from error
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=True))
     else:
@@ -86,14 +87,16 @@ def _policy(trust: Path | None, trust_roots: tuple[Path, ...], require: int | No
     try:
         policy = load_policy(trust) if trust is not None else TrustPolicy()
     except UnusablePolicyError as error:
-        raise click.UsageError(str(error)) from error
+        raise Unusable(str(error)) from error
     roots: list[bytes] = []
     for path in trust_roots:
         try:
             with path.open("rb") as file:
                 roots += load_certificates(file.read(MAX_CERTIFICATE_FILE_SIZE + 1))
-        except (OSError, ValueError) as error:
-            raise click.UsageError(f"{path}: {error}") from error
+        except OSError as error:
+            raise Unusable(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise Unusable(f"{path}: {error}") from error
     return replace(policy, extra_roots=tuple(roots), require=require or policy.require)
 
 

@@ -9,6 +9,10 @@ from verifier.sealed import MAX_DISCLOSURE_LINE_BYTES, Disclosure, DisclosureErr
 MAX_FINDINGS = 100
 """After so many a reader knows enough; memory stays bounded."""
 
+MAX_DISCLOSURES_OF_AN_EVENT = 20_000
+MAX_BYTES_OF_AN_EVENT = 16 * 1024 * 1024
+"""The disclosures of one event are in memory together. A payload has room for some 6,000 digests."""
+
 
 class DisclosureCheck:
     """Told of every event with sealed members in order, it pulls the disclosures of that event from the file."""
@@ -25,8 +29,13 @@ class DisclosureCheck:
         """Match the disclosures of the event `sequence`, which seals `digests`."""
         self._refuse_before(sequence)
         own: list[Disclosure] = []
+        size = 0
         while self._next is not None and self._next.sequence == sequence:
             own.append(self._next)
+            size += len(self._next.text)
+            if len(own) > MAX_DISCLOSURES_OF_AN_EVENT or size > MAX_BYTES_OF_AN_EVENT:
+                self._stop(f"Event {sequence} has more disclosures than this program reads.")
+                break
             self._advance()
         left, problems = match_disclosures(digests, own)
         self.sealed_left += left
@@ -53,9 +62,12 @@ class DisclosureCheck:
         if previous is None or self._next is None:
             return
         if (previous.sequence, previous.text) >= (self._next.sequence, self._next.text):
-            self._wrong(f"The file {DISCLOSURES} is not in order, or has a line twice.")
-            self._next = None
-            self._source = iter(())
+            self._stop(f"The file {DISCLOSURES} is not in order, or has a line twice.")
+
+    def _stop(self, message: str) -> None:
+        self._wrong(message)
+        self._next = None
+        self._source = iter(())
 
     def _wrong(self, message: str) -> None:
         if len(self.findings) < MAX_FINDINGS:

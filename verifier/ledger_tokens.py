@@ -18,6 +18,8 @@ NOT_QUALIFIED = "NOT-QUALIFIED"
 def tezos_token(result: ReceiptResult, *, authority: str, sequence: int) -> TokenReport:
     """The report entry of a Tezos receipt."""
     receipt = result.receipt
+    # Two receipts of one network rest on the same trust, whoever sent them.
+    root = f"tezos {receipt.chain_id}" if result.ok and receipt else ""
     return TokenReport(
         ok=result.ok,
         status=result.status,
@@ -29,8 +31,8 @@ def tezos_token(result: ReceiptResult, *, authority: str, sequence: int) -> Toke
         findings=result.findings,
         signer=receipt.signer_address if receipt else "",
         block=result.block_hash,
-        # Two receipts of one network rest on the same trust, whoever sent them.
-        root=f"tezos {receipt.chain_id}" if result.ok and receipt else "",
+        root=root,
+        signer_key=root,
     )
 
 
@@ -47,6 +49,7 @@ def opentimestamps_token(result: ProofResult, *, authority: str, sequence: int) 
         findings=result.findings,
         block=None if result.height is None else str(result.height),
         root="bitcoin" if result.ok else "",
+        signer_key="bitcoin" if result.ok else "",
     )
     return replace(token, time_accuracy=BITCOIN_ACCURACY_MICROSECONDS) if result.time else token
 

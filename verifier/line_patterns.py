@@ -18,7 +18,6 @@ Whatever does not match is parsed in full. The expressions are possessive: match
 
 import json
 import re
-from operator import add
 from typing import Any, NamedTuple
 
 from verifier.canonical import MAX_LEVELS, canonical_bytes
@@ -34,24 +33,26 @@ _SCALAR = "\x00"
 """Stands for any scalar in a shape; no name can contain it."""
 
 _PLAIN_STRING = r'"[^"]*+"'
-"""Enough where the slice holds neither a backslash nor a control character."""
+"""Enough where the slice holds no backslash and, as is looked at afterwards, its payloads no control character."""
 
 _ANY_STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\bfnrt]|u00(?:0[1-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+)*+"'
 _NUMBER = (
     r"(?>-?[1-9][0-9]{0,14}+(?![0-9.eE])|0(?![0-9.eE])"
     r"|-?(?:0\.(?!000000)|[1-9][0-9]{0,6}\.)[0-9]{1,8}+(?<=[1-9])(?![0-9eE]))"
 )
-_FIELDS = 7
+_STEP = 7
+"""The fields of a line and what lies between it and the line before, which must be nothing."""
+
 _FRAME = (
-    r'\{{"hash":"(.{{64}})","kind":"([^"]{{3,64}}+)",'
-    r'"occurred_at":"(.{{19}})\.([0-9]{{6}})Z",'
-    r'"payload":({payloads}),"prev_hash":"(.{{64}})","sequence":([1-9][0-9]{{0,14}}+)\}}\n'
+    r'\{{"hash":"(.{{64}}+)","kind":"([^"]{{3,64}}+)",'
+    r'"occurred_at":"(.{{26}}+)Z",'
+    r'"payload":({payloads}),"prev_hash":"(.{{64}}+)","sequence":([1-9][0-9]{{0,14}}+)\}}\n'
 )
-_SUSPECT = bytes(int((byte < 0x20 and byte != 0x0A) or byte == 0x5C) for byte in range(256))  # noqa: PLR2004
-"""Maps backslashes and control characters to 1, all else to 0: finds them at the speed of copying."""
+_CONTROL = bytes(int(byte < 0x20) for byte in range(256))  # noqa: PLR2004
+"""Maps control characters to 1, all else to 0: finds them at the speed of copying."""
 
 _SECONDS = {b"%02d" % second: second * 1_000_000 for second in range(60)}
-_MAX_SECONDS = 10_000
+_MAX_TIMES = 10_000
 """Remembered at a time: the events of a slice lie close together."""
 
 
@@ -82,15 +83,15 @@ class LinePatterns:
         self._shapes: dict[str, None] = {}
         self._scalars = 0
         self._compiled: dict[str, re.Pattern[bytes]] = {}
-        self._seconds = _Seconds()
+        self._times = _Times()
 
     def read(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
         """Split whole lines into columns, up to the first line that is not a canonical event, if there is one.
 
         `hashes` and `prev_hashes` may be any 64 bytes: comparing them with computed hashes tells more than their form.
         """
-        # In a slice without backslashes and control characters, a string is whatever stands between two quotes.
-        string = _ANY_STRING if 1 in data.translate(_SUSPECT) else _PLAIN_STRING
+        # In a slice without backslashes, a string is whatever stands between two quotes.
+        string = _ANY_STRING if b"\\" in data else _PLAIN_STRING
         if _is_utf8(data):
             columns = self._read_at_once(data, string)
             if columns is None and self._learn(data, string):
@@ -102,23 +103,25 @@ class LinePatterns:
     def _read_at_once(self, data: bytes, string: str) -> Columns | None:
         # `split` gives what lies between matches, then the fields: the lines tile the slice if nothing lies between.
         parts = self._pattern(string).split(data)
-        step = _FIELDS + 1
-        if parts[0::step].count(b"") != len(parts) // step + 1:
+        if parts[0::_STEP].count(b"") != len(parts) // _STEP + 1:
             return None
-        return self._columns(parts, step)
+        # The plain form of a string would let control characters pass, line feeds too.
+        if string is _PLAIN_STRING and 1 in b"".join(parts[4::_STEP]).translate(_CONTROL):
+            return None
+        return self._columns(parts, len(data))
 
-    def _columns(self, parts: list[bytes], step: int) -> Columns | None:
-        kinds, payloads = parts[2::step], parts[5::step]
+    def _columns(self, parts: list[bytes], size: int) -> Columns | None:
+        """Return the fields of lines of `size` bytes together; None if one is not as the format wants it."""
+        kinds, payloads = parts[2::_STEP], parts[4::_STEP]
         if not all(KIND.fullmatch(kind.decode("latin-1")) for kind in set(kinds)):
             return None
-        if max(map(len, payloads), default=0) > MAX_PAYLOAD_BYTES:
+        if size > MAX_PAYLOAD_BYTES and max(map(len, payloads)) > MAX_PAYLOAD_BYTES:
             return None
         try:
-            seconds = map(self._seconds.__getitem__, parts[3::step])
-            times = list(map(add, seconds, map(int, parts[4::step])))
+            times = list(map(self._times.__getitem__, parts[3::_STEP]))
         except (ValueError, KeyError):
             return None
-        return Columns(parts[1::step], kinds, times, payloads, parts[6::step], parts[7::step])
+        return Columns(parts[1::_STEP], kinds, times, payloads, parts[5::_STEP], parts[6::_STEP])
 
     def _learn(self, data: bytes, string: str) -> bool:
         """Learn the shapes of the lines that nothing matches yet; tell whether there were any to learn."""
@@ -146,7 +149,7 @@ class LinePatterns:
             scalar = f"(?>{string}|{_NUMBER}|true|false|null)"
             # Without any shape, an expression that never matches.
             payloads = "|".join(self._shapes).replace(_SCALAR, scalar) or "(?!)"
-            self._compiled[string] = re.compile(_FRAME.format(payloads=payloads).encode("utf-8"))
+            self._compiled[string] = re.compile(_FRAME.format(payloads=payloads).encode("utf-8"), re.DOTALL)
         return self._compiled[string]
 
     def read_in_full(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
@@ -164,7 +167,7 @@ class LinePatterns:
         matches = self._pattern(_ANY_STRING).fullmatch
         for line in data.split(b"\n")[:-1]:
             found = matches(line + b"\n") if _is_utf8(line) else None
-            one = self._columns([b"", *found.groups()], _FIELDS + 1) if found else None
+            one = self._columns([b"", *found.groups()], len(line)) if found else None
             if one is None:
                 try:
                     one = _single(line)
@@ -236,23 +239,33 @@ def _single(line: bytes) -> Columns:
     )
 
 
-class _Seconds(dict[bytes, int]):
-    """Microseconds since 1970 of a whole second, by its text; raises `ValueError` or `KeyError` for no time.
+class _Times(dict[bytes, int]):
+    """Microseconds since 1970, by the text of a time without its `Z`; `ValueError` or `KeyError` for no time.
 
-    Remembered, because events of one second, or at least of one minute, follow each other.
+    Remembered, because events of one append have one time, and events
+    of one second, or at least of one minute, follow each other.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._minutes: dict[bytes, int] = {}
+        self._begins: dict[bytes, int] = {}
 
     def __missing__(self, text: bytes) -> int:
-        if len(self) >= _MAX_SECONDS:
+        if len(self) >= _MAX_TIMES:
             self.clear()
-            self._minutes.clear()
-        minute, second = text[:17], _SECONDS[text[17:]]
-        begin = self._minutes.get(minute)
+        if len(self._begins) >= _MAX_TIMES:
+            self._begins.clear()
+        second, point, fraction = text[:19], text[19:20], text[20:]
+        if point != b"." or not fraction.isdigit():
+            raise ValueError("a time has no fraction of six digits")
+        begin = self._begins.get(second)
         if begin is None:
-            begin = self._minutes[minute] = parse_time(minute.decode("ascii") + "00.000000Z")
-        self[text] = value = begin + second
+            begin = self._begins[second] = self._minute(second[:17]) + _SECONDS[second[17:]]
+        self[text] = value = begin + int(fraction)
         return value
+
+    def _minute(self, text: bytes) -> int:
+        begin = self._begins.get(text)
+        if begin is None:
+            begin = self._begins[text] = parse_time(text.decode("ascii") + "00.000000Z")
+        return begin

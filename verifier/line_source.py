@@ -9,7 +9,9 @@ from verifier.event import MAX_LINE_BYTES
 _CHECKPOINT = b'"kind":"chain.c'
 """Part of the line of every checkpoint event; elsewhere it only costs time."""
 
-SLICE_BYTES = 96 * 1024
+_SHORT_LINE_BYTES = 4096
+
+SLICE_BYTES = 192 * 1024
 """Small enough for the processor's cache and for memory to be used again, large enough to be worth a message."""
 
 
@@ -38,10 +40,19 @@ def ranges_of_lines(whole: FileRange) -> Iterator[FileRange]:
         while start < end:
             cut = min(start + SLICE_BYTES, end)
             if cut < end:
-                window = os.pread(file.fileno(), min(MAX_LINE_BYTES + 1, end - cut), cut)
-                cut += window.find(b"\n") + 1 or len(window)
+                cut += _to_line_end(file.fileno(), cut, end)
             yield FileRange(path=whole.path, offset=start, length=cut - start, leaves=start <= last_checkpoint)
             start = cut
+
+
+def _to_line_end(descriptor: int, at: int, end: int) -> int:
+    """Return how many bytes from `at` on belong to the line there, with its line end; at most those of a whole line."""
+    # Most lines are short, and the bytes are read again by whoever checks them.
+    for size in (_SHORT_LINE_BYTES, MAX_LINE_BYTES + 1):
+        window = os.pread(descriptor, min(size, end - at), at)
+        if found := window.find(b"\n") + 1:
+            return found
+    return len(window)
 
 
 def _last_checkpoint(descriptor: int, whole: FileRange) -> int:

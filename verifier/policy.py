@@ -69,9 +69,11 @@ def load_policy(path: Path) -> TrustPolicy:
     try:
         text = read_file(path).decode("utf-8")
         members = tomllib.loads(text)
+    except UnusablePolicyError:
+        raise
+    except UnicodeDecodeError as error:
+        raise UnusablePolicyError(f"The trust policy {path} is not TOML: it is not text in UTF-8") from error
     except (ValueError, RecursionError) as error:
-        if isinstance(error, UnusablePolicyError):
-            raise
         raise UnusablePolicyError(f"The trust policy {path} is not TOML: {error}") from error
     try:
         return _policy(members, path.parent)

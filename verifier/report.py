@@ -43,6 +43,8 @@ class TokenReport:
     root: str = ""
     """What the trust in the token rests on: SHA-256 of the root certificate its signer was traced to, or the name of a
     public ledger; "" where the token is not ok."""
+    signer_key: str = ""
+    """SHA-256 of the key that signed the token, or the name of a public ledger; "" where the token is not ok."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the token's entry in the report."""

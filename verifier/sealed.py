@@ -85,17 +85,23 @@ def match_disclosures(digests: Iterable[str], disclosures: Iterable[Disclosure])
 
     Returns how many digests stay undisclosed, and what is wrong with disclosures that match nothing or cannot be read.
     """
-    sealed = set(digests)
+    due = list(dict.fromkeys(digests))
+    sealed = set(due)
     waiting = {disclosure.digest: disclosure for disclosure in disclosures}
     problems: list[str] = []
     opened: set[str] = set()
-    # A disclosed value may hold further digests, so go on until nothing new opens.
-    while newly := [digest for digest in waiting if digest in sealed]:
-        for digest in newly:
-            opened.add(digest)
-            try:
-                sealed.update(sealed_digests(disclosed_value(waiting.pop(digest))))
-            except DisclosureError as error:
-                problems.append(f"a disclosure is unusable: {error}")
+    # A disclosed value may hold further digests, so go on until nothing new opens. Every digest is looked at once.
+    while due:
+        digest = due.pop()
+        if digest not in waiting:
+            continue
+        opened.add(digest)
+        try:
+            inner = set(sealed_digests(disclosed_value(waiting.pop(digest)))) - sealed
+        except DisclosureError as error:
+            problems.append(f"a disclosure is unusable: {error}")
+        else:
+            sealed |= inner
+            due.extend(inner)
     problems.extend(f"the disclosure with digest {digest} matches nothing in the event" for digest in waiting)
     return len(sealed - opened), problems

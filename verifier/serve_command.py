@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from verifier.unusable import Unusable
+
 
 @click.command()
 @click.option(
@@ -28,17 +30,20 @@ import click
 def serve(  # noqa: PLR0913 - one parameter per option
     *, bundles: Path | None, gateway: str | None, trust: Path | None, host: str, port: int, link_keys: Path | None
 ) -> None:
-    """Show verifications in a browser: drop a bundle on the page, or open a verify link."""
+    """Show verifications in a browser. Drop a bundle on the page, or open a verify link."""
     if bundles is not None and gateway is not None:
         raise click.UsageError("give --bundles or --gateway, not both")
     try:
         from verifier import web  # noqa: PLC0415 - see the module's docstring
     except ImportError as error:
-        raise click.UsageError(f"the page needs the extra: pip install 'indelible-verifier[web]' ({error})") from error
+        raise Unusable(f"the page needs the extra: pip install 'indelible-verifier[web]' ({error})") from error
     try:
         settings = web.WebSettings(
             host=host, port=port, bundles=bundles, gateway=gateway, trust=trust, link_keys=link_keys
         )
         web.run(settings)
-    except (OSError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        failed = f"{error.filename} cannot be read" if error.filename else f"cannot listen on {host}, port {port}"
+        raise Unusable(f"{failed}: {error.strerror}") from error
+    except ValueError as error:
+        raise Unusable(str(error)) from error

@@ -16,6 +16,10 @@ OPENTIMESTAMPS = "opentimestamps"
 MAX_ANCHORS = 10_000
 """A checkpoint an hour at one authority for more than a year; each costs a signature check or more."""
 
+MAX_PARTS = 400_000
+"""Commas and opening brackets of bundle.json: twice what the largest number of anchors needs. Of 8 MiB of nothing but
+brackets every one would cost fifty times its size in memory."""
+
 _MEMBERS = ["anchors", "chain_id", "event_count", "exported_at", "format", "head", "organisation", "pending"]
 _ANCHOR_MEMBERS = ["aggregation", "authority", "backend", "digest", "files", "obtained_at", "sequence"]
 # The files of each backend's anchors: what each is, and how its name ends.
@@ -76,6 +80,8 @@ class BundleStatement:
 
 def read_statement(raw: bytes) -> BundleStatement:
     """Read bundle.json; raise `OtherFormatError`, or `ValueError` saying what is wrong."""
+    if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_PARTS:
+        raise ValueError("it has more parts than the largest number of anchors needs")
     try:
         members = parse_canonical(raw)
     except NotCanonicalError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +23,15 @@ from verifier.rfc3161.der import MAX_TOKEN_SIZE
 from verifier.rfc3161.explain import explain
 from verifier.rfc3161.names import printable
 from verifier.rfc3161.trusted_list import MAX_LIST_SIZE
+from verifier.unusable import Unusable
 
 VERDICTS = {"valid": "VERIFIED", "invalid": "FAILED", "untrusted": "INDETERMINATE"}
 EXIT_CODES = {"VERIFIED": 0, "FAILED": 1, "INDETERMINATE": 3}
 
 # A file of certificates; load_certificates has the real limit.
 _MAX_FILE = 16 * 1024 * 1024
+
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,38}))+")
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -93,6 +97,9 @@ def token(  # noqa: PLR0913 - one parameter per option
 
     Exit code: 0 verified, 1 failed, 3 nothing wrong but trust is missing, 2 unusable input.
     """
+    for policy in policies:
+        if not _OID.fullmatch(policy):
+            raise click.UsageError(f"--policy {policy} is not an identifier such as 1.3.6.1.4.1.6449")
     received = _read(tsr, MAX_TOKEN_SIZE + 1)
     request = _read(query, MAX_TOKEN_SIZE + 1) if query else None
     algorithm, expected = _expected(received, data, digest, hash_algorithm, request)
@@ -127,7 +134,7 @@ def _read(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             return file.read(limit)
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise Unusable(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _certificates(paths: Sequence[Path]) -> tuple[bytes, ...]:
@@ -136,7 +143,7 @@ def _certificates(paths: Sequence[Path]) -> tuple[bytes, ...]:
         try:
             found += load_certificates(_read(path, _MAX_FILE))
         except ValueError as error:
-            raise click.UsageError(f"{path}: {error}") from error
+            raise Unusable(f"{path}: {error}") from error
     return tuple(found)
 
 
@@ -153,14 +160,14 @@ def _expected(
             with data.open("rb") as file:
                 return algorithm, hashlib.file_digest(file, algorithm.replace("sha3-", "sha3_")).digest()
         except OSError as error:
-            raise click.UsageError(f"{data} cannot be read: {error.strerror}") from error
+            raise Unusable(f"{data} cannot be read: {error.strerror}") from error
     if digest is not None:
         return _parse_digest(digest, algorithm)
     imprint = requested_imprint(request) if request is not None else None
     if request is None:
         raise click.UsageError("give what was time-stamped: --data FILE or --digest HEX, or --query for its request")
     if imprint is None:
-        raise click.UsageError("the request given with --query cannot be read")
+        raise Unusable("the request given with --query cannot be read")
     return imprint
 
 

@@ -32,8 +32,8 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _FLAG_ENCRYPTED, _FLAG_DESCRIPTOR, _FLAG_STRONG = 0x0001, 0x0008, 0x0040
 _STORED, _DEFLATED = 0, 8
 _ZIP64_EXTRA = 0x0001
+_UNICODE_PATH_EXTRA = 0x7075
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
-_UNIX = 3
 _DESCRIPTOR_SIZES = frozenset({12, 16, 20, 24})
 
 
@@ -111,6 +111,7 @@ def _read_entries(file: BinaryIO, max_entries: int) -> tuple[ZipEntry, ...]:
         entries.append(entry)
     if len(entries) != count:
         raise BadArchiveError("the zip file's directory has fewer entries than stated")
+    _refuse_directories(entries)
     offsets = _data_offsets(file, entries, directory_offset)
     return tuple(
         ZipEntry(
@@ -133,15 +134,30 @@ def _read_end(file: BinaryIO) -> tuple[int, int, int]:
         raise BadArchiveError("the file is too short to be a zip file")
     signature, disk, start_disk, here, count, size, offset, comment = _END.unpack(_read_at(file, end_offset, _END.size))
     if signature != b"PK\x05\x06" or comment:
-        raise BadArchiveError("the file does not end as a zip file without a comment does")
+        raise BadArchiveError(
+            "the file does not end as a zip file does: it is incomplete, has a comment, or is something else"
+        )
     directory_end = end_offset
-    if _FULL_16 in {disk, start_disk, here, count} or _FULL_32 in {size, offset}:
-        directory_end, disk, start_disk, here, count, size, offset = _read_end64(file, end_offset)
+    stated = disk, start_disk, here, count, size, offset
+    if _FULL_16 in stated[:4] or _FULL_32 in stated[4:]:
+        directory_end, *wide = _read_end64(file, end_offset)
+        disk, start_disk, here, count, size, offset = wide
+        masks = (_FULL_16,) * 4 + (_FULL_32,) * 2
+        if any(narrow not in pair for narrow, *pair in zip(stated, masks, wide, strict=True)):
+            raise BadArchiveError("the zip file's two end records disagree")
+    elif _has_locator(file, end_offset):
+        # Many programs believe it wherever it stands, and would find another directory by it.
+        raise BadArchiveError("the zip file has a Zip64 locator that it does not need")
     if disk or start_disk or here != count:
         raise BadArchiveError("the zip file is one of several volumes")
     if offset + size != directory_end:
         raise BadArchiveError("the zip file's directory is not where its end record says")
     return offset, size, count
+
+
+def _has_locator(file: BinaryIO, end_offset: int) -> bool:
+    locator_offset = end_offset - _END64_LOCATOR.size
+    return locator_offset >= 0 and _read_at(file, locator_offset, 4) == b"PK\x06\x07"
 
 
 def _read_end64(file: BinaryIO, end_offset: int) -> tuple[int, int, int, int, int, int, int]:
@@ -160,7 +176,7 @@ def _read_end64(file: BinaryIO, end_offset: int) -> tuple[int, int, int, int, in
 
 def _read_central(directory: bytes, at: int) -> tuple[_Central, int]:
     fields = _CENTRAL.unpack_from(directory, at)
-    signature, made_by, _, flags, method, _, _, crc, packed, size = fields[:10]
+    signature, _, _, flags, method, _, _, crc, packed, size = fields[:10]
     name_length, extra_length, comment_length, disk, _, attributes, offset = fields[10:]
     name_at = at + _CENTRAL.size
     extra_at = name_at + name_length
@@ -171,7 +187,11 @@ def _read_central(directory: bytes, at: int) -> tuple[_Central, int]:
     size, packed, offset = _widen(directory[extra_at : extra_at + extra_length], size, packed, offset)
     if disk:
         raise BadArchiveError("the zip file is one of several volumes")
-    _refuse_specials(name, flags, method, attributes >> 16 if made_by >> 8 == _UNIX else 0)
+    if comment_length:
+        raise BadArchiveError("the zip file has an entry with a comment")
+    _refuse_other_name(directory[extra_at : extra_at + extra_length])
+    # Whatever system it says it was made on: programs differ in whose file types they heed.
+    _refuse_specials(name, flags, method, attributes >> 16)
     _refuse_bomb(name, method, packed, size)
     entry = _Central(name=name, flags=flags, method=method, crc=crc, packed_size=packed, size=size, offset=offset)
     return entry, end
@@ -193,6 +213,25 @@ def _widen(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int,
             return size, packed, offset
         at += 4 + length
     raise BadArchiveError("the zip file states a size that does not fit and gives no Zip64 size")
+
+
+def _refuse_other_name(extra: bytes) -> None:
+    """Refuse a second name for an entry, which some programs would unpack it under."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == _UNICODE_PATH_EXTRA:
+            raise BadArchiveError("the zip file has an entry with two names")
+        at += 4 + length
+
+
+def _refuse_directories(entries: list[_Central]) -> None:
+    """Refuse directories in which no file lies: nothing else would look at their names."""
+    names = {entry.name for entry in entries if not entry.name.endswith(b"/")}
+    parents = {name[: at + 1] for name in names for at, byte in enumerate(name) if byte == ord("/")}
+    for entry in entries:
+        if entry.name.endswith(b"/") and entry.name not in parents:
+            raise BadArchiveError(f"the zip file has the directory {entry.name.decode('ascii', 'replace')!r:.100}")
 
 
 def _refuse_specials(name: bytes, flags: int, method: int, mode: int) -> None:
@@ -239,10 +278,16 @@ def _local_header_size(file: BinaryIO, entry: _Central) -> int:
     if len(tail) < name_length + extra_length:
         raise BadArchiveError("the zip file is cut off or its headers are wrong")
     name, extra = tail[:name_length], tail[name_length:]
+    _refuse_other_name(extra)
     agrees = (signature, name, method, flags) == (b"PK\x03\x04", entry.name, entry.method, entry.flags)
     if agrees and not flags & _FLAG_DESCRIPTOR:
         size, packed, _ = _widen(extra, size, packed, 0)
         agrees = (crc, packed, size) == (entry.crc, entry.packed_size, entry.size)
+    elif agrees:
+        # They follow the data. What stands here all the same must not be something else.
+        agrees = crc in {0, entry.crc} and all(
+            stated in {0, _FULL_32, real} for stated, real in ((packed, entry.packed_size), (size, entry.size))
+        )
     if not agrees:
         shown = entry.name.decode("ascii", "replace")
         raise BadArchiveError(f"the zip entry {shown!r} is described in two different ways")

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ledger.settings import CallerSettings, SettingsError
 MAX_INPUT_BYTES = 16 * 1024 * 1024
 # Waiting for an unreachable ledger longer than this helps nobody at a terminal.
 TIMEOUT_SECONDS = 5.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 chain_id_argument = click.argument("chain_id", metavar="CHAIN")
 
@@ -59,7 +61,11 @@ def append_events(  # noqa: PLR0913, PLR0917 - one argument for each option
     expected_sequence: int | None,
     as_json: bool,  # noqa: FBT001 - click's calling style
 ) -> None:
-    """Append one event, or, without --kind, those on standard input: one {"kind", "payload"} object a line."""
+    """Append one event, or many from standard input.
+
+    Without --kind, each line of standard input is one event: {"kind": "...", "payload": {...}}, and "sealed" with a
+    list of members to seal, if any.
+    """
     if (kind is None) != (payload is None):
         raise click.UsageError("--kind and --payload belong together")
     if kind is None or payload is None:
@@ -122,7 +128,7 @@ def show_chain(chain_id: str, kinds: tuple[str, ...], follow: bool, as_json: boo
             fields = {
                 "sequence": event.sequence,
                 "kind": event.kind,
-                "occurred_at_us": event.occurred_at_us,
+                "occurred_at": _time(_EPOCH + timedelta(microseconds=event.occurred_at_us)),
                 "hash": event.hash.hex(),
                 "payload": event.content,
             }
@@ -138,7 +144,10 @@ def show_chain(chain_id: str, kinds: tuple[str, ...], follow: bool, as_json: boo
 @chain_id_argument
 @as_json
 def check_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
-    """Have the service re-hash a whole chain. For a check that trusts nobody, export it and use indelible-verify."""
+    """Have the service compute every hash of a chain again.
+
+    For a check that trusts nobody, export the chain and use indelible-verify.
+    """
     with _ledger() as ledger:
         result = ledger.check_chain(chain_id)
     print_fields(
@@ -161,7 +170,7 @@ def check_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's
 @click.option("--include-disclosures", is_flag=True, help="Add what sealed members say.")
 @as_json
 def export_chain(chain_id: str, out: Path, include_disclosures: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Write a chain's bundle: everything needed to verify it offline."""
+    """Write a chain's bundle: all that verifying it takes."""
     with _ledger() as ledger:
         try:
             size = ledger.export_bundle(chain_id, out, include_disclosures=include_disclosures)
@@ -187,7 +196,7 @@ def list_anchors(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click'
                 "backend": anchor.backend,
                 "authority": anchor.authority,
                 "state": anchor.state,
-                "anchored_at": anchor.anchored_at.isoformat() if anchor.anchored_at else None,
+                "anchored_at": _time(anchor.anchored_at),
                 "attempts": anchor.attempts,
                 "last_error": anchor.last_error or None,
                 "digest": anchor.digest.hex(),
@@ -200,7 +209,7 @@ def list_anchors(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click'
 
 @click.group()
 def verify_link() -> None:
-    """Make and revoke links that show a chain to whoever holds them."""
+    """Make and revoke links that show a chain to their holder."""
 
 
 @verify_link.command("create")
@@ -216,7 +225,7 @@ def create_verify_link(chain_id: str, days: int, as_json: bool) -> None:  # noqa
             "url": link.url or None,
             "token": link.token,
             "link_id": link.link_id,
-            "expires_at": link.expires_at.isoformat(),
+            "expires_at": _time(link.expires_at),
             "head": link.head.hex(),
         },
         as_json=as_json,
@@ -230,7 +239,7 @@ def revoke_verify_link(link_id: str, as_json: bool) -> None:  # noqa: FBT001 - c
     """End a link before its time."""
     with _ledger() as ledger:
         revoked_at = ledger.revoke_verify_link(link_id)
-    print_fields({"link_id": link_id, "revoked_at": revoked_at.isoformat()}, as_json=as_json)
+    print_fields({"link_id": link_id, "revoked_at": _time(revoked_at)}, as_json=as_json)
 
 
 @contextmanager
@@ -279,8 +288,8 @@ def _chain_fields(found: Chain) -> dict[str, Any]:
         "subject": json.loads(found.subject),
         "event_count": found.event_count,
         "head": found.head.hex(),
-        "opened_at": found.opened_at.isoformat(),
-        "closed_at": found.closed_at.isoformat() if found.closed_at else None,
+        "opened_at": _time(found.opened_at),
+        "closed_at": _time(found.closed_at),
     }
 
 
@@ -291,6 +300,11 @@ def _receipt_fields(receipt: Receipt) -> dict[str, Any]:
         "last_sequence": receipt.last_sequence,
         "event_hashes": [digest.hex() for digest in receipt.event_hashes],
         "replayed": receipt.replayed,
-        "occurred_at_us": receipt.occurred_at_us,
+        "occurred_at": _time(_EPOCH + timedelta(microseconds=receipt.occurred_at_us)),
         "receipt": receipt.signed_note,
     }
+
+
+def _time(moment: datetime | None) -> str | None:
+    """As bundles and reports write times."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else None

@@ -93,7 +93,7 @@ def check_settings(as_json: bool) -> None:  # noqa: FBT001 - click's calling sty
     help="Run only this part, to spread the work over processes. May be given more than once.",
 )
 def serve(only: tuple[str, ...]) -> None:
-    """Run the ledger service until SIGTERM or Ctrl-C, then stop cleanly."""
+    """Run the ledger service until SIGTERM or Ctrl-C."""
     import uvloop  # noqa: PLC0415 - as in check_settings
 
     from ledger.service import run  # noqa: PLC0415 - as in check_settings

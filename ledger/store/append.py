@@ -10,8 +10,9 @@ What must hold:
    idempotency key tells; if that cannot be done it is answered DATABASE_UNAVAILABLE, and the caller's repetition tells.
 
 Appends that wait for the same organisation become one group: one message, one commit, one flush of the log to disk,
-however many callers and chains. While a group is at the database the next one gathers. Organisations do not wait for
-one another. An append that is refused takes nothing from the others of its group.
+however many callers and chains. While a group is at the database the next one gathers, and follows it there once it is
+as large, to wait behind its locks. Organisations do not wait for one another. An append that is refused takes nothing
+from the others of its group.
 """
 
 import asyncio
@@ -40,6 +41,10 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024
 _GROUP_EVENTS = 4_000
 _GROUP_BYTES = 8 * 1024 * 1024
 _GROUP_CHAINS = 256
+# Callers that were answered together are about to append again: a group of several waits this long for the next one to
+# become as large. A caller that is alone never waits.
+_GATHER_SECONDS = 0.005
+
 _log = structlog.get_logger("indelible.store")
 
 
@@ -55,6 +60,9 @@ class _Lane:
 
     queue: deque[_Waiting]
     worker: "asyncio.Task[None] | None" = None
+    # Set when as many appends wait as the newest group at the database has.
+    full_enough: asyncio.Event
+    enough: int = 0
 
 
 class AppendEngine:
@@ -81,11 +89,13 @@ class AppendEngine:
         """
         lane = self._lanes.get(append.place.organisation_id)
         if lane is None:
-            lane = self._lanes[append.place.organisation_id] = _Lane(queue=deque())
+            lane = self._lanes[append.place.organisation_id] = _Lane(queue=deque(), full_enough=asyncio.Event())
         if len(lane.queue) >= MAX_WAITING_APPENDS or self._waiting_bytes + append.size > MAX_WAITING_BYTES:
             raise LedgerError(Reason.OVERLOADED, "too many appends are waiting; try again later")
         waiting = _Waiting(append=append, answer=asyncio.get_running_loop().create_future())
         lane.queue.append(waiting)
+        if len(lane.queue) >= lane.enough:
+            lane.full_enough.set()
         self._waiting_bytes += append.size
         if lane.worker is None:
             lane.worker = self._start(self._serve(append.place.organisation_id, lane))
@@ -110,14 +120,39 @@ class AppendEngine:
     async def _serve(self, organisation_id: str, lane: _Lane) -> None:
         # Appends that arrived in the same turn of the event loop join the first group.
         await asyncio.sleep(0)
+        before: asyncio.Task[None] | None = None
         while lane.queue:
             group = self._take(lane)
-            try:
-                await self._settle(organisation_id, group)
-            except Exception as error:  # noqa: BLE001 - whatever happened, every caller gets an answer
-                _log.exception("append failed", organisation=organisation_id)
-                _refuse(group, LedgerError(Reason.INTERNAL, "the append failed; the ledger's log says why"), error)
+            locked = asyncio.Event()
+            newest = self._start(self._serve_group(organisation_id, group, locked))
+            # The next group is sent behind this one's locks, never past them: a chain's appends keep their order.
+            await locked.wait()
+            if before is not None:
+                await before  # two groups at the database keep both sides busy; more would only make smaller groups
+            before = newest
+            await self._gather(lane, newest, len(group))
         del self._lanes[organisation_id]
+
+    async def _gather(self, lane: _Lane, newest: "asyncio.Task[None]", size: int) -> None:
+        """Wait until as many appends wait as the newest group has, or a moment has passed since it was answered."""
+        lane.enough = max(size, 1)
+        lane.full_enough.clear()
+        if len(lane.queue) >= lane.enough:
+            return
+        gathered = asyncio.ensure_future(lane.full_enough.wait())
+        await asyncio.wait((gathered, newest), return_when=asyncio.FIRST_COMPLETED)
+        if size > 1 and not gathered.done():
+            await asyncio.wait((gathered,), timeout=_GATHER_SECONDS)
+        gathered.cancel()
+
+    async def _serve_group(self, organisation_id: str, group: list[_Waiting], locked: asyncio.Event) -> None:
+        try:
+            await self._settle(organisation_id, group, locked)
+        except Exception as error:  # noqa: BLE001 - whatever happened, every caller gets an answer
+            _log.exception("append failed", organisation=organisation_id)
+            _refuse(group, LedgerError(Reason.INTERNAL, "the append failed; the ledger's log says why"), error)
+        finally:
+            locked.set()
 
     def _take(self, lane: _Lane) -> list[_Waiting]:
         group: list[_Waiting] = []
@@ -141,15 +176,15 @@ class AppendEngine:
                 group.append(waiting)
         return group
 
-    async def _settle(self, organisation_id: str, group: list[_Waiting]) -> None:
+    async def _settle(self, organisation_id: str, group: list[_Waiting], locked: asyncio.Event) -> None:
         """Commit the group and answer everyone in it; never leaves an append without an answer."""
         if not group:
             return
         try:
-            await self._commit_or_retry(organisation_id, group)
+            await self._commit_or_retry(organisation_id, group, locked)
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             if _is_busy(error) and len(group) > 1:
-                await self._settle_apart(organisation_id, group)
+                await self._settle_apart(organisation_id, group, locked)
             elif _is_busy(error):
                 message = "the chain is held by another writer for too long; try again"
                 _refuse(group, LedgerError(Reason.OVERLOADED, message), error)
@@ -159,34 +194,35 @@ class AppendEngine:
         except psycopg.Error as error:
             # The database refused the group as a whole: find out on whose account.
             if len(group) > 1:
-                await self._settle_apart(organisation_id, group)
+                await self._settle_apart(organisation_id, group, locked)
                 return
             _log.exception("the database refused an append", organisation=organisation_id)
             _refuse(group, LedgerError(Reason.INTERNAL, "the database refused the append"), error)
 
-    async def _settle_apart(self, organisation_id: str, group: list[_Waiting]) -> None:
+    async def _settle_apart(self, organisation_id: str, group: list[_Waiting], locked: asyncio.Event) -> None:
         parts: dict[int, list[_Waiting]] = {}
         for waiting in group:
             parts.setdefault(waiting.append.place.chain_key, []).append(waiting)
         if len(parts) > 1:
-            await asyncio.gather(*(self._settle(organisation_id, part) for part in parts.values()))
+            await asyncio.gather(*(self._settle(organisation_id, part, locked) for part in parts.values()))
             return
         for waiting in group:
-            await self._settle(organisation_id, [waiting])
+            await self._settle(organisation_id, [waiting], locked)
 
-    async def _commit_or_retry(self, organisation_id: str, group: list[_Waiting]) -> None:
+    async def _commit_or_retry(self, organisation_id: str, group: list[_Waiting], locked: asyncio.Event) -> None:
         try:
-            await self._commit(organisation_id, group)
+            await self._commit(organisation_id, group, locked)
         except psycopg.OperationalError as error:
             if _is_busy(error):
                 raise
             # The connection broke, before, during or after the commit. On a new one the lock waits for whatever is left
             # of the old transaction, and the idempotency keys tell what it stored.
             await self._pool.check()
-            await self._commit(organisation_id, group)
+            await self._commit(organisation_id, group, locked)
 
-    async def _commit(self, organisation_id: str, group: list[_Waiting]) -> None:
-        work = GroupWork([waiting.append for waiting in group], clock=self._clock, signer=self._signer)
+    async def _commit(self, organisation_id: str, group: list[_Waiting], locked: asyncio.Event) -> None:
+        appends = [waiting.append for waiting in group]
+        work = GroupWork(appends, clock=self._clock, signer=self._signer, locked=locked.set)
         feeds = [work.event_rows, work.disclosure_rows] if work.has_disclosures else [work.event_rows]
         connection = await self._pool.getconn()
         try:

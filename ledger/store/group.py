@@ -47,11 +47,20 @@ class GroupWork:
     After the commit `outcomes` holds one outcome for each append, in order.
     """
 
-    def __init__(self, appends: Sequence[PreparedAppend], *, clock: Callable[[], int], signer: ReceiptSigner) -> None:
+    def __init__(
+        self,
+        appends: Sequence[PreparedAppend],
+        *,
+        clock: Callable[[], int],
+        signer: ReceiptSigner,
+        locked: Callable[[], None],
+    ) -> None:
+        """`clock` gives microseconds since 1970; `locked` is called as soon as the group holds its locks."""
         self.outcomes: list[Receipt | Earlier | LedgerError] = []
         self._appends = appends
         self._clock = clock
         self._signer = signer
+        self._locked = locked
         self._places: list[Placed | Earlier | LedgerError] = []
 
     def message(self, organisation_id: str) -> bytes:
@@ -70,6 +79,7 @@ class GroupWork:
 
     def event_rows(self, results: list[PGresult]) -> Iterator[bytes]:
         """The rows of every append that is accepted, in slices. The locks are held while this runs."""
+        self._locked()
         heads = read_heads(results[_HEADS])
         earlier = _read_earlier(results[_EARLIER])
         now_us = self._clock()

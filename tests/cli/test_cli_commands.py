@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import stat
 import subprocess
 import zipfile
@@ -146,6 +147,29 @@ def test_people_get_tables_and_sentences(caller: dict[str, str]) -> None:
     assert "for-people" in listed.out
     assert "event count" in listed.out
     assert "Nothing of this chain" in run("anchors", "list", "for-people", environment=caller).out
+
+
+def test_people_can_copy_a_receipt_as_it_was_signed(caller: dict[str, str]) -> None:
+    run("chain", "open", "noted", environment=caller)
+    command = ("chain", "append", "noted", "--kind", "a.b", "--payload", "{}", "--idempotency-key", "once")
+    printed = run(*command, environment=caller).out.splitlines()
+    start = next(number for number, line in enumerate(printed) if line.startswith("receipt "))
+    column = printed[start].index("indelible-receipt/1")
+    note = "".join(f"{line[column:]}\n" for line in printed[start:])
+    assert note == run(*command, "--json", environment=caller).json()["receipt"]
+
+
+def test_a_row_into_a_file_is_one_line(caller: dict[str, str]) -> None:
+    opened = run("chain", "open", "in-one-line", "--json", environment=caller).json()
+    listed = run("chain", "list", environment=caller).out
+    assert any("in-one-line" in line and opened["head"] in line for line in listed.splitlines())
+
+
+def test_times_are_written_as_in_bundles(caller: dict[str, str]) -> None:
+    opened = run("chain", "open", "timed", "--json", environment=caller).json()
+    event = json.loads(run("chain", "show", "timed", "--json", environment=caller).out)
+    assert event["occurred_at"] == opened["opened_at"]
+    assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z", event["occurred_at"])
 
 
 def test_a_hostile_event_cannot_play_tricks_on_the_terminal(caller: dict[str, str]) -> None:

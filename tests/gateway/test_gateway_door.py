@@ -9,8 +9,10 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from gateway.app import BURST_REQUESTS
+from gateway.cli import gateway as command
 from gateway.ratelimit import RateLimiter
 from ledger.client import BlockingLedgerClient
 from sandbox.database import Database
@@ -229,9 +231,16 @@ def test_an_address_in_use_is_one_clear_line(gateway: Gateway, tmp_path: Path) -
         [find_program("python"), "-c", RUN_GATEWAY, "--listen", f"127.0.0.1:{gateway.port}"],
         log=tmp_path / "second.log",
     )
-    assert second.wait(30) == 1
+    assert second.wait(30) == 2
     assert "cannot listen" in (tmp_path / "second.log").read_text()
     assert "Traceback" not in (tmp_path / "second.log").read_text()
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example.org", "*", "10.0.0.0/8"])
+def test_a_trusted_proxy_is_one_ip_address(proxy: str) -> None:
+    result = CliRunner().invoke(command, ["--listen", "127.0.0.1:0", "--trusted-proxy", proxy])
+    assert result.exit_code == 2
+    assert "give its IP address" in result.output
 
 
 def test_a_rate_limiter_forgets_old_addresses_and_nothing_else() -> None:

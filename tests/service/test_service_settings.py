@@ -60,6 +60,8 @@ def test_every_missing_variable_is_named_at_once() -> None:
         ("INDELIBLE_LISTEN", "127.0.0.1:65536"),
         ("INDELIBLE_LISTEN", "127.0.0.1:-1"),
         ("INDELIBLE_LISTEN", "127.0.0.1:\u0661"),
+        ("INDELIBLE_LISTEN", "http://127.0.0.1:50051"),
+        ("INDELIBLE_LISTEN", "127.0.0.1:" + "9" * 5000),
         ("INDELIBLE_RUNTIME_DSN", "postgresql://user@[host/ledger"),
         ("INDELIBLE_TOKEN_JWKS", "http://issuer.example.org/jwks"),
         ("INDELIBLE_TOKEN_JWKS", "/nowhere/jwks.json"),
@@ -71,6 +73,7 @@ def test_every_missing_variable_is_named_at_once() -> None:
         ("INDELIBLE_CHECKPOINT_SECONDS", "0"),
         ("INDELIBLE_CHECKPOINT_SECONDS", "1e3"),
         ("INDELIBLE_CHECKPOINT_EVENTS", "0"),
+        ("INDELIBLE_CHECKPOINT_EVENTS", "9" * 5000),
         ("INDELIBLE_LOG_LEVEL", "loud"),
         ("INDELIBLE_LOG_FORMAT", "xml"),
     ],
@@ -130,3 +133,29 @@ def test_a_callers_token_may_stand_in_a_file(tmp_path: Path) -> None:
 def test_a_caller_without_a_token_is_told_which_variable_to_set() -> None:
     with pytest.raises(SettingsError, match="INDELIBLE_TOKEN: "):
         CallerSettings.from_environment({})
+
+
+def test_a_callers_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        CallerSettings.from_environment({"INDELIBLE_TOKEN_FILE": str(tmp_path / "nowhere")})
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith("INDELIBLE_TOKEN_FILE: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"abc\r\ndef", b"a b", b"\xff\xfe", b"a" * 20_000], ids=repr)
+def test_a_file_without_a_bearer_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(SettingsError, match="INDELIBLE_TOKEN_FILE: does not hold a bearer token"):
+        CallerSettings.from_environment({"INDELIBLE_TOKEN_FILE": str(tmp_path / "token")})
+
+
+def test_a_token_that_would_break_a_header_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="INDELIBLE_TOKEN: does not hold") as caught:
+        CallerSettings.from_environment({"INDELIBLE_TOKEN": "s3cret\nx: y"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["[::1]:50051", "127.0.0.1:50051", "localhost:50051"])
+def test_addresses_of_this_machine_are_known_as_such(address: str) -> None:
+    assert Address.parse(address).is_loopback
+    assert str(Address.parse(address)) == address

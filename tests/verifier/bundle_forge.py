@@ -113,8 +113,13 @@ class Authority:
     def __init__(self, name: str) -> None:
         self.name = name
         root_key, self._key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-        self.root = _certificate(f"{name} root", f"{name} root", root_key, root_key, is_root=True)
+        self._root_key = root_key
+        self.root = self.reissued_root()
         self.signer = _certificate(f"{name} signer", f"{name} root", self._key, root_key, is_root=False)
+
+    def reissued_root(self) -> x509.Certificate:
+        """A further certificate for the root's name and key."""
+        return _certificate(f"{self.name} root", f"{self.name} root", self._root_key, self._root_key, is_root=True)
 
     @property
     def root_pem(self) -> str:

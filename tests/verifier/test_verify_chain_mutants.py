@@ -6,11 +6,13 @@ Wherever it can be done, everything else is made to fit: hashes, roots, manifest
 import hashlib
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from tests.verifier.bundle_forge import (
     STARTED,
@@ -349,6 +351,43 @@ def test_a_token_copied_under_a_second_name_counts_once(alpha: Authority, good_d
     report = verify(sealed(files), policy)
     assert [token.ok for token in report.tokens] == [True, True]
     assert report.verdict == "INDETERMINATE"
+
+
+def test_a_token_copied_under_a_second_name_counts_once_although_its_root_was_issued_twice(alpha: Authority) -> None:
+    twin = Authority("gamma")
+    twin.__dict__.update(alpha.__dict__ | {"name": "gamma"})
+    reissued = alpha.reissued_root().public_bytes(serialization.Encoding.DER)
+    policy = TrustPolicy(
+        authorities={"alpha": TimestampTrust(roots=(alpha.root_der,)), "gamma": TimestampTrust(roots=(reissued,))},
+        require=2,
+    )
+    report = verify(sealed(data_files(short_session(), [(alpha, 4), (twin, 4)])), policy)
+    assert [token.ok for token in report.tokens] == [True, True]
+    assert report.verdict == "INDETERMINATE"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest-sha256.txt", b"\n" * 1_000_000),
+        ("tagmanifest-sha256.txt", b"x\n" * 1_000_000),
+        ("data/bundle.json", b"[" + b"[]," * 1_000_000 + b"[]]"),
+        ("data/bundle.json", b'{"a":[' + b"{}," * 1_000_000 + b"{}]}"),
+    ],
+)
+def test_a_file_of_a_million_faults_fails_with_bounded_findings_and_memory(
+    name: str, content: bytes, good_files: Files, policy: TrustPolicy
+) -> None:
+    bundle = io.BytesIO(zipped({**good_files, name: content}))
+    tracemalloc.start()
+    try:
+        report = verify_bundle(bundle, policy=policy)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report.verdict == "FAILED"
+    assert len(report.findings) < 300
+    assert peak < 50_000_000
 
 
 def test_a_root_trusted_for_one_authority_vouches_for_no_other(beta: Authority, good_data: Files) -> None:

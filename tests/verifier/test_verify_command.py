@@ -1,6 +1,7 @@
 """The command line: exit codes, JSON, and text that a lawyer can read."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,11 @@ def test_an_altered_bundle_exits_1_and_names_the_event(tmp_path: Path, good_file
     [
         ("/nonexistent",),
         (__file__,),
+        ("EMPTY",),
         ("BUNDLE", "--trust", __file__),
         ("BUNDLE", "--trust-root", __file__),
+        ("BUNDLE", "--trust-root", "EMPTY"),
+        ("BUNDLE", "--trust", "BUNDLE"),
         ("BUNDLE", "--require", "0"),
         ("BUNDLE", "--expect-head", "xyz"),
         ("BUNDLE", "--expect-count", "0"),
@@ -74,10 +78,40 @@ def test_an_altered_bundle_exits_1_and_names_the_event(tmp_path: Path, good_file
         (),
     ],
 )
-def test_unusable_input_or_a_wrong_call_exits_2_with_a_reason(arguments: tuple[str, ...], bundle: Path) -> None:
-    result = run("bundle", *(str(bundle) if argument == "BUNDLE" else argument for argument in arguments))
+def test_unusable_input_or_a_wrong_call_exits_2_with_a_reason(
+    arguments: tuple[str, ...], bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").touch()
+    files = {"BUNDLE": str(bundle), "EMPTY": str(tmp_path / "empty")}
+    result = run("bundle", *(files.get(argument, argument) for argument in arguments))
     assert result.exit_code == 2
     assert "Error: " in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "reason"),
+    [
+        ("--trust", b"\xbd", "is not text in UTF-8"),
+        ("--trust-root", b"", "contains no certificate"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_one_line_without_a_lesson_on_usage(
+    option: str, content: bytes, reason: str, bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "given").write_bytes(content)
+    result = run("bundle", bundle, option, tmp_path / "given")
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+    assert reason in result.output
+
+
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("serve", "--port", taken.getsockname()[1])
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: cannot listen on 127.0.0.1, port ")
+    assert "Errno" not in result.output
 
 
 def test_require_asks_for_more_than_one_root_can_give(

@@ -104,7 +104,68 @@ def test_a_zip_comment_is_refused(good_files: Files) -> None:
     target = io.BytesIO(zipped(good_files))
     with zipfile.ZipFile(target, "a") as archive:
         archive.comment = b"See page 2."
-    refuse(target.getvalue(), "without a comment")
+    refuse(target.getvalue(), "has a comment")
+
+
+def with_comment_of_the_last_entry(archive: bytes, comment: bytes) -> bytes:
+    end = list(struct.unpack("<4s4H2LH", archive[-22:]))
+    directory = bytearray(archive[end[6] : -22])
+    struct.pack_into("<H", directory, directory.rindex(b"PK\x01\x02") + 32, len(comment))
+    end[5] += len(comment)
+    return archive[: end[6]] + bytes(directory) + comment + struct.pack("<4s4H2LH", *end)
+
+
+def test_a_comment_of_an_entry_is_refused(good_files: Files) -> None:
+    refuse(with_comment_of_the_last_entry(zipped(good_files), b"x"), "comment")
+
+
+def test_a_second_directory_that_other_programs_would_read_is_refused(good_files: Files, good_data: Files) -> None:
+    # Python's zipfile and others believe a Zip64 locator before the end record, although nothing there asks for it.
+    other = zipped(sealed(good_data | {"data/README.txt": b"Something else.\n"}))
+    members, directory = other[: other.index(b"PK\x01\x02")], bytearray(other[other.index(b"PK\x01\x02") : -22])
+    count = directory.count(b"PK\x01\x02")
+    archive = zipped(sealed(good_data | {"data/artefacts/blob": members}))
+    offset, at = archive.index(members), 0
+    for _ in range(count):
+        (old,) = struct.unpack_from("<L", directory, at + 42)
+        struct.pack_into("<L", directory, at + 42, old + offset)
+        at += 46 + sum(struct.unpack_from("<3H", directory, at + 28))
+    place = len(archive) - 22
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, len(directory), place)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, place + len(directory), 1)
+    forged = with_comment_of_the_last_entry(archive, bytes(directory) + record + locator)
+    assert zipfile.ZipFile(io.BytesIO(forged)).read("demo-1/data/README.txt") == b"Something else.\n"
+    refuse(forged, "Zip64 locator")
+
+
+def test_end_records_that_disagree_are_refused(good_files: Files) -> None:
+    archive = zipped(good_files)
+    end = list(struct.unpack("<4s4H2LH", archive[-22:]))
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, end[3], end[4], end[5], end[6])
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, len(archive) - 22, 1)
+    end[3] = end[4] = 0xFFFF
+    good = archive[:-22] + record + locator + struct.pack("<4s4H2LH", *end)
+    assert verify_bundle(io.BytesIO(good), policy=TrustPolicy()).chain_ok
+    end[6] -= 1
+    refuse(archive[:-22] + record + locator + struct.pack("<4s4H2LH", *end), "disagree")
+
+
+def test_a_zip_entry_with_a_second_name_is_refused(good_files: Files) -> None:
+    info = zipfile.ZipInfo("demo-1/data/artefacts/one")
+    info.extra = struct.pack("<2HBL", 0x7075, 8, 1, zlib.crc32(info.filename.encode())) + b"two"
+    refuse(with_entry(good_files, info), "two names")
+
+
+@pytest.mark.parametrize("system", [0, 3, 19])
+def test_a_link_is_refused_whatever_system_it_was_made_on(system: int, good_files: Files) -> None:
+    info = zipfile.ZipInfo("demo-1/data/artefacts/link")
+    info.create_system, info.external_attr = system, (stat.S_IFLNK | 0o777) << 16
+    refuse(with_entry(good_files, info), "link or a special file")
+
+
+@pytest.mark.parametrize("name", ["demo-1/../../outside/", "/", "demo-1/data/empty/", "demo-1/data/events.jsonl/"])
+def test_a_directory_in_which_no_file_lies_is_refused(name: str, good_files: Files) -> None:
+    refuse(with_entry(good_files, zipfile.ZipInfo(name), b""), "directory")
 
 
 def test_a_local_header_that_says_something_else_than_the_directory_is_refused(good_files: Files) -> None:

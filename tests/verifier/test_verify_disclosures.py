@@ -125,3 +125,18 @@ def test_thousands_of_unmatched_disclosures_are_reported_in_bounded_number() -> 
     report = verify(b"".join(line(text) for text in texts))
     assert report.verdict == "FAILED"
     assert len(report.findings) < 200
+
+
+def test_disclosures_nested_in_each_other_by_the_thousand_take_linear_time() -> None:
+    texts = [NAME]
+    for _ in range(15_000):
+        texts.append(disclosure(SALT, "inner", {"_sd": [digest(texts[-1])]}))
+    # Quadratic work would take minutes.
+    assert sealed_left(verify(lines(*texts), {"_sd": [digest(texts[-1])]})) == "0"
+
+
+def test_one_event_with_more_disclosures_than_are_read_fails() -> None:
+    texts = [f"{number:08}" for number in range(50_000)]
+    report = verify(b"".join(line(text) for text in texts))
+    assert report.verdict == "FAILED"
+    assert any("more disclosures than this program reads" in finding.message for finding in report.findings)

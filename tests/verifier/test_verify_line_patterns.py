@@ -126,6 +126,12 @@ def test_an_unusual_canonical_value_is_accepted_in_a_known_shape(value: str) -> 
     assert by_full_parse(data)[1]
 
 
+def test_a_raw_line_feed_in_a_string_is_refused_in_a_known_shape() -> None:
+    data = line(b'{"v":"a"}') + line(b'{"v":"one\nother"}', 2) + line(b'{"v":"b"}', 3)
+    assert by_patterns(LinePatterns(), data) == by_full_parse(data)
+    assert len(by_full_parse(data)[0]) == 1
+
+
 @pytest.mark.parametrize("raw", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"])
 def test_a_string_that_is_not_utf8_is_refused_in_a_known_shape(raw: bytes) -> None:
     patterns = trained()

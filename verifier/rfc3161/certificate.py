@@ -66,7 +66,7 @@ def load_certificates(data: bytes) -> tuple[bytes, ...]:
     if len(data) > MAX_CERTIFICATE_FILE_SIZE:
         raise ValueError(f"the file is larger than {MAX_CERTIFICATE_FILE_SIZE} bytes")
     encoded = _unwrap_pem(data) if b"-----BEGIN" in data else (data,)
-    if not encoded:
+    if not encoded or not data.strip():
         raise ValueError("the file contains no certificate")
     if len(encoded) > MAX_CERTIFICATES_IN_FILE:
         raise ValueError(f"the file contains more than {MAX_CERTIFICATES_IN_FILE} certificates")

@@ -26,7 +26,7 @@ _MARKS = {Severity.ERROR: "because", Severity.WARNING: "note", Severity.INFO: "n
 _QUALIFIED = {
     "QUALIFIED": "yes, by the trusted list that you supplied, at the time stated",
     "NOT-QUALIFIED": "no, not by the trusted list that you supplied, at the time stated",
-    "UNKNOWN": "not known: no trusted list was supplied",
+    "UNKNOWN": "not known: that takes a trusted list and a path to a trusted root",
 }
 _REVOCATION = {
     "GOOD-AT-GENTIME": "evidence shows that no certificate had been revoked at the time stated",

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from verifier.bundle import UnusableBundle, open_bundle
+from verifier.bag import MAX_TEXT_BYTES
+from verifier.bundle import BUNDLE_JSON, Bundle, UnusableBundle, open_bundle, read_limited
+from verifier.event import format_time
 from verifier.policy import TrustPolicy
+from verifier.statement import read_statement
 from verifier.verify import verify_bundle
 from verifier.web.links import VerifyLink
 from verifier.web.listing import kind_of
@@ -158,7 +161,7 @@ def _survey(bundle: BundleFile, head: bytes | None) -> _Survey:
     with open_bundle(bundle.file) as opened:
         survey = _Survey()
         try:
-            survey.manifest = opened.manifest
+            survey.manifest = _manifest(opened)
             for event, _ in opened.iter_events():
                 survey.events += 1
                 kind = kind_of(event)
@@ -171,6 +174,35 @@ def _survey(bundle: BundleFile, head: bytes | None) -> _Survey:
     return survey
 
 
+def _manifest(bundle: Bundle) -> dict[str, Any]:
+    """What a page shows of bundle.json; empty where the report calls it missing or malformed.
+
+    No more than that is remembered: a forged bundle.json may be large, and hold what cannot be written to a page.
+    """
+    raw = read_limited(bundle, BUNDLE_JSON, MAX_TEXT_BYTES)
+    try:
+        statement = read_statement(raw) if raw is not None else None
+    except ValueError:
+        statement = None
+    if statement is None:
+        return {}
+    return {
+        "chain_id": statement.chain_id,
+        "organisation": {"id": statement.organisation_id},
+        "exported_at": format_time(statement.exported_at),
+        "anchors": [
+            {
+                "sequence": anchor.sequence,
+                "backend": anchor.backend,
+                "authority": anchor.authority,
+                "digest": anchor.digest,
+                "files": {"response": anchor.files.get("response")},
+            }
+            for anchor in statement.anchors
+        ],
+    }
+
+
 def _judged_by_link(examination: Examination, link: VerifyLink) -> Examination:
     """Fail a bundle that is not the chain its link was made for, however consistent it is in itself.
 
@@ -181,6 +213,9 @@ def _judged_by_link(examination: Examination, link: VerifyLink) -> Examination:
     report = examination.report
     organisation = examination.manifest.get("organisation")
     organisation_id = organisation.get("id") if isinstance(organisation, dict) else None
+    if not examination.manifest and report["verdict"] == "FAILED":
+        # Nothing says which chain it is; the report says why.
+        return examination
     if examination.manifest.get("chain_id") != link.chain_id or organisation_id != link.organisation_id:
         report = _failed(
             report,

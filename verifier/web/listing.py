@@ -21,6 +21,7 @@ MAX_PAYLOAD_CHARACTERS = 1_000_000
 MAX_DISCLOSURES_SHOWN = 100
 # docs/spec/bundle.md, section 5.
 MAX_DISCLOSURE_BYTES = 393_216
+TOO_DEEP = "nested too deeply to be shown"
 # Controls, invisible format characters (among them those that turn the writing direction round), separators.
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
@@ -120,15 +121,18 @@ def find_disclosures(bundle: Bundle, sequence: int) -> tuple[Disclosed, ...]:
             break
         if entry["sequence"] == sequence:
             text = entry["disclosure"]
-            _, name, value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            formatted = visible(json.dumps(value, ensure_ascii=False, indent=2))
+            try:
+                _, name, value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+                formatted = visible(json.dumps(value, ensure_ascii=False, indent=2))
+            except RecursionError:
+                name, formatted = "", TOO_DEEP
             found.append(Disclosed(name=visible(name), value=formatted[:MAX_PAYLOAD_CHARACTERS]))
     return tuple(found)
 
 
 def kind_of(event: dict[str, Any]) -> str:
-    """The kind that an event states; cut, since a forged one may be of any length."""
-    return str(event.get("kind"))[:MAX_KIND_CHARACTERS]
+    """The kind that an event states; cut, since a forged one may be of any length or cannot be written to a page."""
+    return str(event.get("kind"))[:MAX_KIND_CHARACTERS].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def visible(text: str) -> str:
@@ -150,7 +154,7 @@ def _row(sequence: int, event: dict[str, Any], *, limit: int) -> EventRow:
         preview = _preview(content)
     except RecursionError:
         # Hundreds of levels: no payload a ledger writes, but a forged one must not break the page.
-        payload, sealed, preview = "nested too deeply to be shown", 0, "nested too deeply to be shown"
+        payload, sealed, preview = TOO_DEEP, 0, TOO_DEEP
     return EventRow(
         sequence=sequence,
         kind=visible(kind_of(event)),

@@ -186,6 +186,7 @@ def test_a_trusted_list_says_whether_the_time_stamp_is_qualified(run: Run, folde
         pytest.param(("token.tsr", "--data", "data", "--trust-root", "data"), id="a root that is none"),
         pytest.param(("token.tsr", "--data", "data", "--trust-root", "token.tsr"), id="a token as a root"),
         pytest.param(("token.tsr", "--data", "data", "--untrusted", "broken.pem"), id="a damaged PEM file"),
+        pytest.param(("token.tsr", "--data", "data", "--policy", "abc"), id="a policy that is none"),
         pytest.param(("token.tsr", "--data", "data", "--at", "yesterday"), id="a time that is none"),
         pytest.param(("token.tsr", "--data", "data", "--at", "2024-06-01T12:00:00"), id="a time without a zone"),
     ],

@@ -294,6 +294,29 @@ def test_a_disclosed_member_is_shown_with_its_event_and_only_there(
     assert "Ann" not in client.get(f"{address}/events/3").text
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data/bundle.json", b'{"exported_at":"\\ud800","format":"\\ud800","organisation":{"name":"\\ud800"}}'),
+        ("data/bundle.json", b'{"a":' + b"[" * 990 + b"]" * 990 + b"}"),
+        ("data/events.jsonl", b'{"kind":"\\ud800","payload":{"\\udfff":"\\ud800"}}\n{"kind":"a.b"}\n'),
+    ],
+)
+def test_what_cannot_be_written_in_utf8_or_nests_deeply_breaks_no_page(
+    name: str, content: bytes, world: World, story: Chain
+) -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(story.bundle())) as source, zipfile.ZipFile(target, "w") as forged:
+        for entry in source.infolist():
+            forged.writestr(entry, content if entry.filename.endswith(name) else source.read(entry))
+    (world.folder / f"{story.chain_id}.zip").write_bytes(target.getvalue())
+    client, address = world.client(), f"/v/{world.link(story)}"
+    assert send(client, target.getvalue()).status_code == 200
+    assert world.report(address, client)["verdict"] == "FAILED"
+    assert client.get(address).status_code == 200
+    assert client.get(f"{address}/events/1").status_code == 200
+
+
 def test_no_damaged_byte_breaks_a_page_or_passes(world: World, story: Chain) -> None:
     content = story.bundle(*world.authorities)
     client = world.client()
