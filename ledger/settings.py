@@ -7,7 +7,7 @@ what to do about it, so that an operator never fixes one line only to meet the n
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -105,6 +105,8 @@ class LedgerSettings:
     checkpoint_events: int
     log: LogSettings
     tracing: bool
+    # Whatever the authorities file may name as the place of a key.
+    variables: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "LedgerSettings":
@@ -138,6 +140,7 @@ class LedgerSettings:
             checkpoint_events=read.value("INDELIBLE_CHECKPOINT_EVENTS", _whole_number(1), DEFAULT_CHECKPOINT_EVENTS),
             log=_log(read),
             tracing=_tracing(environ),
+            variables=dict(environ),
         )
         if settings.tls is None and not settings.listen.is_loopback:
             # Bearer tokens must never cross a network in the clear.

@@ -9,25 +9,32 @@ url = "https://tsa.example.com/tsr"
 roots = ["notary-root.pem"]
 policies = ["1.2.3.4.5"]
 basic_auth_file = "notary-password"     # one line: NAME:PASSWORD
+
+[authorities.tezos]
+backend = "tezos"                       # see ledger.anchoring.tezos.table; without this key it is an RFC 3161 one
 """
 
 import contextlib
 import re
 import tomllib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from ledger.anchoring.port import AnchorBackend
 from ledger.anchoring.rfc3161 import AuthorityConfiguration, TimestampAuthority
 from ledger.anchoring.rfc3161.evidence import FETCH_SECONDS, EvidenceCollector
 from ledger.anchoring.rfc3161.transport import open_client, open_evidence_client, open_tls
 from ledger.anchoring.tables import AuthorityTable, TableProblem
+from ledger.anchoring.tezos import TezosConfiguration, open_tezos
+from ledger.anchoring.tezos.table import TezosTable
 from ledger.store.values import AnchorTarget
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_AUTHORITIES = 32
 
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 # What the bundle format allows in a file name made from it.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -38,14 +45,20 @@ class AuthoritiesError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Authorities:
-    """Every configured authority, in the order of their names."""
+    """Every configured authority of each kind, in the order of their names.
+
+    `worker_dsn` names the ledger's database for the kinds that keep notes there.
+    """
 
     configurations: tuple[AuthorityConfiguration, ...] = ()
+    tezos: tuple[TezosConfiguration, ...] = ()
+    worker_dsn: str = field(default="", repr=False)
 
     @property
     def targets(self) -> tuple[AnchorTarget, ...]:
         """What every checkpoint is anchored at."""
-        return tuple(configuration.target for configuration in self.configurations)
+        named: list[AuthorityConfiguration | TezosConfiguration] = [*self.configurations, *self.tezos]
+        return tuple(configuration.target for configuration in named)
 
     @contextlib.asynccontextmanager
     async def open_backends(self) -> AsyncIterator[Sequence[AnchorBackend]]:
@@ -54,29 +67,42 @@ class Authorities:
             tls = open_tls()
             evidence_client = await clients.enter_async_context(open_evidence_client(FETCH_SECONDS, tls))
             evidence = EvidenceCollector(evidence_client)
-            yield [
+            backends: list[AnchorBackend] = [
                 TimestampAuthority(
                     configuration, await clients.enter_async_context(open_client(configuration, tls)), evidence
                 )
                 for configuration in self.configurations
             ]
+            backends += [
+                await clients.enter_async_context(open_tezos(configuration, self.worker_dsn, tls))
+                for configuration in self.tezos
+            ]
+            yield backends
 
 
-def load_authorities(path: Path) -> Authorities:
-    """Read and check the authorities file, and every file it names. Raises AuthoritiesError."""
+def load_authorities(path: Path, *, worker_dsn: str = "", environ: Mapping[str, str] = _NO_VARIABLES) -> Authorities:
+    """Read and check the authorities file, and every file and variable of `environ` it names.
+
+    Raises AuthoritiesError.
+    """
     tables = _read_tables(path)
     problems: list[str] = []
     configurations: list[AuthorityConfiguration] = []
+    tezos: list[TezosConfiguration] = []
     seen: dict[str, str] = {}
     for name in sorted(tables):
         try:
             _require_name(name, seen)
-            configurations.append(AuthorityTable(name, tables[name], directory=path.parent).read())
+            table = tables[name]
+            if isinstance(table, dict) and "backend" in table:
+                tezos.append(TezosTable(name, table, directory=path.parent, environ=environ).read())
+            else:
+                configurations.append(AuthorityTable(name, table, directory=path.parent).read())
         except TableProblem as problem:
             problems.extend(f"{path}, [authorities.{name}]{line}" for line in problem.lines)
     if problems:
         raise AuthoritiesError("\n".join(problems))
-    return Authorities(configurations=tuple(configurations))
+    return Authorities(configurations=tuple(configurations), tezos=tuple(tezos), worker_dsn=worker_dsn)
 
 
 def _read_tables(path: Path) -> dict[str, object]:

@@ -70,7 +70,11 @@ def load_materials(settings: LedgerSettings) -> Materials:
     except SettingsError as error:
         problems.extend(error.problems)
     try:
-        authorities = load_authorities(settings.authorities) if settings.authorities else Authorities()
+        authorities = Authorities()
+        if settings.authorities is not None:
+            authorities = load_authorities(
+                settings.authorities, worker_dsn=settings.database.worker_dsn, environ=settings.variables
+            )
     except AuthoritiesError as error:
         problems.append(f"INDELIBLE_AUTHORITIES: {error}")
     try:

@@ -1,15 +1,21 @@
+import json
 import secrets
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from ledger.anchoring.authorities import AuthoritiesError, load_authorities
 from ledger.anchoring.tables import TableProblem
 from ledger.anchoring.tezos import LocalKey, RemoteKey
 from ledger.anchoring.tezos.commands import tezos
 from ledger.anchoring.tezos.originate import contract_source
 from ledger.anchoring.tezos.table import TezosTable
+from sandbox.authorities import Authorities
+from sandbox.database import Database
 from verifier.tezos import base58
 
 SECRET = base58.encode(bytes([13, 15, 58, 7]), secrets.token_bytes(32))
@@ -97,3 +103,30 @@ def test_originating_that_cannot_work_ends_with_one_clear_line(node: str, key: s
     assert result.exit_code == 1
     assert text in result.output
     assert len(result.output.splitlines()) == 1
+
+
+async def test_an_authorities_file_may_name_both_kinds(
+    tmp_path: Path, authorities: Authorities, database: Database
+) -> None:
+    table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in GOOD.items())
+    path = tmp_path / "authorities.toml"
+    path.write_text(f"{authorities.one.configuration()}\n[authorities.tezos]\n{table}\n")
+    loaded = load_authorities(path, worker_dsn=database.worker_dsn, environ={"ANCHOR_KEY": SECRET})
+    assert {(target.backend, target.authority) for target in loaded.targets} == {
+        ("rfc3161", "sandbox-one"),
+        ("tezos", "tezos"),
+    }
+    async with loaded.open_backends() as backends:
+        assert {backend.target for backend in backends} == set(loaded.targets)
+
+
+def test_the_problems_of_a_tezos_table_are_told_with_the_file_and_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "authorities.toml"
+    path.write_text('[authorities.tezos]\nbackend = "tezos"\n')
+    with pytest.raises(AuthoritiesError, match=r"\[authorities.tezos\], contract: missing"):
+        load_authorities(path)
+
+
+def test_the_service_needs_no_pytezos() -> None:
+    script = "import ledger.service.run, sys; sys.exit(any(name.split('.')[0] == 'pytezos' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0
