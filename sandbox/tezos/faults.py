@@ -16,3 +16,4 @@ class NodeFaults:
     stalled: bool = False  # its head stays where it is while others go on
     drop_injected: bool = False  # it takes operations and forgets them
     hold_blocks: int = 0  # operations it takes wait for so many blocks
+    slow_seconds: float = 0.0  # each answer takes so long

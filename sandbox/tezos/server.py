@@ -9,6 +9,7 @@ import http.server
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -140,6 +141,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 node = self.server.network.nodes[self.server.node]
                 node.requests += 1
                 faults, number = node.faults, node.requests
+        time.sleep(faults.slow_seconds)
         if _hits(faults.down_every, number):
             self._hang_up()
             return

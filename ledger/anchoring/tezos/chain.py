@@ -9,6 +9,8 @@ from ledger.anchoring.tezos.node import MANAGER_PASS, Block, Node, NodeError
 
 # Blocks fetched from one node in one look. After an outage the cache lets the next look continue where this one ended.
 BLOCKS_PER_LOOK = 200
+# For one node's part of a look. A node that trickles must not hold up what the others show.
+LOOK_SECONDS = 15.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +58,7 @@ async def look_at_chains(nodes: Sequence[Node], *, floor: int, ceiling: int) -> 
 
 
 async def _gather(nodes: Sequence[Node], looks: Sequence[Coroutine[Any, Any, View]]) -> Look:
-    found = await asyncio.gather(*looks, return_exceptions=True)
+    found = await asyncio.gather(*(asyncio.wait_for(look, LOOK_SECONDS) for look in looks), return_exceptions=True)
     views: list[View] = []
     troubles: list[str] = []
     for node, result in zip(nodes, found, strict=True):
@@ -64,6 +66,8 @@ async def _gather(nodes: Sequence[Node], looks: Sequence[Coroutine[Any, Any, Vie
             views.append(result)
             if result.problem:
                 troubles.append(f"{node.name}: {result.problem}")
+        elif isinstance(result, TimeoutError):
+            troubles.append(f"{node.name}: it is too slow")
         elif isinstance(result, NodeError):
             troubles.append(f"{node.name}: {result}")
         else:

@@ -3,6 +3,7 @@
 What nodes say here is not simply believed: two must agree, or a limit of our own bounds what a lie may cost.
 """
 
+import asyncio
 import math
 import re
 from collections import Counter
@@ -43,11 +44,14 @@ async def agreed(views: Sequence[View], ask: Callable[[View], Awaitable[T]], wha
     """What two nodes at least, and more than say otherwise, answer to `ask`. Raises NotYetError."""
     answers: Counter[T] = Counter()
     troubles: list[str] = []
-    for view in views:
-        try:
-            answers[await ask(view)] += 1
-        except NodeError as error:
-            troubles.append(f"{view.node.name}: {error}")
+    found = await asyncio.gather(*(ask(view) for view in views), return_exceptions=True)
+    for view, answer in zip(views, found, strict=True):
+        if isinstance(answer, NodeError):
+            troubles.append(f"{view.node.name}: {answer}")
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            answers[answer] += 1
     ranked = answers.most_common(2)
     if ranked and ranked[0][1] >= AGREEING_NODES and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
         return ranked[0][0]
@@ -129,7 +133,7 @@ async def _try_out(nodes: Sequence[Node], operation: Mapping[str, object], conte
             return _consumed(await node.try_out(operation), contents)
         except NodeError as error:
             troubles.append(f"{node.name}: {error}")
-    raise NotYetError(f"no node tried the operation out; {'; '.join(troubles)}")
+    raise NotYetError(f"no node tried the operation out (has the account funds?); {'; '.join(troubles)}")
 
 
 def _consumed(answer: dict[str, Any], contents: int) -> list[int]:

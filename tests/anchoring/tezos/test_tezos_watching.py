@@ -1,19 +1,25 @@
 """What nodes can do to mislead the watcher, and long outages."""
 
 import asyncio
+import hashlib
+import importlib
 import secrets
 from datetime import timedelta
 
 import httpx
 import pytest
 
+from ledger.anchoring.tezos import LocalKey
 from ledger.anchoring.tezos import backend as tezos_backend
+from ledger.anchoring.tezos import chain as tezos_chain
 from ledger.anchoring.tezos.chain import look_at_chains
 from ledger.anchoring.tezos.journal import Journal
+from ledger.anchoring.tezos.keys import LocalSigner
 from ledger.anchoring.tezos.node import BlockCache, Node, NodeError
 from ledger.anchoring.tezos.originate import originate
 from sandbox.tezos import NodeFaults, TezosSandbox
 from tests.anchoring.tezos.tezos_under_test import CONFIRMATIONS, TTL_BLOCKS, Anchoring
+from verifier.tezos import base58
 from verifier.tezos.nodes import parse_node
 
 
@@ -139,3 +145,34 @@ async def test_a_hundred_thousand_heads_come_into_one_batch(anchoring: Anchoring
         assert batch is not None
         assert batch.tree_size == count
         assert len(await journal.heads(batch.batch_id)) == count
+
+
+@pytest.mark.parametrize(
+    "prefix", [[13, 15, 58, 7], [17, 162, 224, 201], [16, 81, 238, 189]], ids=["tz1", "tz2", "tz3"]
+)
+async def test_a_new_account_of_any_kind_reveals_its_key_in_its_first_operation(
+    anchoring: Anchoring, network: TezosSandbox, prefix: list[int]
+) -> None:
+    secret, head = base58.encode(bytes(prefix), secrets.token_bytes(32)), secrets.token_bytes(32)
+    address = (await LocalSigner(secret).public_key()).address
+    rich = importlib.import_module("pytezos").pytezos.using(shell=network.nodes[0], key=network.secret)
+    await asyncio.to_thread(lambda: rich.transaction(destination=address, amount=1_000_000).autofill().sign().inject())
+    network.bake(4)
+    async with anchoring.backend(key=LocalKey(secret=secret)) as backend:
+        first = await anchoring.drive(backend, head)
+        second = await anchoring.drive(backend, hashlib.sha256(head).digest())
+    receipt = anchoring.require_valid(first, head, signer=address)
+    assert receipt["content_index"] == 1
+    assert anchoring.require_valid(second, hashlib.sha256(head).digest(), signer=address)["content_index"] == 0
+    assert len(anchoring.calls(head)) == 1
+
+
+async def test_a_node_that_trickles_does_not_hold_up_the_others(
+    anchoring: Anchoring, network: TezosSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = secrets.token_bytes(32)
+    network.misbehave(NodeFaults(slow_seconds=0.9), nodes=[2])
+    monkeypatch.setattr(tezos_chain, "LOOK_SECONDS", 0.5)
+    async with anchoring.backend() as backend:
+        await anchoring.drive(backend, head, most_blocks=CONFIRMATIONS + 6)
+    assert len(anchoring.calls(head)) == 1

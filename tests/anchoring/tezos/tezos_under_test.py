@@ -84,7 +84,7 @@ class Anchoring:
             )
         ]
 
-    def require_valid(self, obtained: Obtained, digest: bytes) -> dict[str, Any]:
+    def require_valid(self, obtained: Obtained, digest: bytes, *, signer: str | None = None) -> dict[str, Any]:
         """The receipt, after the verifier found it valid for a reader who knows the block."""
         import json
 
@@ -93,7 +93,7 @@ class Anchoring:
             chain_id=self.network.chain_id,
             contracts=frozenset({self.contract}),
             entrypoint="anchor",
-            signers=frozenset({self.network.address}),
+            signers=frozenset({signer or self.network.address}),
             block_hashes=frozenset({receipt["block_hash"]}),
         )
         result = check_receipt(obtained.response, value=digest, trust=trust)
