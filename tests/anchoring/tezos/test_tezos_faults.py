@@ -9,7 +9,7 @@ import pytest
 from sandbox.tezos import NodeFaults, TezosSandbox
 from tests.anchoring.tezos.tezos_under_test import CONFIRMATIONS, TTL_BLOCKS, Anchoring
 
-TROUBLE_ENDS = 6  # blocks after its beginning
+TROUBLE_ENDS = 5  # blocks after its beginning
 
 Trouble = Callable[[TezosSandbox, int], None]
 
