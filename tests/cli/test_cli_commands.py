@@ -264,6 +264,7 @@ def test_settings_are_checked_without_connecting_anywhere(service: Service, tmp_
         "INDELIBLE_LINK_KEYS": str(tmp_path / "links.toml"),
         "INDELIBLE_RECEIPT_KEY": str(tmp_path / "links.toml"),
         "INDELIBLE_AUTHORITIES": str(tmp_path / "authorities.toml"),
+        "INDELIBLE_TOKEN_JWKS": str(tmp_path / "links.toml"),
     }
     ran = run("settings", "check", environment=service.environment | broken)
     assert ran.code == UNUSABLE
