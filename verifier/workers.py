@@ -29,7 +29,7 @@ MAX_WORKERS = 16
 BYTES_WORTH_A_WORKER = 8 * 1024 * 1024
 """Below this, starting an interpreter takes longer than the work it would take over."""
 
-_BATCH = 8
+_BATCH = 4
 """Slices a worker is given at a time: an answer must wait until the calling process can take it."""
 
 _UNDER_WAY = 2
