@@ -16,7 +16,6 @@ from typing import Any
 from benchmarks import verifying
 from benchmarks.figures import compared, figure, show
 from benchmarks.stage import Stage, running_stage
-from benchmarks.verify_public_ledgers import verify_public_ledgers
 
 BATCH = 1_000
 BATCHES = 60
@@ -109,7 +108,6 @@ BENCHMARKS: dict[str, Callable[[Stage, int], None]] = {
     "unary": unary,
     "lone": lone,
     "verification": verification,
-    "public_ledgers": lambda _, rounds: verify_public_ledgers(rounds),
 }
 
 
