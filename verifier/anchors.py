@@ -8,12 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 from verifier.bundle import Bundle, read_limited
 from verifier.findings import Finding, Severity
+from verifier.ledger_tokens import opentimestamps_token, tezos_token
+from verifier.opentimestamps import check_proof
 from verifier.policy import TrustPolicy
 from verifier.report import TokenReport
-from verifier.rfc3161 import RevocationEvidence, TimestampTrust, TokenResult, verify_token
+from verifier.rfc3161 import RevocationEvidence, TimestampTrust, verify_token
 from verifier.rfc3161.certificate import Certificate, read_certificate
 from verifier.rfc3161.der import DerError
-from verifier.statement import RFC3161, AnchorStatement, PendingAnchor
+from verifier.statement import OPENTIMESTAMPS, RFC3161, TEZOS, AnchorStatement, PendingAnchor
+from verifier.tezos import Observer, TezosTrust, check_receipt
+from verifier.tezos.receipt import UnusableReceiptError, parse_aggregation
 
 ANCHORS = "data/anchors/"
 EVIDENCE = "data/evidence/"
@@ -31,6 +35,7 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 
 _FOLDERS = {"certificates": ".der", "crls": ".crl", "ocsp": ".ocsp"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,19 +89,21 @@ def check_anchor_files(bundle: Bundle, anchors: tuple[AnchorStatement, ...]) -> 
     return findings
 
 
-def judge_anchor(
+def judge_anchor(  # noqa: PLR0913 - each is a separate piece of what an anchor is judged by
     anchor: AnchorStatement,
     *,
     bundle: Bundle,
     checkpoint: tuple[str, int] | None,
     policy: TrustPolicy,
     evidence: Evidence,
+    observer: Observer | None = None,
 ) -> TokenReport:
     """Judge one anchor against `checkpoint`: hash and time of the intact checkpoint event at its sequence, if any.
 
     1. The chain has an intact checkpoint event there, and its hash is the digest that bundle.json names.
     2. The backend's own rules hold for its files over the hash *of the chain*.
-    3. A root that the user trusts for this authority vouches for the signer.
+    3. Somebody whom the user trusts for this authority vouches for it: a root for the signer, for a public ledger a
+       block. `observer` is asked about blocks; with None nobody is.
     """
     where = f"{ANCHORS}{anchor.sequence}-{anchor.backend}-{anchor.authority}"
     findings: list[Finding] = []
@@ -113,30 +120,32 @@ def judge_anchor(
         authority=anchor.authority,
         sequence=anchor.sequence,
     )
-    if anchor.backend != RFC3161:
+    files = {role: read_limited(bundle, path, MAX_ANCHOR_BYTES) for role, path in anchor.files.items()}
+    usable = {role: content for role, content in files.items() if content is not None}
+    digest = bytes.fromhex(checkpoint[0] if checkpoint else anchor.digest)
+    if anchor.backend not in _JUDGES:
         text = (
             f"This program cannot verify anchors of the kind {anchor.backend!r}, so this one counts for nothing here."
         )
         finding = Finding(code="anchor-backend-unsupported", severity=Severity.WARNING, where=where, message=text)
         return replace(report, findings=(*findings, finding))
-    response = read_limited(bundle, anchor.files["response"], MAX_ANCHOR_BYTES)
-    request = read_limited(bundle, anchor.files["request"], MAX_ANCHOR_BYTES)
-    if response is None or request is None:
+    if usable.keys() != files.keys():
         findings.append(_error("anchor-file-unusable", where, "has a file that is missing, damaged or too large"))
         return replace(report, status="invalid", findings=tuple(findings))
-    result = verify_token(
-        response,
-        digest=bytes.fromhex(checkpoint[0] if checkpoint else anchor.digest),
-        trust=_trust(anchor.authority, policy),
-        hints=evidence.certificates,
-        query=request,
-        revocation=evidence.revocation,
-        trusted_lists=policy.trusted_lists,
-    )
-    findings += [replace(finding, where=finding.where or where) for finding in result.findings]
+    judged = _JUDGES[anchor.backend](anchor, usable, digest, policy, evidence, observer)
+    findings += [replace(finding, where=finding.where or where) for finding in judged.findings]
     if checkpoint is not None:
-        findings += _compare_clocks(result, checkpoint[1], where)
-    return _with_result(report, result, tuple(findings))
+        findings += _compare_clocks(judged, checkpoint[1], where)
+    # What the chain contradicts stays invalid, however good the anchor is in itself.
+    sound = report.status != "invalid"
+    return replace(
+        judged,
+        ok=sound and judged.ok,
+        status=judged.status if sound else "invalid",
+        root=judged.root if sound else "",
+        signer_key=judged.signer_key if sound else "",
+        findings=tuple(findings),
+    )
 
 
 def pending_report(pending: PendingAnchor) -> TokenReport:
@@ -180,24 +189,29 @@ def _trust(authority: str, policy: TrustPolicy) -> tuple[TimestampTrust, ...]:
     return (*trust, TimestampTrust(roots=policy.extra_roots)) if policy.extra_roots else trust
 
 
-def _compare_clocks(result: TokenResult, occurred_at: int, where: str) -> list[Finding]:
-    if result.time is None:
-        return []
-    latest = result.time + timedelta(microseconds=result.accuracy_microseconds or 0) + CLOCK_TOLERANCE
-    # In microseconds: the times of a hostile chain need not fit what adding to a datetime allows.
-    if (latest - _EPOCH) // timedelta(microseconds=1) >= occurred_at:
-        return []
-    text = "The ledger dates this checkpoint later than the authority saw it: the ledger's clock was wrong."
-    return [Finding(code="anchor-before-event", severity=Severity.WARNING, where=where, message=text)]
-
-
-def _with_result(report: TokenReport, result: TokenResult, findings: tuple[Finding, ...]) -> TokenReport:
-    sound = report.status != "invalid"
-    ok = sound and result.ok
-    return replace(
-        report,
-        ok=ok,
-        status=result.status if sound else "invalid",
+def _judge_rfc3161(
+    anchor: AnchorStatement,
+    files: dict[str, bytes],
+    digest: bytes,
+    policy: TrustPolicy,
+    evidence: Evidence,
+    _observer: Observer | None,
+) -> TokenReport:
+    result = verify_token(
+        files["response"],
+        digest=digest,
+        trust=_trust(anchor.authority, policy),
+        hints=evidence.certificates,
+        query=files["request"],
+        revocation=evidence.revocation,
+        trusted_lists=policy.trusted_lists,
+    )
+    return TokenReport(
+        ok=result.ok,
+        status=result.status,
+        backend=anchor.backend,
+        authority=anchor.authority,
+        sequence=anchor.sequence,
         time=result.time.isoformat(timespec="microseconds").replace("+00:00", "Z") if result.time else None,
         time_accuracy=result.accuracy_microseconds,
         qualified=result.qualified,
@@ -205,10 +219,64 @@ def _with_result(report: TokenReport, result: TokenResult, findings: tuple[Findi
         signer=result.signer,
         policy=result.policy,
         serial_number=None if result.serial_number is None else str(result.serial_number),
-        root=hashlib.sha256(result.certificate_path[-1]).hexdigest() if ok else "",
-        signer_key=_key_of(result.certificate_path[0]) if ok else "",
-        findings=findings,
+        root=hashlib.sha256(result.certificate_path[-1]).hexdigest() if result.ok else "",
+        signer_key=_key_of(result.certificate_path[0]) if result.ok else "",
+        findings=result.findings,
     )
+
+
+def _judge_tezos(
+    anchor: AnchorStatement,
+    files: dict[str, bytes],
+    digest: bytes,
+    policy: TrustPolicy,
+    _evidence: Evidence,
+    observer: Observer | None,
+) -> TokenReport:
+    trust = policy.tezos.get(anchor.authority)
+    # Without a table of this name nobody said which nodes to ask.
+    result = check_receipt(
+        files["receipt"], value=digest, trust=trust or TezosTrust(), observer=observer if trust else None
+    )
+    token = tezos_token(result, authority=anchor.authority, sequence=anchor.sequence)
+    if result.receipt is None:
+        return token
+    try:
+        same = parse_aggregation(anchor.aggregation) == result.receipt.aggregation
+    except UnusableReceiptError:
+        same = False
+    if same:
+        return token
+    text = "bundle.json and the receipt differ about where the digest stands under the anchored value."
+    error = Finding(code="anchor-aggregation-mismatch", severity=Severity.ERROR, message=text)
+    return replace(token, ok=False, status="invalid", root="", signer_key="", findings=(error, *token.findings))
+
+
+def _judge_opentimestamps(
+    anchor: AnchorStatement,
+    files: dict[str, bytes],
+    digest: bytes,
+    policy: TrustPolicy,
+    _evidence: Evidence,
+    _observer: Observer | None,
+) -> TokenReport:
+    result = check_proof(files["proof"], digest=digest, headers=policy.bitcoin.get(anchor.authority))
+    return opentimestamps_token(result, authority=anchor.authority, sequence=anchor.sequence)
+
+
+_JUDGES = {RFC3161: _judge_rfc3161, TEZOS: _judge_tezos, OPENTIMESTAMPS: _judge_opentimestamps}
+
+
+def _compare_clocks(token: TokenReport, occurred_at: int, where: str) -> list[Finding]:
+    if token.time is None:
+        return []
+    stated = datetime.fromisoformat(token.time)
+    # In microseconds: the times of a hostile chain need not fit what adding to a datetime allows.
+    tolerance = CLOCK_TOLERANCE // _MICROSECOND + (token.time_accuracy or 0)
+    if (stated - _EPOCH) // _MICROSECOND + tolerance >= occurred_at:
+        return []
+    text = "The ledger dates this checkpoint later than the authority saw it: the ledger's clock was wrong."
+    return [Finding(code="anchor-before-event", severity=Severity.WARNING, where=where, message=text)]
 
 
 def _key_of(certificate: bytes) -> str:

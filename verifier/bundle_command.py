@@ -16,6 +16,7 @@ from verifier.report import EXIT_CODES
 from verifier.report_text import render
 from verifier.rfc3161 import load_certificates
 from verifier.rfc3161.certificate import MAX_CERTIFICATE_FILE_SIZE
+from verifier.tezos import NodeWitnesses
 from verifier.unusable import Unusable
 from verifier.verify import verify_bundle
 
@@ -33,6 +34,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--expect-head", metavar="HEX", help="A fingerprint you know: some event must have it.")
 @click.option("--expect-count", type=click.IntRange(1), help="The number of events you know the chain to have.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--online", is_flag=True, help="Ask the nodes that your trust policy names about Tezos blocks.")
 @click.pass_context
 def bundle(  # noqa: PLR0913 - one parameter per option
     ctx: click.Context,
@@ -44,8 +46,9 @@ def bundle(  # noqa: PLR0913 - one parameter per option
     expect_head: str | None,
     expect_count: int | None,
     as_json: bool,
+    online: bool,
 ) -> None:
-    """Verify the bundle at PATH, a zip file or a directory, offline.
+    """Verify the bundle at PATH, a zip file or a directory, without any network unless you say --online.
 
     Nothing is trusted but what you name with --trust or --trust-root: certificates inside a bundle are never trusted
     by themselves.
@@ -53,6 +56,10 @@ def bundle(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 verified, 1 failed, 3 nothing wrong but trust is missing, 2 unusable input.
     """
     policy = _policy(trust, trust_roots, require)
+    if online and not any(trust.nodes for trust in policy.tezos.values()):
+        raise click.UsageError(
+            "--online asks the nodes that a trust policy names: give one that names some with --trust"
+        )
     if expect_head is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", expect_head):
         raise click.UsageError("--expect-head must be 64 hexadecimal digits")
     try:
@@ -63,6 +70,7 @@ def bundle(  # noqa: PLR0913 - one parameter per option
                 expected_head=bytes.fromhex(expect_head) if expect_head else None,
                 expected_count=expect_count,
                 progress=progress,
+                observer=NodeWitnesses().observe if online else None,
             )
     except UnusableBundle as error:
         raise Unusable(str(error)) from error

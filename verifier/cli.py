@@ -3,6 +3,7 @@
 import click
 
 from verifier.bundle_command import bundle
+from verifier.ledger_commands import ots, tezos
 from verifier.serve_command import serve
 from verifier.token_command import token
 
@@ -15,4 +16,6 @@ def main() -> None:
 
 main.add_command(bundle)
 main.add_command(token)
+main.add_command(tezos)
+main.add_command(ots)
 main.add_command(serve)

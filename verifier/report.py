@@ -38,10 +38,13 @@ class TokenReport:
     signer: str = ""
     policy: str | None = None
     serial_number: str | None = None
+    block: str | None = None
+    """Public ledgers: the block that the token leads to, by its hash or height."""
     root: str = ""
-    """SHA-256 of the trusted root that the token's signer was traced to; "" where the token is not ok."""
+    """What the trust in the token rests on: SHA-256 of the root certificate its signer was traced to, or the name of a
+    public ledger; "" where the token is not ok."""
     signer_key: str = ""
-    """SHA-256 of the key that signed the token; "" where the token is not ok."""
+    """SHA-256 of the key that signed the token, or the name of a public ledger; "" where the token is not ok."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the token's entry in the report."""
@@ -58,6 +61,7 @@ class TokenReport:
             "signer": self.signer,
             "policy": self.policy,
             "serial_number": self.serial_number,
+            "block": self.block,
             "findings": [_finding(finding) for finding in self.findings],
         }
 

@@ -5,6 +5,7 @@ from textwrap import wrap
 
 from verifier.findings import Finding, Severity
 from verifier.report import Report, TokenReport
+from verifier.statement import OPENTIMESTAMPS, RFC3161, TEZOS
 
 _WIDTH = 96
 _MARKS = {True: "holds", False: "FAILS", None: "not checked to the end"}
@@ -87,12 +88,22 @@ def _token(token: TokenReport) -> Iterator[str]:
         accuracy = f", give or take {token.time_accuracy / 1_000_000:g} s" if token.time_accuracy else ""
         yield from _wrapped(
             f"Events 1 to {token.sequence} existed, exactly as they are here, at {token.time}{accuracy}. "
-            f"Signed by {_safe(token.signer)}.",
+            f"{_voucher(token)}",
             indent=4,
         )
-        yield from _wrapped(f"Revocation: {token.revocation}. Qualified under eIDAS: {token.qualified}.", indent=4)
+        if token.backend == RFC3161:
+            yield from _wrapped(f"Revocation: {token.revocation}. Qualified under eIDAS: {token.qualified}.", indent=4)
     for finding in token.findings:
         yield from _finding(finding, indent=4)
+
+
+def _voucher(token: TokenReport) -> str:
+    """Who vouches for the time of a token."""
+    if token.backend == TEZOS:
+        return f"The Tezos network vouches for it by block {token.block}; sent by {_safe(token.signer)}."
+    if token.backend == OPENTIMESTAMPS:
+        return f"The Bitcoin network vouches for it by block {token.block}."
+    return f"Signed by {_safe(token.signer)}."
 
 
 def _finding(finding: Finding, *, indent: int) -> Iterator[str]:

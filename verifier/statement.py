@@ -11,6 +11,8 @@ from verifier.event import MAX_SEQUENCE, is_integer, parse_time, read_digest, re
 
 FORMAT = "indelible-bundle/1"
 RFC3161 = "rfc3161"
+TEZOS = "tezos"
+OPENTIMESTAMPS = "opentimestamps"
 MAX_ANCHORS = 10_000
 """A checkpoint an hour at one authority for more than a year; each costs a signature check or more."""
 
@@ -20,6 +22,12 @@ brackets every one would cost fifty times its size in memory."""
 
 _MEMBERS = ["anchors", "chain_id", "event_count", "exported_at", "format", "head", "organisation", "pending"]
 _ANCHOR_MEMBERS = ["aggregation", "authority", "backend", "digest", "files", "obtained_at", "sequence"]
+# The files of each backend's anchors: what each is, and how its name ends.
+_FILES = {
+    RFC3161: {"request": ".tsq", "response": ".tsr"},
+    TEZOS: {"receipt": ".tezos.json"},
+    OPENTIMESTAMPS: {"proof": ".ots"},
+}
 _BACKEND = re.compile(r"[a-z][a-z0-9]{0,31}")
 _AUTHORITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -31,7 +39,11 @@ class OtherFormatError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnchorStatement:
-    """One anchor as bundle.json lists it. `files` maps what a file is ("response") to its path."""
+    """One anchor as bundle.json lists it.
+
+    `files` maps what a file is ("response") to its path; `aggregation` is where the digest stands under the value that
+    was anchored, None when it was anchored itself.
+    """
 
     sequence: int
     backend: str
@@ -39,7 +51,7 @@ class AnchorStatement:
     digest: str
     files: dict[str, str]
     obtained_at: int
-    aggregated: bool
+    aggregation: dict[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +123,8 @@ def _anchor(entry: object) -> AnchorStatement:
     if not isinstance(entry, dict) or sorted(entry) != _ANCHOR_MEMBERS:
         raise ValueError("an anchor does not have exactly the members of an anchor")
     sequence, backend, authority = _place(entry)
-    if backend == RFC3161 and entry["aggregation"] is not None:
-        raise ValueError("an rfc3161 anchor has an aggregation")
+    if backend in {RFC3161, OPENTIMESTAMPS} and entry["aggregation"] is not None:
+        raise ValueError(f"an anchor of the kind {backend} has an aggregation")
     if entry["aggregation"] is not None and not isinstance(entry["aggregation"], dict):
         raise ValueError("an anchor's aggregation is neither null nor an object")
     return AnchorStatement(
@@ -122,13 +134,13 @@ def _anchor(entry: object) -> AnchorStatement:
         digest=read_digest(entry["digest"], "an anchor's digest"),
         files=_files(entry["files"], f"data/anchors/{sequence}-{backend}-{authority}", backend),
         obtained_at=_time(entry["obtained_at"], "obtained_at"),
-        aggregated=entry["aggregation"] is not None,
+        aggregation=entry["aggregation"],
     )
 
 
 def _files(value: object, stem: str, backend: str) -> dict[str, str]:
-    if backend == RFC3161 and value != {"request": f"{stem}.tsq", "response": f"{stem}.tsr"}:
-        raise ValueError(f"the anchor {stem} does not name its request and response as it must")
+    if backend in _FILES and value != {role: stem + suffix for role, suffix in _FILES[backend].items()}:
+        raise ValueError(f"the anchor {stem} does not name its files as it must")
     if not isinstance(value, dict) or not all(
         _ROLE.fullmatch(role) and isinstance(path, str) and path.startswith(f"{stem}.") for role, path in value.items()
     ):

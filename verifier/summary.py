@@ -5,7 +5,7 @@ from verifier.bundle import Bundle
 from verifier.chain import ChainClaims, ChainResult
 from verifier.event import format_time
 from verifier.findings import Finding, Severity
-from verifier.policy import TrustPolicy
+from verifier.policy import BACKENDS, TrustPolicy
 from verifier.report import Check, TokenReport
 from verifier.statement import BundleStatement
 
@@ -130,10 +130,10 @@ def _tokens(chain: ChainResult, tokens: list[TokenReport], policy: TrustPolicy) 
         for token in tokens
         if token.status == "invalid"
     ]
-    if not any(token.status in {"valid", "invalid", "untrusted"} for token in tokens):
+    if not any(token.status != "pending" and token.backend in BACKENDS for token in tokens):
         text = "The bundle has no anchor that this program can verify, so nobody outside vouches for when it existed."
         findings.append(Finding(code="anchors-missing", severity=Severity.WARNING, message=text))
-    elif not policy.authorities and not policy.extra_roots:
+    elif policy.trusts_nobody:
         text = "You named nobody whom you trust to date documents. Use --trust or --trust-root."
         findings.append(Finding(code="trust-missing", severity=Severity.WARNING, message=text))
     elif chain.ok and not covered_events(tokens, policy):

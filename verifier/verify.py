@@ -9,7 +9,7 @@ What must hold for VERIFIED, in the order in which it is checked:
    reaches the head and count that the caller knows, if he does.
 4. Every disclosure belongs to a sealed member of its event.
 5. For each anchor: the chain has an intact checkpoint at its sequence with the digest stated, the backend's rules hold
-   for its files over that hash, and a root the user trusts vouches for it.
+   for its files over that hash, and a root or a block the user trusts vouches for it.
 6. As many independent tokens are good as the policy requires, of every backend it requires.
 
 Something provably wrong in 1 to 4 gives FAILED. When 6 is not met: FAILED if a token is provably wrong, otherwise
@@ -43,6 +43,7 @@ from verifier.report import Report, TokenReport, Verdict
 from verifier.slices import SliceResult, check_slice
 from verifier.statement import BundleStatement, OtherFormatError, read_statement
 from verifier.summary import chain_checks, general_findings
+from verifier.tezos import Observer
 from verifier.workers import BYTES_WORTH_A_WORKER, available_workers, check_ranges
 
 ARTEFACTS = "data/artefacts/"
@@ -60,11 +61,13 @@ def verify_bundle(  # noqa: PLR0913 - each is a separate piece of what the calle
     expected_count: int | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    observer: Observer | None = None,
 ) -> Report:
-    """Verify a bundle: a directory, a zip file, or an open seekable zip file. Needs no network and writes nothing.
+    """Verify a bundle: a directory, a zip file, or an open seekable zip file. Writes nothing.
 
     `expected_head` (32 bytes) must be the hash of some event; `expected_count` the exact number of events. `progress`
     is told bytes done and bytes to do. `workers` bounds the processes used for long chains (default: one per core).
+    `observer` may ask nodes about blocks of a public ledger; without one no network is needed or used.
     Raises `UnusableBundle` for what is not a bundle, `OSError` when the disk fails; all else is in the report.
     """
     pin = expected_head.hex() if expected_head is not None else None
@@ -89,7 +92,7 @@ def verify_bundle(  # noqa: PLR0913 - each is a separate piece of what the calle
         tokens: list[TokenReport] = []
         if statement is not None:
             findings += check_anchor_files(bundle, statement.anchors)
-            tokens = _tokens(bundle, statement, chain, policy, findings)
+            tokens = _tokens(bundle, statement, chain, policy, findings, observer)
         findings += general_findings(
             bundle=bundle,
             statement=statement,
@@ -181,18 +184,29 @@ def _count_lines(bundle: Bundle) -> int:
     return count
 
 
-def _tokens(
-    bundle: Bundle, statement: BundleStatement, chain: ChainResult, policy: TrustPolicy, findings: list[Finding]
+def _tokens(  # noqa: PLR0913, PLR0917 - the results of the steps before
+    bundle: Bundle,
+    statement: BundleStatement,
+    chain: ChainResult,
+    policy: TrustPolicy,
+    findings: list[Finding],
+    observer: Observer | None,
 ) -> list[TokenReport]:
     evidence, unusable = read_evidence(bundle)
     findings += unusable
     tokens = [
         judge_anchor(
-            anchor, bundle=bundle, checkpoint=chain.anchored.get(anchor.sequence), policy=policy, evidence=evidence
+            anchor,
+            bundle=bundle,
+            checkpoint=chain.anchored.get(anchor.sequence),
+            policy=policy,
+            evidence=evidence,
+            observer=observer,
         )
-        for anchor in statement.anchors
+        # The newest first: they speak for the most events, and time to ask nodes is limited.
+        for anchor in reversed(statement.anchors)
     ]
-    return tokens + [pending_report(pending) for pending in statement.pending]
+    return tokens[::-1] + [pending_report(pending) for pending in statement.pending]
 
 
 def _report(  # noqa: PLR0913, PLR0917 - the results of the steps, put together

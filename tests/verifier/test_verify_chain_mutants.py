@@ -323,22 +323,22 @@ def test_an_anchor_of_an_unknown_backend_is_unconfirmed_and_fails_nothing(
     alpha: Authority, policy: TrustPolicy
 ) -> None:
     def add(statement: dict[str, Any]) -> None:
-        path = "data/anchors/4-tezos-main.tezos.json"
-        other = statement["anchors"][0] | {"backend": "tezos", "authority": "main", "files": {"receipt": path}}
+        path = "data/anchors/4-zcash-main.json"
+        other = statement["anchors"][0] | {"backend": "zcash", "authority": "main", "files": {"receipt": path}}
         statement["anchors"].append(other)
 
-    extra = {"data/anchors/4-tezos-main.tezos.json": b"{}"}
+    extra = {"data/anchors/4-zcash-main.json": b"{}"}
     report = verify(sealed(data_files(short_session(), [(alpha, 4)], edit=add, extra=extra)), policy)
     assert [token.status for token in report.tokens] == ["valid", "unconfirmed"]
     assert [finding.code for finding in report.tokens[1].findings] == ["anchor-backend-unsupported"]
     assert report.verdict == "VERIFIED"
-    only_tezos = {name: content for name, content in extra.items() if "tezos" in name}
+    only_other = {name: content for name, content in extra.items() if "zcash" in name}
 
     def replace(statement: dict[str, Any]) -> None:
         add(statement)
         statement["anchors"].pop(0)
 
-    files = data_files(short_session(), [(alpha, 4)], edit=replace, extra=only_tezos)
+    files = data_files(short_session(), [(alpha, 4)], edit=replace, extra=only_other)
     files = {name: content for name, content in files.items() if "rfc3161" not in name}
     assert verify(sealed(files), policy).verdict == "INDETERMINATE"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from verifier.web import anchor_words
 from verifier.web.examine import Examination
 from verifier.web.links import VerifyLink
 from verifier.web.listing import visible
@@ -15,17 +16,6 @@ from verifier.web.self_check import Commands, self_check_commands
 MAX_ANCHORS_SHOWN = 25
 # One broken file can raise a finding a line; past this a reader needs the JSON report, not a longer page.
 MAX_FINDINGS_SHOWN = 100
-
-_REVOCATION = {
-    "GOOD-AT-GENTIME": "No: signed evidence in the bundle shows that it was good at that time.",
-    "NO-EVIDENCE": "Not known: the bundle holds no evidence either way.",
-    "REVOKED": "Yes, and in a way that this time stamp does not survive.",
-}
-_QUALIFIED = {
-    "QUALIFIED": "Yes: its authority was granted that status at that time.",
-    "NOT-QUALIFIED": "No: its authority did not have that status at that time.",
-    "UNKNOWN": "Not known: the bundle holds no official list to tell. The time stamp counts all the same.",
-}
 
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,6}))?(?:Z|\+00:00)", re.ASCII)
 
@@ -39,15 +29,6 @@ class Wording:
     word: str
     meaning: str
 
-
-_RFC3161_CHECKS = (
-    "The time stamp is for the fingerprint of this very event, as this page computed it.",
-    "It answers the request that was sent, and is no older answer used again.",
-    "Its signature fits its content and the certificate it names.",
-    "That certificate was made for time stamping and for nothing else, and was valid at the time stated.",
-    "It was issued, step by step, under a root certificate that this page was told to trust.",
-    "No evidence in the bundle says that it was revoked.",
-)
 
 _CHECK_STATES = {
     True: Wording(tone="good", symbol="check", word="Holds", meaning=""),
@@ -79,6 +60,7 @@ class Anchor:
     response: str
     accuracy: str
     signer: str
+    block: str
     revocation: str
     qualified: str
 
@@ -234,39 +216,34 @@ def _anchor(token: dict[str, Any], record: dict[str, Any]) -> Anchor:
     state = _token_state(token)
     files = record.get("files")
     response = files.get("response") if isinstance(files, dict) else None
-    sequence, authority = token["sequence"], visible(str(token["authority"]))
-    proves = (
-        f"{authority} signed the fingerprint of event {sequence} at the time given. That event commits to every event "
-        f"before it, so events 1 to {sequence} existed then, exactly as they are here."
-        if token["ok"]
-        else "Nothing, as long as it does not pass."
-    )
+    authority = visible(str(token["authority"]))
     return Anchor(
         token=token,
         state=state,
-        proves=proves,
+        proves=anchor_words.proves(token, authority),
         does_not_prove="It does not prove that what the events say is true, who caused them, or how long before that "
         "time they happened. It says nothing about events after "
-        f"number {sequence}.",
-        checks=_RFC3161_CHECKS if token["ok"] and token["backend"] == "rfc3161" else (),
+        f"number {token['sequence']}.",
+        checks=anchor_words.checks(token),
         findings=tuple(_finding(finding) for finding in token["findings"]),
         digest=visible(str(record.get("digest", ""))),
         response=visible(response) if isinstance(response, str) else "",
         accuracy=_seconds(token["time_accuracy"]),
         signer=visible(str(token["signer"])),
-        revocation=_REVOCATION.get(token["revocation"], _REVOCATION["NO-EVIDENCE"]),
-        qualified=_QUALIFIED.get(token["qualified"], _QUALIFIED["UNKNOWN"]),
+        block=visible(str(token["block"] or "")),
+        revocation=anchor_words.revocation(token),
+        qualified=anchor_words.qualified(token),
     )
 
 
 def _token_state(token: dict[str, Any]) -> Wording:
     states = {
-        "valid": ("good", "Valid", "Every check passed, up to a root certificate that this page trusts."),
+        "valid": ("good", "Valid", "Every check passed, up to a root certificate or a block that this page trusts."),
         "invalid": ("bad", "Not valid", "At least one check failed: this anchor proves nothing."),
         "pending": (
             "open",
             "Pending",
-            "The authority has not finished yet; until then this proves nothing.",
+            "A promise, or less: nobody has vouched for it yet, and until then this proves nothing.",
         ),
         "unconfirmed": ("open", "Not confirmed", "Consistent in itself, but not confirmed by what this page trusts."),
         "untrusted": ("open", "Not trusted", "Consistent in itself, but signed by nobody this page was told to trust."),
