@@ -39,6 +39,7 @@ lint: $(VENV)/installed ## Check style, types, import rules, contracts and gener
 	@$(BIN)/buf lint
 	@$(BIN)/buf breaking --against proto/released.binpb
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py --check
+	@echo "Style, types, import rules, contracts and stubs are in order."
 
 format: $(VENV)/installed ## Rewrite the sources in the house style
 	@$(BIN)/ruff check --quiet --fix $(SOURCES)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from indelible.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from benchmarks.stage import Stage
 from sandbox.processes import find_program
 
+_ROOT = Path(__file__).parents[1]
 _POLL_SECONDS = 0.02
 _INDETERMINATE = 3  # no time-stamp authority takes part here: the chain is whole, its time is not proved
 
@@ -28,7 +30,23 @@ def export_bundle(stage: Stage, chain_id: str, path: Path) -> None:
 
 
 def verify(bundle: Path, events: int) -> dict[str, Any]:
-    """Verify once: events a second over the whole life of the process, and peak memory in MB."""
+    """Verify twice: timed from within a started process, then as the command, watched from outside.
+
+    Gives events a second of the first, seconds over the whole life of the second, and its peak memory in MB.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchmarks.verifier_process", str(bundle)],
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    figures = json.loads(finished.stdout)
+    if not figures["chain_ok"] or figures["events"] < events:
+        raise RuntimeError(f"the bundle was not verified: {figures}")
+    return {"per_second": figures["events"] / figures["seconds"], **_command(bundle, events)}
+
+
+def _command(bundle: Path, events: int) -> dict[str, Any]:
     started = time.perf_counter()
     process = subprocess.Popen(
         [find_program("indelible-verify"), "bundle", str(bundle), "--json"], stdout=subprocess.PIPE
@@ -42,7 +60,7 @@ def verify(bundle: Path, events: int) -> dict[str, Any]:
     report = json.loads(output)
     if process.returncode != _INDETERMINATE or not report["chain_integrity"]["ok"] or report["event_count"] < events:
         raise RuntimeError(f"the bundle was not verified: {report['verdict']}, exit code {process.returncode}")
-    return {"per_second": report["event_count"] / seconds, "peak_mb": round(peak[0] / 1_000_000, 1)}
+    return {"whole_process_seconds": round(seconds, 3), "peak_mb": round(peak[0] / 1_000_000, 1)}
 
 
 def _watch(pid: int, peak: list[int]) -> None:

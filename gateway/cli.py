@@ -86,7 +86,10 @@ def _ip_address(_ctx: click.Context, _param: click.Parameter, value: str | None)
 )
 def gateway(listen: Address, ledger: Address, ledger_ca: Path | None, trusted_proxy: str | None) -> None:
     """Serve the bundles of verify links until SIGTERM or Ctrl-C."""
-    tls = ClientTls(certificate_authority=ledger_ca.read_bytes()) if ledger_ca else None
+    try:
+        tls = ClientTls(certificate_authority=ledger_ca.read_bytes()) if ledger_ca else None
+    except ValueError as error:
+        raise click.UsageError(f"--ledger-ca: {error}") from error
     try:
         client = BlockingLedgerClient(str(ledger), token=None, tls=tls)
     except ValueError as error:

@@ -19,7 +19,8 @@ def generate(target: Path) -> None:
     contracts = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("indelible/**/*.proto"))
     # The well-known types come with grpcio-tools.
     arguments = ["protoc", f"-I{ROOT}", f"-I{files('grpc_tools') / '_proto'}"]
-    arguments += [f"--{output}={target}" for output in ("python_out", "grpc_python_out", "mypy_out", "mypy_grpc_out")]
+    arguments += [f"--{output}={target}" for output in ("python_out", "grpc_python_out")]
+    arguments += [f"--{output}=quiet:{target}" for output in ("mypy_out", "mypy_grpc_out")]
     if protoc.main([*arguments, *contracts]) != 0:
         sys.exit("the contracts do not compile; see above")
     for folder in target.rglob("*/"):

@@ -39,8 +39,11 @@ def clear_errors() -> Iterator[None]:
     """Turn what can go wrong with the machine into one message and exit code 1, and Ctrl-C into exit code 130."""
     try:
         yield
-    except (StartError, AuthorityError, PartEndedError, ClientError, OSError) as error:
+    except (StartError, AuthorityError, PartEndedError, ClientError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise click.ClickException(told) from error
     except KeyboardInterrupt:
         click.echo("Interrupted. Nothing is left running.", err=True)
         sys.exit(INTERRUPTED)

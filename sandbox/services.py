@@ -32,9 +32,12 @@ class Ports:
     page: int = field(default_factory=free_port)
 
     def require_free(self) -> None:
-        """Raises StartError when something listens on one of them already."""
-        for name in ("ledger", "metrics", "gateway", "page"):
+        """Raises StartError when something listens on one of them already, or two are the same."""
+        names = ("ledger", "metrics", "gateway", "page")
+        for number, name in enumerate(names):
             port = getattr(self, name)
+            if port in (getattr(self, other) for other in names[:number]):
+                raise StartError(f"port {port} is wanted twice; choose another one with --{name}-port")
             if accepts_connections(port):
                 raise StartError(f"port {port} is taken by another program; choose another one with --{name}-port")
 

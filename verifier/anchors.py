@@ -1,6 +1,8 @@
 """The check of a bundle's anchors: what the outside world says about the chain's checkpoints."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +13,8 @@ from verifier.opentimestamps import check_proof
 from verifier.policy import TrustPolicy
 from verifier.report import TokenReport
 from verifier.rfc3161 import RevocationEvidence, TimestampTrust, verify_token
-from verifier.rfc3161.certificate import read_certificate
+from verifier.rfc3161.certificate import Certificate, read_certificate
+from verifier.rfc3161.der import DerError
 from verifier.statement import OPENTIMESTAMPS, RFC3161, TEZOS, AnchorStatement, PendingAnchor
 from verifier.tezos import Observer, TezosTrust, check_receipt
 from verifier.tezos.receipt import UnusableReceiptError, parse_aggregation
@@ -23,6 +26,9 @@ MAX_ANCHOR_BYTES = 64 * 1024
 
 MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
 """All evidence together: it is kept in memory while the anchors are checked."""
+
+MAX_EVIDENCE_CERTIFICATES = 5_000
+"""Each is read once and looked at for every anchor; an authority with a new certificate every day needs 14 years."""
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """How far a ledger's clock may run ahead of an authority's before it is worth a warning."""
@@ -36,7 +42,7 @@ _MICROSECOND = timedelta(microseconds=1)
 class Evidence:
     """What helps to judge the signers of anchors. Hints only: whatever is used is verified."""
 
-    certificates: tuple[bytes, ...]
+    certificates: tuple[Certificate, ...]
     revocation: RevocationEvidence
 
 
@@ -57,7 +63,19 @@ def read_evidence(bundle: Bundle) -> tuple[Evidence, list[Finding]]:
             continue
         found[folder].append(content)
     revocation = RevocationEvidence(crls=tuple(found["crls"]), ocsp_responses=tuple(found["ocsp"]))
-    return Evidence(certificates=tuple(found["certificates"]), revocation=revocation), findings
+    encoded = found["certificates"]
+    if len(encoded) > MAX_EVIDENCE_CERTIFICATES:
+        text = f"holds more than {MAX_EVIDENCE_CERTIFICATES} certificates"
+        findings.append(_error("evidence-unusable", f"{EVIDENCE}certificates", text))
+    certificates = tuple(_read_certificates(encoded[:MAX_EVIDENCE_CERTIFICATES]))
+    return Evidence(certificates=certificates, revocation=revocation), findings
+
+
+def _read_certificates(encoded: list[bytes]) -> Iterator[Certificate]:
+    for data in encoded:
+        # What cannot be read is no help; if it was needed, its absence is what gets reported.
+        with suppress(DerError):
+            yield read_certificate(data)
 
 
 def check_anchor_files(bundle: Bundle, anchors: tuple[AnchorStatement, ...]) -> list[Finding]:

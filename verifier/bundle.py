@@ -80,8 +80,11 @@ class Bundle:
         """Return where a file's bytes stand on disk, if they stand there as they are."""
         return self._container.file_range(name) if name in self.sizes else None
 
-    def iter_lines(self, name: str, *, limit: int = MAX_LINE_BYTES) -> Iterator[bytes]:
-        """Yield a file's lines without their ends; raises `UnusableBundle` at a line longer than `limit` bytes."""
+    def iter_lines(self, name: str, *, limit: int = MAX_LINE_BYTES, all_ended: bool = False) -> Iterator[bytes]:
+        """Yield a file's lines without their ends; raises `UnusableBundle` at a line longer than `limit` bytes.
+
+        With `all_ended` also at a last line that has no end.
+        """
         kept = b""
         for block in self.read_blocks(name):
             lines = (kept + block).split(b"\n")
@@ -89,6 +92,8 @@ class Bundle:
             yield from lines
             if len(kept) > limit:
                 raise UnusableBundle(f"The file {name} has a line longer than {limit} bytes.")
+        if kept and all_ended:
+            raise UnusableBundle(f"The last line of the file {name} does not end with a line feed.")
         if kept:
             yield kept
 

@@ -78,5 +78,5 @@ class DisclosureCheck:
 def _disclosures(bundle: Bundle) -> Iterator[Disclosure]:
     if DISCLOSURES not in bundle.sizes:
         return
-    for line in bundle.iter_lines(DISCLOSURES, limit=MAX_DISCLOSURE_LINE_BYTES):
+    for line in bundle.iter_lines(DISCLOSURES, limit=MAX_DISCLOSURE_LINE_BYTES, all_ended=True):
         yield read_disclosure(line)

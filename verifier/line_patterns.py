@@ -40,6 +40,9 @@ _NUMBER = (
     r"(?>-?[1-9][0-9]{0,14}+(?![0-9.eE])|0(?![0-9.eE])"
     r"|-?(?:0\.(?!000000)|[1-9][0-9]{0,6}\.)[0-9]{1,8}+(?<=[1-9])(?![0-9eE]))"
 )
+SEALED_NAME = '"_sd"'
+"""The name of the member with digests of sealed members, as it stands in a payload and in its shape."""
+
 _STEP = 7
 """The fields of a line and what lies between it and the line before, which must be nothing."""
 
@@ -84,6 +87,9 @@ class LinePatterns:
         self._scalars = 0
         self._compiled: dict[str, re.Pattern[bytes]] = {}
         self._times = _Times()
+        self._seals = False
+        self.may_seal = True
+        """Whether a line that was read last may name sealed members. Read together, only lines of some shapes can."""
 
     def read(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
         """Split whole lines into columns, up to the first line that is not a canonical event, if there is one.
@@ -97,6 +103,7 @@ class LinePatterns:
             if columns is None and self._learn(data, string):
                 columns = self._read_at_once(data, string)
             if columns is not None:
+                self.may_seal = self._seals
                 return columns, None
         return self._read_one_by_one(data)
 
@@ -127,6 +134,9 @@ class LinePatterns:
         """Learn the shapes of the lines that nothing matches yet; tell whether there were any to learn."""
         known = len(self._shapes)
         matches = self._pattern(string).fullmatch
+        # Lines of a shape learned meanwhile are parsed in vain until it is compiled. Patience doubles, so that a slice
+        # of many shapes is not compiled for each.
+        vain, patience = 0, 1
         for line in data.split(b"\n")[:-1]:
             if self._scalars >= MAX_SCALARS:
                 break
@@ -136,10 +146,17 @@ class LinePatterns:
                 shape = payload_shape(json.loads(parse_line(line).payload))
             except MalformedEventError:
                 break
-            if shape is not None and shape not in self._shapes:
+            if shape in self._shapes:
+                vain += 1
+            elif shape is not None:
                 # An empty object has a shape without scalars, and costs as much as one scalar.
                 self._scalars += shape.count(_SCALAR) + 1
                 self._shapes[shape] = None
+                self._seals = self._seals or SEALED_NAME in shape
+            if vain == patience:
+                vain, patience = 0, 2 * patience
+                self._compiled.clear()
+                matches = self._pattern(string).fullmatch
         if len(self._shapes) > known:
             self._compiled.clear()
         return len(self._shapes) > known
@@ -154,6 +171,7 @@ class LinePatterns:
 
     def read_in_full(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
         """Do as `read` does, but by parsing each line in full, so that every member has its form."""
+        self.may_seal = True
         columns = Columns([], [], [], [], [], [])
         for line in data.split(b"\n")[:-1]:
             try:
@@ -163,6 +181,7 @@ class LinePatterns:
         return columns, None
 
     def _read_one_by_one(self, data: bytes) -> tuple[Columns, MalformedEventError | None]:
+        self.may_seal = True
         columns = Columns([], [], [], [], [], [])
         matches = self._pattern(_ANY_STRING).fullmatch
         for line in data.split(b"\n")[:-1]:

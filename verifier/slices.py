@@ -24,13 +24,14 @@ from verifier.event import (
     read_digest,
     read_genesis,
 )
-from verifier.line_patterns import Columns, LinePatterns
+from verifier.line_patterns import SEALED_NAME, Columns, LinePatterns
 from verifier.merkle import MerkleRange
 from verifier.sealed import sealed_digests
 
 BYTES_WORTH_LEARNING = 64 * 1024
 """Below this, parsing every line in full is quicker than compiling expressions for their shapes."""
 
+_SEALED_NAME = SEALED_NAME.encode("ascii")
 _HUNDRED = 100
 _ENDINGS = [b"%02d" % number for number in range(_HUNDRED)]
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
@@ -118,7 +119,7 @@ def check_slice(data: bytes, patterns: LinePatterns, pin: str | None = None, *, 
         closed=bool(good) and columns.kinds[good - 1] == CLOSED.encode(),
         checkpoints=tuple(checkpoints),
         merkle=merkle,
-        sealed=_sealed_members(data, columns, start, good),
+        sealed=_sealed_members(columns, start, good) if patterns.may_seal else (),
         pinned_at=_find(columns.hashes[:good], pin, start),
         length=len(data),
     )
@@ -290,13 +291,11 @@ def _grow_tree(
     return merkle, checkpoints
 
 
-def _sealed_members(data: bytes, columns: Columns, start: int, good: int) -> tuple[tuple[int, tuple[str, ...]], ...]:
-    if b'"_sd"' not in data:
-        return ()
+def _sealed_members(columns: Columns, start: int, good: int) -> tuple[tuple[int, tuple[str, ...]], ...]:
     return tuple(
         (start + index, tuple(sealed_digests(parse_canonical(payload))))
         for index, payload in enumerate(columns.payloads[:good])
-        if b'"_sd"' in payload
+        if _SEALED_NAME in payload
     )
 
 

@@ -13,8 +13,10 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from verifier.line_patterns import LinePatterns
@@ -27,11 +29,21 @@ MAX_WORKERS = 16
 BYTES_WORTH_A_WORKER = 8 * 1024 * 1024
 """Below this, starting an interpreter takes longer than the work it would take over."""
 
+_BATCH = 4
+"""Slices a worker is given at a time: an answer must wait until the calling process can take it."""
+
+_UNDER_WAY = 2
+"""Batches a worker has at a time, so that it goes on while its answer waits."""
+
 _AHEAD = 256
 """Results kept for slices whose turn has not come: bounds memory when one process falls behind."""
 
 _LENGTH = struct.Struct(">Q")
 _START = "import sys; sys.path[:] = sys.argv[1].split(sys.argv[2]); from verifier.workers import serve; serve()"
+_OPTIONS = ("-I", "-S", "-B")
+"""A worker finds modules where this process does: it needs nothing of what an interpreter looks for at its start."""
+
+_Task = tuple[int, FileRange]
 
 
 def available_workers() -> int:
@@ -62,7 +74,7 @@ class _Pool:
         # Guards everything below; told of every change.
         self._changed = threading.Condition()
         self._done: dict[int, SliceResult] = {}
-        self._returned: list[tuple[int, FileRange]] = []
+        self._returned: list[_Task] = []
         self._in_flight = 0
         self._stopping = False
         self._failure: OSError | None = None
@@ -70,7 +82,9 @@ class _Pool:
 
     def start_worker(self) -> None:
         """Start one more process, if the system lets us; the check does not depend on it."""
-        command = [sys.executable, "-c", _START, os.pathsep.join(sys.path), os.pathsep]
+        # Where this package lies comes first: an editable installation finds it by other means than the path.
+        path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+        command = [sys.executable, *_OPTIONS, "-c", _START, path, os.pathsep]
         with suppress(OSError):
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
                 command,
@@ -115,13 +129,15 @@ class _Pool:
             process.kill()
         for process, thread in self._workers:
             process.wait()
-            thread.join()
+            # Ctrl-C may have come while the thread was being started; it is a daemon and its process is gone.
+            with suppress(RuntimeError):
+                thread.join()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     with suppress(OSError):
                         pipe.close()
 
-    def _take(self) -> tuple[int, FileRange] | None:
+    def _take(self) -> _Task | None:
         """Return the next slice to work on, if there is one and room for its result. The caller holds the lock."""
         if self._returned:
             return self._returned.pop()
@@ -140,41 +156,56 @@ class _Pool:
 
     def _feed(self, process: subprocess.Popen[bytes]) -> None:
         """Keep one worker busy. What it fails to answer goes back to be done by another process."""
-        while True:
-            with self._changed:
-                while len(self._done) >= _AHEAD and not self._stopping:
-                    self._changed.wait()
-                task = self._take()
-                if task is None:
+        under_way: deque[list[_Task]] = deque()
+        try:
+            while True:
+                while len(under_way) < _UNDER_WAY and (batch := self._take_batch(wait=not under_way)):
+                    under_way.append(batch)
+                    _ask(process, batch, self._pin)
+                if not under_way:
                     return
-                self._in_flight += 1
-            try:
-                result = _ask(process, task[1], self._pin)
-            except (OSError, EOFError, pickle.UnpicklingError):
-                result = None
+                self._finish_batch(under_way[0], _answer(process, len(under_way[0])))
+                under_way.popleft()
+        except (OSError, EOFError, pickle.UnpicklingError):
             with self._changed:
-                self._in_flight -= 1
-                if result is None:
-                    self._returned.append(task)
-                else:
-                    self._done[task[0]] = result
+                for batch in under_way:
+                    self._in_flight -= len(batch)
+                    self._returned.extend(batch)
                 self._changed.notify_all()
-            if result is None:
-                return
+
+    def _take_batch(self, *, wait: bool) -> list[_Task]:
+        """Return slices for a worker; none when there are none or, unless told to `wait`, no room for results."""
+        batch: list[_Task] = []
+        with self._changed:
+            while wait and len(self._done) >= _AHEAD and not self._stopping:
+                self._changed.wait()
+            while len(batch) < _BATCH and (task := self._take()) is not None:
+                batch.append(task)
+            self._in_flight += len(batch)
+        return batch
+
+    def _finish_batch(self, batch: list[_Task], results: list[SliceResult]) -> None:
+        with self._changed:
+            self._in_flight -= len(batch)
+            self._done.update(zip((index for index, _ in batch), results, strict=True))
+            self._changed.notify_all()
 
 
 def _checked(task: FileRange, patterns: LinePatterns, pin: str | None) -> SliceResult:
     return check_slice(task.read(), patterns, pin, leaves=task.leaves)
 
 
-def _ask(process: subprocess.Popen[bytes], task: FileRange, pin: str | None) -> SliceResult:
-    if process.stdin is None or process.stdout is None:
+def _ask(process: subprocess.Popen[bytes], batch: list[_Task], pin: str | None) -> None:
+    if process.stdin is None:
         raise EOFError
-    _send(process.stdin, (task, pin))
-    result = _receive(process.stdout)
-    if not isinstance(result, SliceResult):
-        raise EOFError  # noqa: TRY004 - the worker is as good as gone
-    return result
+    _send(process.stdin, ([task for _, task in batch], pin))
+
+
+def _answer(process: subprocess.Popen[bytes], count: int) -> list[SliceResult]:
+    results = _receive(process.stdout) if process.stdout is not None else None
+    if not isinstance(results, list) or [type(one) for one in results] != [SliceResult] * count:
+        raise EOFError  # the worker is as good as gone
+    return results
 
 
 def serve() -> None:
@@ -183,8 +214,8 @@ def serve() -> None:
     patterns = LinePatterns()
     with suppress(EOFError, BrokenPipeError):
         while True:
-            task, pin = _receive(sys.stdin.buffer)
-            _send(sys.stdout.buffer, _checked(task, patterns, pin))
+            tasks, pin = _receive(sys.stdin.buffer)
+            _send(sys.stdout.buffer, [_checked(task, patterns, pin) for task in tasks])
 
 
 def _send(pipe: IO[bytes], message: object) -> None:

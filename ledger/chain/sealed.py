@@ -13,6 +13,9 @@ from ledger.chain.canonical import CanonicalError
 
 # RFC 9901 section 9.3 asks for 128 bits of salt.
 SALT_BYTES = 16
+# With the frame around it, what a line of disclosures.jsonl may have (docs/spec/bundle.md, section 5): a sealed member
+# as large as a payload may be. A longer one would make the bundle fail for every verifier.
+MAX_DISCLOSURE_CHARACTERS = 393_216 - 64
 DIGESTS = "_sd"
 ALGORITHM = "_sd_alg"
 
@@ -20,14 +23,18 @@ ALGORITHM = "_sd_alg"
 def seal(payload: dict[str, Any], names: Sequence[str], salts: Sequence[bytes]) -> tuple[dict[str, Any], list[str]]:
     """`payload` with the named members replaced by their digests, and the disclosures in the order of `names`.
 
-    Needs one fresh salt of 16 random bytes for each name. Raises CanonicalError for a name that is missing or repeated.
+    Needs one fresh salt of 16 random bytes for each name. Raises CanonicalError for a name that is missing or repeated,
+    and for a member that is too large.
     """
     sealed = dict(payload)
     disclosures = []
     for name, salt in zip(names, salts, strict=True):
         if name not in sealed:
             raise CanonicalError("", f"the member to seal, {name[:64]!r}, is missing or named twice")
-        disclosures.append(_encode(json.dumps([_encode(salt), name, sealed.pop(name)], ensure_ascii=False).encode()))
+        disclosure = _disclosure(salt, name, sealed.pop(name))
+        if len(disclosure) > MAX_DISCLOSURE_CHARACTERS:
+            raise CanonicalError("", f"the member to seal, {name[:64]!r}, is larger than a payload may be")
+        disclosures.append(disclosure)
     # Sorted, so that the order of the digests says nothing about the members.
     return sealed | {ALGORITHM: "sha-256", DIGESTS: sorted(map(digest_of, disclosures))}, disclosures
 
@@ -53,6 +60,11 @@ def salt_of(disclosure: str) -> tuple[bytes, str]:
     """The salt of a stored disclosure, and the member's name."""
     salt, name, _ = json.loads(_decode(disclosure))
     return _decode(salt), name
+
+
+def _disclosure(salt: bytes, name: str, value: Any) -> str:
+    parts = [_encode(salt), name, value]
+    return _encode(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _encode(data: bytes) -> str:

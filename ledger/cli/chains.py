@@ -248,7 +248,10 @@ def _ledger() -> Iterator[BlockingLedgerClient]:
     caller = CallerSettings.from_environment()
     tls = None
     if caller.certificate_authority is not None:
-        tls = ClientTls(certificate_authority=caller.certificate_authority.read_bytes())
+        try:
+            tls = ClientTls(certificate_authority=caller.certificate_authority.read_bytes())
+        except ValueError as error:
+            raise SettingsError((f"INDELIBLE_LEDGER_CA: {error}",)) from error
     try:
         client = BlockingLedgerClient(caller.address, token=caller.token, tls=tls, timeout_seconds=TIMEOUT_SECONDS)
     except ValueError as error:

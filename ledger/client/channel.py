@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
+from cryptography.x509 import load_pem_x509_certificates
 
 from ledger.address import Address
 from ledger.client.errors import from_rpc_error
@@ -40,6 +41,14 @@ class ClientTls:
     certificate_authority: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a certificate authority that is none: gRPC would only say that nobody answers."""
+        if self.certificate_authority is not None:
+            try:
+                load_pem_x509_certificates(self.certificate_authority)
+            except ValueError as error:
+                raise ValueError("the certificate authority is not a certificate in PEM") from error
 
 
 class Connection:

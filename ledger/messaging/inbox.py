@@ -25,15 +25,14 @@ from google.protobuf.message import DecodeError
 from indelible.ledger.v1 import ledger_pb2
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 
 from ledger.errors import LedgerError, Reason
 from ledger.messaging.connection import connected, describe, keep_working
 from ledger.messaging.metrics import InboxMetrics
+from ledger.messaging.pull import Puller
 from ledger.messaging.streams import (
     ACK_WAIT_SECONDS,
-    APPEND_CONSUMER,
     APPEND_STREAM,
     DEAD_STREAM,
     DEAD_SUBJECT,
@@ -47,7 +46,6 @@ from ledger.store.values import NewEvent, Receipt
 # Requests in flight in one process. The store commits what arrives together in one transaction, so more of them mean
 # fewer commits, up to the point where they only wait.
 LANES = 32
-FETCH_SECONDS = 1.0  # how long a stop may take to be noticed by an idle lane
 HEARTBEAT_SECONDS = ACK_WAIT_SECONDS / 3
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
@@ -100,14 +98,12 @@ async def run_inbox(
 
 async def _work_lane(inbox: "_Inbox", client: Client, stream: JetStreamContext, stop: asyncio.Event) -> None:
     """One request after the other."""
-    subscription = await stream.pull_subscribe_bind(consumer=APPEND_CONSUMER, stream=APPEND_STREAM)
+    puller = await Puller.open(client)
     while not stop.is_set():
-        try:
-            [message] = await subscription.fetch(1, timeout=FETCH_SECONDS)
-        except NatsTimeoutError:
-            continue
-        async with _kept_alive(message):
-            await inbox.process(message, client, stream)
+        message = await puller.next_request()
+        if message is not None:
+            async with _kept_alive(message):
+                await inbox.process(message, client, stream)
 
 
 class _Inbox:

@@ -30,7 +30,7 @@ MAX_REMEMBERED_TOKENS = 10_000
 REFUSAL = "The bearer token is missing or not valid for this service."
 
 _ORGANISATION_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

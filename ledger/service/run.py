@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -29,7 +30,7 @@ from ledger.messaging.outbox import run_outbox
 from ledger.service.auth import Authenticator
 from ledger.service.calls import CallGuard
 from ledger.service.handlers import make_handler
-from ledger.service.keys import KeySource, open_keys
+from ledger.service.keys import KeyFile, KeySource, open_keys
 from ledger.service.server import LedgerServer
 from ledger.settings import LedgerSettings, SettingsError
 from ledger.store import LedgerStore
@@ -81,7 +82,12 @@ def load_materials(settings: LedgerSettings) -> Materials:
         link_keys = load_link_keys(settings.link_keys)
     except LinkKeysError as error:
         problems.append(f"INDELIBLE_LINK_KEYS: {error}")
-    if signer is None or authorities is None or link_keys is None:
+    if isinstance(settings.token.keys, Path):
+        try:
+            KeyFile(settings.token.keys)
+        except SettingsError as error:
+            problems.extend(error.problems)
+    if problems or signer is None or authorities is None or link_keys is None:
         raise SettingsError(tuple(problems))
     return Materials(signer=signer, authorities=authorities, link_keys=link_keys)
 

@@ -115,6 +115,7 @@ async def prepare_append(
         if event.sealed_members:
             sealed_event, body = _seal(event, index)
             sealed_events.append(sealed_event)
+            size += sum(map(len, sealed_event.disclosures))
         else:
             body = prepare_event(event, index).body
         bodies.append(body)

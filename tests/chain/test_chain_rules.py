@@ -7,6 +7,7 @@ from ledger.chain.event import GENESIS_PREV_HASH, event_hash, is_kind
 from ledger.chain.merkle import Frontier, inclusion_path, leaf_hash, merkle_root, node_hash, root_of_path
 from ledger.chain.rules import ChainHead, ClockWentBackError, checkpoint, closing, draft, link_hashes, stamp
 from ledger.chain.sealed import digest_of, salt_of, seal, seal_as
+from verifier.sealed import MAX_DISCLOSURE_LINE_BYTES, disclosed_value, read_disclosure
 
 OPENING = (
     b'{"chain_id":"demo-1","chain_type":"session","format":"indelible-chain/1",'
@@ -147,6 +148,19 @@ def test_sealing_what_is_not_there_is_refused() -> None:
         seal({"a": 1}, ("b",), [bytes(16)])
     with pytest.raises(CanonicalError, match="named twice"):
         seal({"a": 1}, ("a", "a"), [bytes(16)] * 2)
+
+
+@pytest.mark.parametrize("value", ["x" * 262_000, list(range(10)) * 13_000, {"é": "☃" * 87_000}])
+def test_a_member_as_large_as_a_payload_fits_the_line_that_discloses_it(value: object) -> None:
+    [disclosure] = seal({"a": value}, ("a",), [bytes(16)])[1]
+    read = read_disclosure(b'{"disclosure":"%s","sequence":281474976710655}' % disclosure.encode())
+    assert len(disclosure) + 46 <= MAX_DISCLOSURE_LINE_BYTES
+    assert disclosed_value(read) == value
+
+
+def test_a_member_that_no_verifier_would_read_is_refused() -> None:
+    with pytest.raises(CanonicalError, match="larger than a payload"):
+        seal({"a": "x" * 300_000}, ("a",), [bytes(16)])
 
 
 def test_members_are_compared_as_sealed_when_their_salts_were_erased() -> None:

@@ -149,6 +149,13 @@ def test_people_get_tables_and_sentences(caller: dict[str, str]) -> None:
     assert "Nothing of this chain" in run("anchors", "list", "for-people", environment=caller).out
 
 
+def test_a_certificate_authority_that_is_none_is_named(caller: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nonsense")
+    ran = run("chain", "list", environment=caller | {"INDELIBLE_LEDGER_CA": str(tmp_path / "ca.pem")})
+    assert ran.code == UNUSABLE
+    assert "INDELIBLE_LEDGER_CA: the certificate authority is not a certificate" in ran.err
+
+
 def test_people_can_copy_a_receipt_as_it_was_signed(caller: dict[str, str]) -> None:
     run("chain", "open", "noted", environment=caller)
     command = ("chain", "append", "noted", "--kind", "a.b", "--payload", "{}", "--idempotency-key", "once")
@@ -257,6 +264,7 @@ def test_settings_are_checked_without_connecting_anywhere(service: Service, tmp_
         "INDELIBLE_LINK_KEYS": str(tmp_path / "links.toml"),
         "INDELIBLE_RECEIPT_KEY": str(tmp_path / "links.toml"),
         "INDELIBLE_AUTHORITIES": str(tmp_path / "authorities.toml"),
+        "INDELIBLE_TOKEN_JWKS": str(tmp_path / "links.toml"),
     }
     ran = run("settings", "check", environment=service.environment | broken)
     assert ran.code == UNUSABLE

@@ -68,6 +68,14 @@ async def test_a_token_is_never_sent_beyond_this_machine_without_encryption() ->
     await LedgerClient("ledger.example.org:50051", token="t", tls=ClientTls()).close()
 
 
+@pytest.mark.parametrize(
+    "authority", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_a_certificate_authority_that_is_none_is_refused_at_once(authority: bytes) -> None:
+    with pytest.raises(ValueError, match="not a certificate in PEM"):
+        ClientTls(certificate_authority=authority)
+
+
 @pytest.mark.parametrize("key", ["", "name", "name+00000000+AAAA", "name+zz+AQ==", "+abc"])
 async def test_a_receipt_key_that_is_none_is_refused(key: str) -> None:
     if key:

@@ -232,6 +232,25 @@ async def test_one_poisonous_request_does_not_stop_those_behind_it(
     assert (await stream.stream_info(DEAD_STREAM)).state.messages == 40
 
 
+@pytest.mark.parametrize("status", ["100", "404", "408", "409", "503", "x"])
+async def test_a_request_that_poses_as_a_remark_of_the_servers_is_answered_like_any_other(
+    store: LedgerStore,
+    authenticator: Authenticator,
+    issuer: Issuer,
+    stream: JetStreamContext,
+    nats_server: Nats,
+    status: str,
+) -> None:
+    await store.open_chain("acme", "visit", b"{}")
+    await stream.publish(APPEND_SUBJECT, b"\xff", headers={"Status": status})
+    sent = headers(issuer) | {"Status": status, "Description": "Idle Heartbeat"}
+    await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=sent)
+    async with running_inbox(store, authenticator, nats_server.url):
+        await processed(stream)
+    assert await event_count(store) == 2
+    assert (await stream.stream_info(DEAD_STREAM)).state.messages == 1
+
+
 async def test_a_body_that_leaves_no_room_for_the_reason_is_buried_by_its_digest(
     store: LedgerStore, authenticator: Authenticator, issuer: Issuer, nats_server: Nats
 ) -> None:

@@ -89,6 +89,11 @@ def test_a_taken_port_is_refused_before_anything_starts() -> None:
             other.kill()
 
 
+def test_one_port_cannot_serve_two() -> None:
+    with pytest.raises(StartError, match="port 4711 is wanted twice; choose another one with --page-port"):
+        Ports(gateway=4711, page=4711).require_free()
+
+
 @pytest.mark.parametrize("command", [demo, up, token])
 def test_every_command_explains_itself(command: click.Command) -> None:
     explained = CliRunner().invoke(command, ["--help"])

@@ -384,6 +384,22 @@ async def test_callers_may_append_to_the_operations_chain_what_is_theirs(store: 
         ),
         (
             "visit",
+            [NewEvent(kind="a.b", payload=b'{"a":"' + b"x" * 300_000 + b'"}', sealed_members=("a",))],
+            "k",
+            None,
+            Reason.INVALID_PAYLOAD,
+            "events[0].payload",
+        ),
+        (
+            "visit",
+            [NewEvent(kind="a.b", payload=b'{"a":"' + b"x" * 250_000 + b'"}', sealed_members=("a",))] * 16,
+            "k",
+            None,
+            Reason.TOO_LARGE,
+            "events",
+        ),
+        (
+            "visit",
             [NewEvent(kind="a.b", payload=b'{"a":1}', sealed_members=("a",) * 33)],
             "k",
             None,

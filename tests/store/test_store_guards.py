@@ -246,6 +246,8 @@ def test_a_rogue_insert_can_extend_a_chain_correctly_and_is_published(writer: ps
         ({"sequence": 0}, "no event before it"),
         ({"occurred_at": 0}, "older than the event before"),
         ({"occurred_at": 1_600_000_000_000_000}, "older than the event before"),
+        ({"occurred_at": 253_402_300_800_000_000}, "not in the years 1 to 9999"),
+        ({"occurred_at": -(2**62)}, "not in the years 1 to 9999"),
         ({"organisation_id": "zenith"}, "organisation is not the one"),
         ({"chain_key": 10_000}, "no such chain"),
         ({"kind": "opened"}, "kind is malformed"),

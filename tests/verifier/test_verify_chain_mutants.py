@@ -425,6 +425,14 @@ def test_certificates_in_the_evidence_help_to_judge_a_token_that_carries_none(al
     assert errors(verify(sealed(bare | {misnamed: alpha.signer_der}), policy)) == {"evidence-misnamed"}
 
 
+def test_more_certificates_than_are_read_are_refused_and_cost_no_more(alpha: Authority, policy: TrustPolicy) -> None:
+    certificates = [b"%d" % number for number in range(5_001)]
+    extra = {f"data/evidence/certificates/{hashlib.sha256(one).hexdigest()}.der": one for one in certificates}
+    assert errors(verify(sealed(data_files(short_session(), [(alpha, 4)], extra=extra)), policy)) == {
+        "evidence-unusable"
+    }
+
+
 def test_a_root_in_the_evidence_is_not_trusted(alpha: Authority, good_data: Files) -> None:
     path = f"data/evidence/certificates/{hashlib.sha256(alpha.root_der).hexdigest()}.der"
     report = verify(sealed(good_data | {path: alpha.root_der}))

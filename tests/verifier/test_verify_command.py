@@ -114,6 +114,13 @@ def test_a_port_that_is_taken_is_told_in_one_line() -> None:
     assert "Errno" not in result.output
 
 
+@pytest.mark.parametrize("address", ["ftp://gateway.example", "http://[bad", "http://gateway.example:port", "gateway"])
+def test_a_gateway_that_is_no_web_address_is_refused(address: str) -> None:
+    result = run("serve", "--port", 0, "--gateway", address)
+    assert result.exit_code == 2
+    assert result.output == "Error: the gateway must be an http:// or https:// address\n"
+
+
 def test_require_asks_for_more_than_one_root_can_give(
     bundle: Path, root: Path, tmp_path: Path, beta: Authority
 ) -> None:

@@ -79,6 +79,7 @@ WRONG: dict[str, Callable[[], bytes]] = {
     "a line that is not canonical": lambda: line(NAME).replace(b":", b": ", 1),
     "a line with a further member": lambda: canonical({"disclosure": NAME, "more": 1, "sequence": 2}) + b"\n",
     "a line without its end": lambda: line(NAME)[:-1] + b"x",
+    "a last line without its line feed": lambda: lines(NAME, ADDRESS)[:-1],
     "a disclosure with padding": lambda: line(NAME + "="),
     "a sequence that is no integer": lambda: canonical({"disclosure": NAME, "sequence": "2"}) + b"\n",
     "a line that is too long": lambda: line("A" * 400_000),

@@ -114,6 +114,93 @@ def test_a_change_far_inside_is_found_at_the_same_event_with_the_same_finding(
     assert by_workers(on_disk(changed, tmp_path), 2) == expected
 
 
+@pytest.mark.parametrize("change", [b"\n", b"\x1f", b"0", b" "])
+def test_a_change_anywhere_in_a_line_of_a_known_shape_is_found_as_if_it_stood_alone(change: bytes) -> None:
+    chain = Chain().open()
+    for number in range(120):
+        chain.add("door.opened", {"door": "north", "n": number, "text": "x" * 500})
+    line = chain.lines[100]
+    events, start = chain.events, chain.events.index(line)
+    patterns = LinePatterns()
+    assert not check_slice(events, patterns).problems
+    for at in {*range(230), *range(230, len(line), 7), *range(len(line) - 110, len(line))} - {
+        place for place in range(len(line)) if line[place : place + 1] == change
+    }:
+        changed = events[: start + at] + change + events[start + at + 1 :]
+        result = check_slice(changed, patterns)
+        assert result.count == 100, at
+        alone = check_slice(changed[start : changed.index(b"\n", start) + 1], LinePatterns())
+        assert {code for code, _ in alone.problems} <= {code for code, _ in result.problems}, at
+
+
+NOT_CANONICAL = [b"no\x01rth", b"no\nrth", b"no\trth", b"\x1f", b"\xff", b"\\u0041", b"\\/", b'", "n":1,"x":"']
+
+
+def forged(payload: bytes, kind: str = "door.opened") -> tuple[bytes, bytes]:
+    """A chain whose hashes are right, with one event among many of its shape that is not as the format wants it."""
+    chain = Chain().open()
+    for number in range(120):
+        chain.add("door.opened", {"door": "north", "n": number, "text": "x" * 500})
+    chain.add(kind, payload)
+    for number in range(120):
+        chain.add("door.opened", {"door": "north", "n": number, "text": "x" * 500})
+    return chain.events, chain.lines[121]
+
+
+@pytest.mark.parametrize("text", NOT_CANONICAL)
+def test_a_payload_that_is_not_canonical_is_found_although_its_hash_is_right(text: bytes) -> None:
+    events, _ = forged(b'{"door":"' + text + b'","n":1,"text":"y"}')
+    result = check_slice(events, LinePatterns())
+    assert result.count == 121
+    assert {code for code, _ in result.problems} <= {"event-not-canonical", "event-malformed"}
+    assert result.problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b".000006Z", b".00_006Z"), (b".000006Z", b". 00006Z"), (b".000006Z", b".+00006Z"), (b".000006Z", b"x000006Z")],
+)
+def test_a_time_written_otherwise_is_found_although_its_hash_is_right(old: bytes, new: bytes) -> None:
+    events, line = forged(b'{"door":"north","n":1,"text":"y"}')
+    assert line.count(old) == 1
+    result = check_slice(events.replace(line, line.replace(old, new)), LinePatterns())
+    assert (result.count, [code for code, _ in result.problems]) == (121, ["event-malformed"])
+
+
+def test_hashes_in_capitals_are_found_although_their_bytes_are_right() -> None:
+    events, line = forged(b'{"door":"north","n":1,"text":"y"}')
+    stated = line[9:73]
+    assert stated != stated.upper()
+    result = check_slice(events.replace(stated, stated.upper()), LinePatterns())
+    assert (result.count, [code for code, _ in result.problems]) == (121, ["event-malformed"])
+    opening = events.index(b'"prev_hash":"')
+    first = events.index(b'"prev_hash":"', opening + 1) + len(b'"prev_hash":"')
+    cut = events[events.index(b"\n") + 1 :]
+    changed = cut.replace(events[first : first + 64], events[first : first + 64].upper())
+    patterns = LinePatterns()
+    assert check_slice(cut, patterns).count == 241
+    assert check_slice(changed, patterns).count == 0
+
+
+@pytest.mark.parametrize("kind", ["door.opened\x01", "Door.opened", "door", "door.open\ned", "door..opened"])
+def test_a_kind_of_another_form_is_found_although_its_hash_is_right(kind: str) -> None:
+    events, _ = forged(b'{"door":"north","n":1,"text":"y"}', kind)
+    result = check_slice(events, LinePatterns())
+    assert result.count == 121
+    assert result.problems
+
+
+def test_sequences_are_compared_across_every_power_of_ten() -> None:
+    chain = Chain().open()
+    for number in range(2, 1302):
+        chain.add("door.opened", {"n": number})
+    head = chain.events.index(chain.lines[7])
+    for first in (7, 98, 99, 100, 101, 998, 1000):
+        begin = chain.events.index(chain.lines[first]) if first != 7 else head
+        result = check_slice(chain.events[begin:], LinePatterns())
+        assert (result.start, result.count, result.problems) == (first + 1, 1301 - first, ())
+
+
 def test_a_line_longer_than_a_slice_is_found(long_chain: Chain, tmp_path: Path) -> None:
     cut = long_chain.events.index(b"\n", 300_000) + 1
     events = long_chain.events[:cut] + b"x" * 600_000 + long_chain.events[cut:]

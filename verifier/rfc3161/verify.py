@@ -62,7 +62,7 @@ def verify_token(  # noqa: PLR0913 - each is a separate, optional piece of what 
     digest: bytes,
     hash_algorithm: str = "sha256",
     trust: Sequence[TimestampTrust],
-    hints: Sequence[bytes] = (),
+    hints: Sequence[bytes | Certificate] = (),
     query: bytes | None = None,
     revocation: RevocationEvidence = _NO_EVIDENCE,
     trusted_lists: Sequence[bytes] = (),
@@ -72,10 +72,11 @@ def verify_token(  # noqa: PLR0913 - each is a separate, optional piece of what 
 ) -> TokenResult:
     """Verify a TimeStampResp or a bare TimeStampToken over `digest`, made with `hash_algorithm`.
 
-    `trust` is what the user trusts; `hints` are certificates (DER) nobody trusts, from a bundle or elsewhere. `query`
-    is the request as sent. `revocation` and what the token itself encloses is evidence, believed when its signatures
-    check. `trusted_lists` are ETSI TS 119 612 lists that the user obtained authentically. Certificates are judged at
-    the token's own time, or at `at` (aware). Never raises for hostile bytes; raises ValueError if `at` is naive.
+    `trust` is what the user trusts; `hints` are certificates (DER, or read already) nobody trusts, from a bundle or
+    elsewhere. `query` is the request as sent. `revocation` and what the token itself encloses is evidence, believed
+    when its signatures check. `trusted_lists` are ETSI TS 119 612 lists that the user obtained authentically.
+    Certificates are judged at the token's own time, or at `at` (aware). Never raises for hostile bytes; raises
+    ValueError if `at` is naive.
     """
     if at is not None and at.tzinfo is None:
         raise ValueError("the time to judge certificates at needs a time zone")
@@ -129,7 +130,7 @@ class _Task:
     token: bytes
     imprint: Imprint
     trust: tuple[TimestampTrust, ...]
-    hints: tuple[bytes, ...]
+    hints: tuple[bytes | Certificate, ...]
     query: bytes | None
     revocation: RevocationEvidence
     trusted_lists: tuple[bytes, ...]
@@ -246,9 +247,9 @@ def _read_anchors(trust: Iterable[TimestampTrust], report: Report) -> Iterator[A
 
 def _read_hints(task: _Task) -> Iterator[Certificate]:
     configured = (certificate for authority in task.trust for certificate in authority.intermediates)
-    for data in dict.fromkeys((*configured, *task.hints)):
+    for hint in dict.fromkeys((*configured, *task.hints)):
         try:
-            yield read_certificate(data)
+            yield hint if isinstance(hint, Certificate) else read_certificate(hint)
         except der.DerError:
             # A hint that cannot be read is no hint; if it was needed, its absence is what gets reported.
             continue

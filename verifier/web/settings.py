@@ -57,8 +57,13 @@ class WebSettings:
 
 
 def _require_plain_address(address: str) -> None:
-    parts = urlsplit(address)
+    wrong = "the gateway must be an http:// or https:// address"
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(wrong) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("the gateway must be an http:// or https:// address")
+        raise ValueError(wrong)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("the gateway's address must hold no user name, query or fragment")

@@ -1,8 +1,9 @@
 -- What the database refuses by itself, whoever asks. Run as indelible_owner.
 --
 -- 1. Rows of the record are never changed or removed: refuse_change, by statement, by row and for TRUNCATE.
--- 2. Every inserted event extends its chain correctly: guard_events. A rogue INSERT cannot break a chain; it can only
---    extend it.
+-- 2. Every inserted event extends its chain: guard_events. A rogue INSERT cannot fork a chain, or change or hide what is
+--    on it; it can only add to its end. What it adds may spoil the chain from there on, since SQL cannot tell canonical
+--    JSON from other JSON, does not recompute Merkle roots, and does not know the ledger's clock.
 -- 3. Rows go to the organisation that the transaction named: guard_events and guard_organisation.
 -- 4. Every committed event is queued for publication: queue_events. Nobody can append in silence.
 --
@@ -55,6 +56,8 @@ BEGIN
                 THEN 'its hash is not that of its content'
             WHEN event.kind !~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' OR length(event.kind) > 64
                 THEN 'its kind is malformed'
+            WHEN event.occurred_at NOT BETWEEN -62135596800000000 AND 253402300799999999
+                THEN 'its time is not in the years 1 to 9999'
             WHEN event.payload IS NOT JSON OBJECT OR octet_length(event.payload) > 262144
                 THEN 'its payload is not a JSON object of at most 256 KiB'
             WHEN event.follows THEN 'linked'
