@@ -48,12 +48,7 @@ def _quoted(name: str) -> str:
 
 def _anchors(facts: ReadmeFacts) -> str:
     lines = [_ANCHORS]
-    lines.extend(
-        f"   event {anchor['sequence']}, {anchor['backend']}, {anchor['authority']}:\n"
-        f"   openssl ts -verify -digest {anchor['digest']} \\\n"
-        f"       -in {anchor['files']['response']} -CAfile ROOT.pem\n"
-        for anchor in facts.anchors[-_SHOWN_ANCHORS:]
-    )
+    lines.extend(map(_anchor_lines, facts.anchors[-_SHOWN_ANCHORS:]))
     if len(facts.anchors) > _SHOWN_ANCHORS:
         lines.append(f"   ... and {len(facts.anchors) - _SHOWN_ANCHORS} older ones, listed in data/bundle.json.\n")
     if not facts.anchors:
@@ -71,6 +66,20 @@ def _anchors(facts: ReadmeFacts) -> str:
         if len(facts.pending) > _SHOWN_PENDING:
             lines.append(f"   ... and {len(facts.pending) - _SHOWN_PENDING} more, listed in data/bundle.json.\n")
     return "".join(lines)
+
+
+def _anchor_lines(anchor: Mapping[str, Any]) -> str:
+    title = f"   event {anchor['sequence']}, {anchor['backend']}, {anchor['authority']}:\n"
+    if anchor["backend"] == "tezos":
+        # Hashing a path by hand is no fun; comparing a block's hash with the network is what only a person can do.
+        return (
+            f"{title}   indelible-verify tezos {anchor['files']['receipt']} --value {anchor['digest']}\n"
+            "       and look the block it names up in a Tezos block explorer that you trust.\n"
+        )
+    return (
+        f"{title}   openssl ts -verify -digest {anchor['digest']} \\\n"
+        f"       -in {anchor['files']['response']} -CAfile ROOT.pem\n"
+    )
 
 
 _INTRODUCTION = """\

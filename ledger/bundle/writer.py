@@ -167,17 +167,24 @@ async def _stage_anchors(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> _A
     staged = _Anchors(entries=[], times=[])
     async for anchor in snapshot.anchors(floor=floor):
         name = f"data/anchors/{anchor.sequence}-{anchor.backend}-{anchor.authority}"
-        files = {"request": f"{name}.tsq", "response": f"{name}.tsr"}
-        bag.add(files["request"], anchor.request)
-        bag.add(files["response"], anchor.response)
-        staged.entries.append(_anchor_entry(anchor, files))
+        if anchor.backend == "tezos":
+            # The receipt holds the operation that was sent, and where the digest stands under its value.
+            contents = {"receipt": (f"{name}.tezos.json", anchor.response)}
+            aggregation = json.loads(anchor.response)["aggregation"]
+        else:
+            contents = {"request": (f"{name}.tsq", anchor.request), "response": (f"{name}.tsr", anchor.response)}
+            aggregation = None
+        for path, data in contents.values():
+            bag.add(path, data)
+        files = {role: path for role, (path, _) in contents.items()}
+        staged.entries.append(_anchor_entry(anchor, files, aggregation))
         staged.times.append(anchor.obtained_at)
     return staged
 
 
-def _anchor_entry(anchor: StoredAnchor, files: dict[str, str]) -> dict[str, Any]:
+def _anchor_entry(anchor: StoredAnchor, files: dict[str, str], aggregation: dict[str, Any] | None) -> dict[str, Any]:
     return {
-        "aggregation": None,
+        "aggregation": aggregation,
         "authority": anchor.authority,
         "backend": anchor.backend,
         "digest": anchor.digest.hex(),
