@@ -90,17 +90,21 @@ def verification(stage: Stage, rounds: int) -> None:
     """Verifying a chain of 200,000 events, against SHA-256 over the same preimages by one process."""
     count = VERIFIED_EVENTS // BATCH
     stage.run("clients", "append_batches", prefix="long", in_flight=IN_FLIGHT, batch=BATCH, batches=count, warm_up=1)
-    bundle = stage.directory / "long.zip"
+    bundle, closed = stage.directory / "long.zip", stage.directory / "closed.zip"
     verifying.export_bundle(stage, "long", bundle)
-    floor, line = _in_turns(
+    verifying.close_chain(stage, "long")
+    verifying.export_bundle(stage, "long", closed)
+    floor, line, closed_line = _in_turns(
         rounds,
         lambda _: stage.run("floors", "hash", events=VERIFIED_EVENTS),
         lambda _: verifying.verify(bundle, VERIFIED_EVENTS),
+        lambda _: verifying.verify(closed, VERIFIED_EVENTS),
     )
     hashed = figure("sha256_preimages", floor["per_second"], "events/s")
     show(hashed)
-    verified = figure("verify_events", line.pop("per_second"), "events/s", **line, peak_mb_at_most=150)
-    show(compared(verified, hashed, at_least=0.4))
+    for name, measured in (("verify_events", line), ("verify_events_closed", closed_line)):
+        verified = figure(name, measured.pop("per_second"), "events/s", **measured, peak_mb_at_most=150)
+        show(compared(verified, hashed, at_least=0.4))
 
 
 BENCHMARKS: dict[str, Callable[[Stage, int], None]] = {

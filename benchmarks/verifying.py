@@ -15,6 +15,7 @@ from benchmarks.stage import Stage
 from sandbox.processes import find_program
 
 _ROOT = Path(__file__).parents[1]
+_CALL_SECONDS = 600
 _POLL_SECONDS = 0.02
 _INDETERMINATE = 3  # no time-stamp authority takes part here: the chain is whole, its time is not proved
 
@@ -23,10 +24,20 @@ def export_bundle(stage: Stage, chain_id: str, path: Path) -> None:
     """Write the bundle of a chain to `path`."""
     with grpc.insecure_channel(stage.address) as channel, path.open("wb") as target:
         request = ledger_pb2.ExportBundleRequest(chain_id=chain_id)
-        metadata = (("authorization", f"Bearer {stage.token}"),)
         stub = ledger_pb2_grpc.LedgerServiceStub(channel)
-        for response in stub.ExportBundle(request, metadata=metadata, timeout=600):
+        for response in stub.ExportBundle(request, metadata=_metadata(stage), timeout=_CALL_SECONDS):
             target.write(response.data)
+
+
+def close_chain(stage: Stage, chain_id: str) -> None:
+    """Close a chain: its last event then commits to a Merkle root, which a verifier has to compute."""
+    with grpc.insecure_channel(stage.address) as channel:
+        request = ledger_pb2.CloseChainRequest(chain_id=chain_id)
+        ledger_pb2_grpc.LedgerServiceStub(channel).CloseChain(request, metadata=_metadata(stage), timeout=_CALL_SECONDS)
+
+
+def _metadata(stage: Stage) -> tuple[tuple[str, str]]:
+    return (("authorization", f"Bearer {stage.token}"),)
 
 
 def verify(bundle: Path, events: int) -> dict[str, Any]:
