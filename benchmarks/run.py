@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import verifying
+from benchmarks.aggregate_heads import aggregate_heads
 from benchmarks.figures import compared, figure, show
 from benchmarks.stage import Stage, running_stage
+from benchmarks.verify_public_ledgers import verify_public_ledgers
 
 BATCH = 1_000
 BATCHES = 60
@@ -112,6 +114,8 @@ BENCHMARKS: dict[str, Callable[[Stage, int], None]] = {
     "unary": unary,
     "lone": lone,
     "verification": verification,
+    "public_ledgers": lambda _, rounds: verify_public_ledgers(rounds),
+    "aggregation": lambda _, rounds: aggregate_heads(rounds),
 }
 
 
