@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,16 @@ from sandbox.issuer import Issuer
 from sandbox.nats import Nats
 from sandbox.objects import Objects
 from sandbox.postgres import Postgres
+
+
+# What the interpreter allows when it starts, and so in every product process.
+RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+@pytest.fixture(autouse=True)
+def _recursion_limit() -> None:
+    """One of pytezos's libraries lifts the limit on import: a deeply nested input would then end the interpreter."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 @pytest.fixture(scope="session")
