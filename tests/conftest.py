@@ -16,7 +16,6 @@ from sandbox.nats import Nats
 from sandbox.objects import Objects
 from sandbox.postgres import Postgres
 
-
 # What the interpreter allows when it starts, and so in every product process.
 RECURSION_LIMIT = sys.getrecursionlimit()
 
