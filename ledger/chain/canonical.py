@@ -37,6 +37,10 @@ RESERVED_NAMES = frozenset({"_sd", "_sd_alg", "..."})
 
 _BEYOND_BMP = re.compile(rb"[\xf0-\xf4]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Deeper than any payload may be, so that the check can name the member, and far from what the parser cannot bear.
+_PARSER_DEPTH = 200
+# Strings are skipped whole: brackets in them nest nothing.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class CanonicalError(ValueError):
@@ -59,6 +63,8 @@ def parse(raw: bytes) -> dict[str, Any]:
     """The object that `raw` denotes, once every rule of the format holds for it. Raises CanonicalError."""
     if len(raw) > MAX_RAW_BYTES:
         raise CanonicalError("", f"the payload is {len(raw)} bytes; at most {MAX_RAW_BYTES} are read")
+    if _is_bottomless(raw):
+        raise CanonicalError("", f"the payload has more than {MAX_DEPTH} levels")
     try:
         value = _decode(raw.decode())
     except UnicodeDecodeError as error:
@@ -122,6 +128,21 @@ class _Fault:
 
     name: str | None = None
     problem: str
+
+
+def _is_bottomless(raw: bytes) -> bool:
+    """Whether `raw` nests so deeply that the parser itself could fail.
+
+    Python's recursion limit would stop it too, but a library in the same process may have lifted that limit.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= _PARSER_DEPTH:
+        return False
+    depth = 0
+    for token in _STRUCTURE.finditer(raw):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+        if depth > _PARSER_DEPTH:
+            return True
+    return False
 
 
 def _decode(text: str) -> Any:

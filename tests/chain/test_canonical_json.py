@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -175,3 +177,16 @@ def test_a_double_is_kept_exactly_or_refused(number: float) -> None:
     else:
         with pytest.raises(CanonicalError):
             canonicalise(raw)
+
+
+def test_bottomless_nesting_is_refused_even_where_a_library_lifted_the_recursion_limit() -> None:
+    # In a process of its own: without the bound the parser would take the interpreter with it.
+    program = (
+        "import sys; sys.setrecursionlimit(100_000)\n"
+        "from ledger.chain.canonical import CanonicalError, canonicalise\n"
+        "for raw in (b'{\"a\":' + b'[' * 300_000, b'{\"a\":' * 100_000):\n"
+        "    try: canonicalise(raw)\n"
+        "    except CanonicalError as error: print(error.problem)\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (0, "the payload has more than 32 levels\n" * 2)
