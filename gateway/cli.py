@@ -7,18 +7,11 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from waitress.server import create_server  # type: ignore[import-untyped]  # it ships no types
 
-from gateway.app import MAX_DOWNLOADS, create_app
+from gateway.app import create_app
+from gateway.server import make_server
 from ledger.address import Address
 from ledger.client import BlockingLedgerClient, ClientTls
-
-THREADS = MAX_DOWNLOADS + 4
-MAX_CONNECTIONS = 500
-# A connection on which nothing moves for this long is closed.
-SILENCE_SECONDS = 30
-# Only a request line and headers are ever read here.
-MAX_HEADER_BYTES = 16 * 1024
 
 
 class _CannotListen(click.ClickException):
@@ -95,26 +88,8 @@ def gateway(listen: Address, ledger: Address, ledger_ca: Path | None, trusted_pr
     except ValueError as error:
         raise click.UsageError(f"--ledger: {error}; give --ledger-ca") from error
     with client:
-        options: dict[str, object] = {}
-        if trusted_proxy:
-            options = {
-                "trusted_proxy": trusted_proxy,
-                "trusted_proxy_headers": "x-forwarded-for",
-                "clear_untrusted_proxy_headers": True,
-            }
         try:
-            server = create_server(
-                create_app(client),
-                host=listen.host,
-                port=listen.port,
-                threads=THREADS,
-                connection_limit=MAX_CONNECTIONS,
-                channel_timeout=SILENCE_SECONDS,
-                max_request_header_size=MAX_HEADER_BYTES,
-                max_request_body_size=0,
-                ident=None,
-                **options,
-            )
+            server = make_server(create_app(client), listen, trusted_proxy)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise _CannotListen(f"cannot listen on {listen}: {reason}") from error

@@ -27,8 +27,22 @@ from verifier.unusable import Unusable
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Keys (TOML) to check verify links with, for --bundles.",
 )
+@click.option(
+    "--proxy-hops",
+    type=click.IntRange(0, 9),
+    default=0,
+    show_default=True,
+    help="How many reverse proxies of yours stand in front; each adds to X-Forwarded-For.",
+)
 def serve(  # noqa: PLR0913 - one parameter per option
-    *, bundles: Path | None, gateway: str | None, trust: Path | None, host: str, port: int, link_keys: Path | None
+    *,
+    bundles: Path | None,
+    gateway: str | None,
+    trust: Path | None,
+    host: str,
+    port: int,
+    link_keys: Path | None,
+    proxy_hops: int,
 ) -> None:
     """Show verifications in a browser. Drop a bundle on the page, or open a verify link."""
     if bundles is not None and gateway is not None:
@@ -39,7 +53,13 @@ def serve(  # noqa: PLR0913 - one parameter per option
         raise Unusable(f"the page needs the extra: pip install 'indelible-verifier[web]' ({error})") from error
     try:
         settings = web.WebSettings(
-            host=host, port=port, bundles=bundles, gateway=gateway, trust=trust, link_keys=link_keys
+            host=host,
+            port=port,
+            bundles=bundles,
+            gateway=gateway,
+            trust=trust,
+            link_keys=link_keys,
+            proxy_hops=proxy_hops,
         )
         web.run(settings)
     except OSError as error:

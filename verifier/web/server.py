@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -23,6 +24,10 @@ IDLE_SECONDS = 30
 # The longest a request may take to arrive: a full upload at 0.25 MB/s. Bytes that only trickle do not extend it.
 MAX_REQUEST_SECONDS = 300
 MAX_HEADER_BYTES = 32 * 1024
+# A reader who takes less than this of an answer that waits is cut off. Socket buffers are refilled in gulps of up to a
+# third of 4 MiB: a shorter time would cut off readers who are steady.
+PACE_BYTES = 1024 * 1024
+PACE_SECONDS = 60.0
 # How long answers under way may take to leave after SIGTERM.
 DRAIN_SECONDS = 10
 
@@ -103,10 +108,23 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]  # waitress publishes no type
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no types
-    """A connection whose requests must arrive in time as a whole, not only byte by byte."""
+    """A connection whose requests must arrive in time as a whole, and whose reader must keep pace with the answers.
+
+    Waitress's own time-out closes a connection when it can next be written to, which a reader who stopped reading never
+    lets happen.
+    """
 
     error_task_class = _ErrorTask
     request_began: float | None = None
+    # What had been sent, and when, as the present minute of waiting began; None while nothing waits.
+    _pace: tuple[int, float] | None = None
+    _sent_bytes = 0
+
+    def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002  # waitress's signature
+        """Send, and count what went."""
+        sent: int = super().send(data, do_close=do_close)
+        self._sent_bytes += sent
+        return sent
 
     def received(self, data: bytes) -> Any:
         """Note when a request began and whether it is complete."""
@@ -121,4 +139,24 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no type
         """Called at least once a second: the place to notice that time is up."""
         if self.request_began is not None and time.monotonic() - self.request_began > MAX_REQUEST_SECONDS:
             self.will_close = True
+        if not self._keeps_pace(time.monotonic()):
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.handle_close()
+            return False
         return super().readable()
+
+    def writable(self) -> Any:
+        """Whether there is something to send, to somebody who is still there."""
+        return self.connected and super().writable()
+
+    def _keeps_pace(self, now: float) -> bool:
+        if not self.total_outbufs_len:
+            self._pace = None
+        elif self._pace is None:
+            self._pace = self._sent_bytes, now
+        elif now - self._pace[1] > PACE_SECONDS:
+            if self._sent_bytes - self._pace[0] < PACE_BYTES:
+                return False
+            self._pace = self._sent_bytes, now
+        return True

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,7 @@ import sys
 from pathlib import Path
 from verifier.web import WebSettings, run, server
 server.MAX_REQUEST_SECONDS = 2
+server.PACE_SECONDS = 1
 folder, policy, keys, port = sys.argv[1:]
 sources = {"bundles": Path(folder), "trust": Path(policy), "link_keys": Path(keys)}
 run(WebSettings(port=int(port), max_upload_bytes=200_000, **sources))
@@ -152,6 +154,21 @@ def test_a_request_may_arrive_in_pieces_if_it_arrives_in_time(served: subprocess
             connection.sendall(piece)
             time.sleep(0.3)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_a_reader_who_stops_reading_is_cut_off(
+    world: World, story: Chain, served: subprocess.Popen[bytes], port: int
+) -> None:
+    (world.folder / "demo-1.zip").write_bytes(bytes(64 * 1024 * 1024))
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        request = f"GET /v/{world.link(story)}/bundle.zip HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        time.sleep(4)
+        received = 0
+        with suppress(ConnectionResetError):
+            while block := connection.recv(1024 * 1024):
+                received += len(block)
+        assert received < 64 * 1024 * 1024
 
 
 def test_a_port_that_is_taken_is_an_error_not_a_silent_page(world: World) -> None:

@@ -1,0 +1,94 @@
+"""The HTTP server under the gateway: bounded in time and size towards slow and large clients."""
+
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from flask import Flask
+from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # it ships no types
+from waitress.server import create_server  # type: ignore[import-untyped]  # as above
+
+from gateway.app import MAX_DOWNLOADS
+from ledger.address import Address
+
+THREADS = MAX_DOWNLOADS + 4
+MAX_CONNECTIONS = 500
+# A connection on which nothing moves for this long is closed.
+SILENCE_SECONDS = 30
+# Only a request line and headers are ever read here.
+MAX_HEADER_BYTES = 16 * 1024
+# A reader who takes less than this of what waits for it is cut off, so that a dozen who dawdle do not keep everybody
+# else from the bundles. Socket buffers are refilled in gulps of up to a third of 4 MiB: a shorter time would cut off
+# readers who are steady.
+PACE_BYTES = 1024 * 1024
+PACE_SECONDS = 60.0
+
+
+def make_server(app: Flask, address: Address, trusted_proxy: str | None) -> Any:
+    """The server of `app`, listening; its `run` serves. Raises OSError or ValueError for an address it cannot have."""
+    proxy: dict[str, object] = {}
+    if trusted_proxy:
+        proxy = {
+            "trusted_proxy": trusted_proxy,
+            "trusted_proxy_headers": "x-forwarded-for",
+            "clear_untrusted_proxy_headers": True,
+        }
+    server = create_server(
+        app,
+        host=address.host,
+        port=address.port,
+        threads=THREADS,
+        connection_limit=MAX_CONNECTIONS,
+        channel_timeout=SILENCE_SECONDS,
+        max_request_header_size=MAX_HEADER_BYTES,
+        max_request_body_size=0,
+        # select() cannot watch descriptors above 1,023.
+        asyncore_use_poll=True,
+        ident=None,
+        **proxy,
+    )
+    server.channel_class = _PacedChannel
+    return server
+
+
+class _PacedChannel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no types
+    """A connection whose reader must keep pace.
+
+    Waitress's own time-out spares a connection whose answer is still being made, and marks others to be closed when
+    they can next be written to, which a reader who stopped reading never lets happen.
+    """
+
+    # What had been sent, and when, as the present minute of waiting began; None while nothing waits.
+    _pace: tuple[int, float] | None = None
+    _sent_bytes = 0
+
+    def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 - waitress's signature
+        """Send, and count what went."""
+        sent: int = super().send(data, do_close=do_close)
+        self._sent_bytes += sent
+        return sent
+
+    def readable(self) -> bool:
+        """Called at least once a second: the place to notice who does not keep pace."""
+        now = time.monotonic()
+        if not self.total_outbufs_len:
+            self._pace = None
+        elif self._pace is None:
+            self._pace = self._sent_bytes, now
+        elif now - self._pace[1] > PACE_SECONDS:
+            if self._sent_bytes - self._pace[0] < PACE_BYTES:
+                self._hang_up()
+                return False
+            self._pace = self._sent_bytes, now
+        return bool(super().readable())
+
+    def writable(self) -> bool:
+        """Whether there is something to send, to somebody who is still there."""
+        return bool(self.connected and super().writable())
+
+    def _hang_up(self) -> None:
+        """Close at once; whatever thread is making the answer learns that nobody wants it any more."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.handle_close()
