@@ -1,4 +1,6 @@
-"""The operator's authorities file: which authorities are asked, where, and what is trusted of them.
+"""The operator's authorities file: which authorities are asked, where, for whom, and what is trusted of them.
+
+default = ["freetsa", "notary"]         # who is asked for an organisation without a set of its own; all if missing
 
 [authorities.freetsa]
 preset = "freetsa"
@@ -12,6 +14,9 @@ basic_auth_file = "notary-password"     # one line: NAME:PASSWORD
 
 [authorities.tezos]
 backend = "tezos"                       # see ledger.anchoring.tezos.table; without this key it is an RFC 3161 one
+
+[organisations.acme]
+authorities = ["notary", "tezos"]       # who is asked for this one
 """
 
 import contextlib
@@ -22,14 +27,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from ledger.anchoring.choices import Choices, ChoicesReader
 from ledger.anchoring.port import AnchorBackend
 from ledger.anchoring.rfc3161 import AuthorityConfiguration, TimestampAuthority
 from ledger.anchoring.rfc3161.evidence import FETCH_SECONDS, EvidenceCollector
 from ledger.anchoring.rfc3161.transport import open_client, open_evidence_client, open_tls
 from ledger.anchoring.tables import AuthorityTable, TableProblem
+from ledger.anchoring.tezos import BACKEND as TEZOS
 from ledger.anchoring.tezos import TezosConfiguration, open_tezos
 from ledger.anchoring.tezos.table import TezosTable
-from ledger.store.values import AnchorTarget
+from ledger.store.values import AnchorSets, AnchorTarget
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_AUTHORITIES = 32
@@ -45,20 +52,33 @@ class AuthoritiesError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Authorities:
-    """Every configured authority of each kind, in the order of their names.
+    """Every configured authority of each kind, in the order of their names, and who is anchored at which of them.
 
     `worker_dsn` names the ledger's database for the kinds that keep notes there.
     """
 
     configurations: tuple[AuthorityConfiguration, ...] = ()
     tezos: tuple[TezosConfiguration, ...] = ()
+    choices: Choices = field(default_factory=Choices)
     worker_dsn: str = field(default="", repr=False)
 
     @property
     def targets(self) -> tuple[AnchorTarget, ...]:
-        """What every checkpoint is anchored at."""
+        """Every authority."""
         named: list[AuthorityConfiguration | TezosConfiguration] = [*self.configurations, *self.tezos]
         return tuple(configuration.target for configuration in named)
+
+    @property
+    def sets(self) -> AnchorSets:
+        """Whose checkpoints are anchored at which of them."""
+        by_name = {target.authority: target for target in self.targets}
+        return AnchorSets(
+            default=tuple(by_name[name] for name in self.choices.default),
+            organisations={
+                organisation_id: tuple(by_name[name] for name in names)
+                for organisation_id, names in self.choices.organisations.items()
+            },
+        )
 
     @contextlib.asynccontextmanager
     async def open_backends(self) -> AsyncIterator[Sequence[AnchorBackend]]:
@@ -85,27 +105,44 @@ def load_authorities(path: Path, *, worker_dsn: str = "", environ: Mapping[str, 
 
     Raises AuthoritiesError.
     """
-    tables = _read_tables(path)
+    content = _read_file(path)
+    tables = _authority_tables(path, content)
     problems: list[str] = []
-    configurations: list[AuthorityConfiguration] = []
-    tezos: list[TezosConfiguration] = []
+    read: list[AuthorityConfiguration | TezosConfiguration] = []
     seen: dict[str, str] = {}
     for name in sorted(tables):
         try:
             _require_name(name, seen)
-            table = tables[name]
-            if isinstance(table, dict) and "backend" in table:
-                tezos.append(TezosTable(name, table, directory=path.parent, environ=environ).read())
-            else:
-                configurations.append(AuthorityTable(name, table, directory=path.parent).read())
+            read.append(_read_table(name, tables[name], path.parent, environ))
         except TableProblem as problem:
             problems.extend(f"{path}, [authorities.{name}]{line}" for line in problem.lines)
+    choices = Choices()
+    try:
+        choices = ChoicesReader(tables).read(content)
+    except TableProblem as problem:
+        problems.extend(f"{path}{line}" for line in problem.lines)
     if problems:
         raise AuthoritiesError("\n".join(problems))
-    return Authorities(configurations=tuple(configurations), tezos=tuple(tezos), worker_dsn=worker_dsn)
+    return Authorities(
+        configurations=tuple(one for one in read if isinstance(one, AuthorityConfiguration)),
+        tezos=tuple(one for one in read if isinstance(one, TezosConfiguration)),
+        choices=choices,
+        worker_dsn=worker_dsn,
+    )
 
 
-def _read_tables(path: Path) -> dict[str, object]:
+def _read_table(
+    name: str, table: object, directory: Path, environ: Mapping[str, str]
+) -> AuthorityConfiguration | TezosConfiguration:
+    backend = table.get("backend") if isinstance(table, dict) else None
+    if not isinstance(table, dict) or backend is None:
+        return AuthorityTable(name, table, directory=directory).read()
+    if backend == TEZOS:
+        return TezosTable(name, table, directory=directory, environ=environ).read()
+    raise TableProblem([f', backend: must be one of "{TEZOS}"; leave it out for an RFC 3161 authority'])
+
+
+def _read_file(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -116,10 +153,15 @@ def _read_tables(path: Path) -> dict[str, object]:
         raise AuthoritiesError(f"{path}: cannot be read ({error.strerror}); is the path right?") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise AuthoritiesError(f"{path}: not valid TOML: {error}") from error
-    if unknown := sorted(set(content) - {"authorities"}):
+    if unknown := sorted(set(content) - {"authorities", "default", "organisations"}):
         raise AuthoritiesError(
-            f"{path}: unknown key {unknown[0]!r} at the top; each authority is a table [authorities.NAME]"
+            f"{path}: unknown key {unknown[0]!r} at the top; there are default, [authorities.NAME] and "
+            "[organisations.ID]"
         )
+    return content
+
+
+def _authority_tables(path: Path, content: Mapping[str, object]) -> dict[str, object]:
     tables = content.get("authorities", {})
     if not isinstance(tables, dict) or not tables:
         raise AuthoritiesError(f"{path}: names no authority; add a table [authorities.NAME] for each")

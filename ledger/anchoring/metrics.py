@@ -16,12 +16,12 @@ class AnchoringMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.oldest_unanchored_seconds = Gauge(
             "indelible_anchoring_oldest_unanchored_seconds",
-            "Age of the oldest checkpoint that an authority has still to anchor; 0 when none waits.",
+            "Age of the oldest checkpoint that a configured authority has still to anchor; 0 when none waits.",
             registry=registry,
         )
         self.pending = Gauge(
             "indelible_anchoring_pending",
-            "Checkpoints that wait for this authority.",
+            "Checkpoints that wait for this authority, also when it is no longer configured.",
             ["backend", "authority"],
             registry=registry,
         )

@@ -75,10 +75,10 @@ class AnchorStore(Protocol):
         """Give the lease back, until `next_attempt_at`."""
 
     async def oldest_unanchored(self) -> datetime | None:
-        """When the oldest waiting job was asked for."""
+        """When the oldest job that waits for a configured authority was asked for."""
 
     async def pending_anchor_counts(self) -> Mapping[AnchorTarget, int]:
-        """How many jobs wait, by authority."""
+        """How many jobs wait, by authority, configured or not."""
 
 
 class AnchoringWorker:
@@ -111,7 +111,7 @@ class AnchoringWorker:
         counts = await self._store.pending_anchor_counts()
         age = (datetime.now(tz=UTC) - oldest).total_seconds() if oldest is not None else 0.0
         self._metrics.oldest_unanchored_seconds.set(max(age, 0.0))
-        # Authorities that were taken out of the configuration may still have jobs; those show as well.
+        # Jobs of an authority that is no longer configured wait for ever; they are counted here, not in the age.
         for target in {*targets, *counts}:
             self._metrics.pending.labels(target.backend, target.authority).set(counts.get(target, 0))
 

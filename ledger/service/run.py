@@ -131,6 +131,7 @@ async def serve(settings: LedgerSettings, parts: Collection[str] = PARTS) -> Non
             worker_dsn=settings.database.worker_dsn,
             signer=materials.signer,
             anchor_targets=materials.authorities.targets,
+            anchor_sets=materials.authorities.sets,
         )
         closing.push_async_callback(store.close)
         metrics.queue_depth.set_function(lambda: store.waiting_appends)

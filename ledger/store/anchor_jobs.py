@@ -77,6 +77,12 @@ UPDATE indelible.anchor_jobs
    AND lease_owner = %(owner)s
 """
 
+_OLDEST = """
+SELECT min(j.requested_at)
+  FROM indelible.anchor_jobs AS j
+  JOIN unnest(%(backends)s::text[], %(authorities)s::text[]) AS t (backend, authority) USING (backend, authority)
+"""
+
 DROP_JOB = """
 DELETE FROM indelible.anchor_jobs
  WHERE chain_key = %(chain_key)s AND sequence = %(sequence)s AND backend = %(backend)s AND authority = %(authority)s
@@ -99,9 +105,7 @@ async def lease_anchor_jobs(
         "owner": owner,
         "lease": lease,
         "limit": limit,
-        "backends": [target.backend for target in authorities],
-        "authorities": [target.authority for target in authorities],
-    }
+    } | _names(authorities)
     async with database_errors(), pool.connection() as connection:
         cursor = await connection.cursor(binary=True).execute(_LEASE, parameters)
         return [_job(row) for row in await cursor.fetchall()]
@@ -121,16 +125,19 @@ async def fail_anchor_job(
         await connection.execute(_FAIL, parameters)
 
 
-async def oldest_unanchored(pool: Pool) -> datetime | None:
-    """When the longest waiting anchor was asked for; None when nothing waits."""
+async def oldest_unanchored(pool: Pool, authorities: Collection[AnchorTarget]) -> datetime | None:
+    """When the longest waiting anchor of `authorities` was asked for; None when nothing waits for them.
+
+    What waits for an authority that is no longer configured will never come, and must not drown what is late.
+    """
     async with database_errors(), pool.connection() as connection:
-        cursor = await connection.execute("SELECT min(requested_at) FROM indelible.anchor_jobs")
+        cursor = await connection.execute(_OLDEST, _names(authorities))
         row = await cursor.fetchone()
         return row[0] if row else None
 
 
 async def pending_anchor_counts(pool: Pool) -> dict[AnchorTarget, int]:
-    """How many anchors wait for each authority."""
+    """How many anchors wait for each authority, whoever is configured."""
     query = "SELECT backend, authority, count(*) FROM indelible.anchor_jobs GROUP BY backend, authority"
     async with database_errors(), pool.connection() as connection:
         cursor = await connection.execute(query)
@@ -145,6 +152,13 @@ def job_key(job: AnchorJob) -> dict[str, Any]:
         "sequence": job.sequence,
         "backend": job.backend,
         "authority": job.authority,
+    }
+
+
+def _names(authorities: Collection[AnchorTarget]) -> dict[str, Any]:
+    return {
+        "backends": [target.backend for target in authorities],
+        "authorities": [target.authority for target in authorities],
     }
 
 

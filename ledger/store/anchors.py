@@ -6,15 +6,18 @@ chain's lock, and the primary key makes a job done twice an anchor stored once.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from ledger.store.anchor_jobs import DROP_JOB, job_key
 from ledger.store.connections import Connection, Pool
 from ledger.store.reads import find_chain, organisation_transaction
-from ledger.store.values import AnchorJob, AnchorStatus, Evidence, NewEvent, StoredAnchor
+from ledger.store.values import AnchorJob, AnchorStatus, AnchorTarget, Evidence, NewEvent, StoredAnchor
 from ledger.timestamps import rfc3339
+
+NOT_CONFIGURED = "this authority is no longer configured, so it is not asked"
 
 # Jobs and anchors share a key; while a job's anchor is already stored, the anchor counts.
 _STATUSES = """
@@ -67,10 +70,19 @@ VALUES (%(organisation_id)s, %(chain_key)s, %(sequence)s, %(backend)s, %(authori
 """
 
 
-async def list_anchors(
-    pool: Pool, organisation_id: str, chain_id: str, *, limit: int, after: tuple[int, str, str] | None
+async def list_anchors(  # noqa: PLR0913 - whose, which page, and what is configured
+    pool: Pool,
+    organisation_id: str,
+    chain_id: str,
+    *,
+    limit: int,
+    after: tuple[int, str, str] | None,
+    configured: Collection[AnchorTarget],
 ) -> list[AnchorStatus]:
-    """At most `limit` anchors, obtained and pending, by sequence, backend and authority, those past `after`."""
+    """At most `limit` anchors, obtained and pending, by sequence, backend and authority, those past `after`.
+
+    One that is pending at an authority that is not `configured` says so, and has no next attempt.
+    """
     sequence, backend, authority = after or (0, "", "")
     async with organisation_transaction(pool, organisation_id) as connection:
         chain = await find_chain(connection, organisation_id, chain_id)
@@ -82,7 +94,7 @@ async def list_anchors(
             "limit": limit,
         }
         cursor = await connection.cursor(binary=True).execute(_STATUSES, parameters)
-        return [_status(row) for row in await cursor.fetchall()]
+        return [_as_configured(_status(row), configured) for row in await cursor.fetchall()]
 
 
 async def stored_anchors(pool: Pool, organisation_id: str, chain_id: str) -> list[StoredAnchor]:
@@ -157,6 +169,13 @@ def _status(row: tuple[Any, ...]) -> AnchorStatus:
         obtained_at=obtained[0],
         anchored_at=obtained[1],
     )
+
+
+def _as_configured(status: AnchorStatus, configured: Collection[AnchorTarget]) -> AnchorStatus:
+    if status.state != "pending" or AnchorTarget(backend=status.backend, authority=status.authority) in configured:
+        return status
+    last = f"; the last attempt said: {status.last_error}" if status.last_error else ""
+    return replace(status, last_error=f"{NOT_CONFIGURED}{last}", next_attempt_at=None)
 
 
 def _stored(row: tuple[Any, ...]) -> StoredAnchor:

@@ -1,7 +1,6 @@
 """Open, checkpoint and close chains. What happens to a chain is noted on the organisation's operations chain too."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from ledger.store.group import Placed
 from ledger.store.intake import ChainPlace, check_chain_id, invalid_payload
 from ledger.store.reads import database_errors
 from ledger.store.transactions import ChainTransaction, Places, Transactions
-from ledger.store.values import OPERATIONS_CHAIN_ID, AnchorTarget, Chain, ChainType, Receipt
+from ledger.store.values import OPERATIONS_CHAIN_ID, AnchorSets, Chain, ChainType, Receipt
 from ledger.timestamps import moment
 
 # Frontiers kept in memory, at most 1.5 KiB each, so that a checkpoint reads only what came after the last one.
@@ -53,14 +52,12 @@ SELECT %s, %s, %s, %s, target.backend, target.authority, now(), now()
 class Lifecycle:
     """The use cases of a chain as a whole."""
 
-    def __init__(
-        self, pool: Pool, *, transactions: Transactions, places: Places, targets: Sequence[AnchorTarget]
-    ) -> None:
-        """`pool` holds connections of the append role; every checkpoint is to be anchored at each of `targets`."""
+    def __init__(self, pool: Pool, *, transactions: Transactions, places: Places, anchor_sets: AnchorSets) -> None:
+        """`pool` holds connections of the append role; every checkpoint is to be anchored as `anchor_sets` says."""
         self._pool = pool
         self._transactions = transactions
         self._places = places
-        self._targets = targets
+        self._anchor_sets = anchor_sets
         self._frontiers: OrderedDict[int, Frontier] = OrderedDict()
 
     async def open_chain(self, organisation_id: str, chain_id: str, subject: bytes) -> tuple[Chain, Receipt]:
@@ -211,6 +208,7 @@ class Lifecycle:
 
     async def _ask_for_anchors(self, connection: Connection, place: ChainPlace, placed: Placed) -> None:
         # In the same commit as the checkpoint: a checkpoint that exists is one whose anchors are asked for.
+        targets = self._anchor_sets.of(place.organisation_id)
         await connection.execute(
             _INSERT_JOBS,
             (
@@ -218,8 +216,8 @@ class Lifecycle:
                 place.chain_key,
                 placed.first_sequence,
                 placed.hashes[0],
-                [target.backend for target in self._targets],
-                [target.authority for target in self._targets],
+                [target.backend for target in targets],
+                [target.authority for target in targets],
             ),
         )
 

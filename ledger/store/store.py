@@ -27,6 +27,7 @@ from ledger.store.turns import Turns
 from ledger.store.values import (
     OPERATIONS_CHAIN_ID,
     AnchorJob,
+    AnchorSets,
     AnchorStatus,
     AnchorTarget,
     Chain,
@@ -62,6 +63,7 @@ class LedgerStore:
         worker: Pool,
         signer: ReceiptSigner,
         anchor_targets: Sequence[AnchorTarget],
+        anchor_sets: AnchorSets,
         clock: Callable[[], int],
     ) -> None:
         """Pools that are not open yet; `open` makes and opens them."""
@@ -73,7 +75,8 @@ class LedgerStore:
         self._turns = Turns()
         self._engine = AppendEngine(append, signer=signer, clock=clock, committed=self._bell.ring)
         transactions = Transactions(append, signer=signer, clock=clock, committed=self._bell.ring)
-        self._lifecycle = Lifecycle(append, transactions=transactions, places=self._places, targets=anchor_targets)
+        self._anchor_targets = tuple(anchor_targets)
+        self._lifecycle = Lifecycle(append, transactions=transactions, places=self._places, anchor_sets=anchor_sets)
         self._notes = Notes(runtime, transactions=transactions, lifecycle=self._lifecycle)
 
     @classmethod
@@ -85,9 +88,13 @@ class LedgerStore:
         worker_dsn: str,
         signer: ReceiptSigner,
         anchor_targets: Sequence[AnchorTarget],
+        anchor_sets: AnchorSets | None = None,
         clock: Callable[[], int] = clock_us,
     ) -> Self:
         """Connect and check the database's guards.
+
+        `anchor_targets` are all authorities that are configured; `anchor_sets` says whose checkpoints go to which of
+        them, without it all to each.
 
         Raises `LedgerError` DATABASE_UNAVAILABLE, and GuardsMissingError when the database does not guard its record.
         """
@@ -98,6 +105,7 @@ class LedgerStore:
             worker=make_pool(worker_dsn, "worker", size=WORKER_CONNECTIONS, check=True),
             signer=signer,
             anchor_targets=anchor_targets,
+            anchor_sets=anchor_sets or AnchorSets(default=tuple(anchor_targets)),
             clock=clock,
         )
         try:
@@ -165,7 +173,7 @@ class LedgerStore:
         return await answer
 
     async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
-        """Commit to all events so far and ask every authority for an anchor, in one transaction.
+        """Commit to all events so far and ask the organisation's authorities for anchors, in one transaction.
 
         With nothing new since the newest checkpoint, that one is returned again. Raises CHAIN_NOT_FOUND.
         """
@@ -222,7 +230,9 @@ class LedgerStore:
         self, organisation_id: str, chain_id: str, *, limit: int, after: tuple[int, str, str] | None = None
     ) -> list[AnchorStatus]:
         """Anchors asked for and obtained, in order of (sequence, backend, authority), past `after`."""
-        return await anchors.list_anchors(self._runtime, organisation_id, chain_id, limit=limit, after=after)
+        return await anchors.list_anchors(
+            self._runtime, organisation_id, chain_id, limit=limit, after=after, configured=self._anchor_targets
+        )
 
     async def stored_anchors(self, organisation_id: str, chain_id: str) -> list[StoredAnchor]:
         """Every anchor obtained, with its bytes and evidence."""
@@ -276,11 +286,11 @@ class LedgerStore:
         await anchor_jobs.fail_anchor_job(self._worker, job, error=error, next_attempt_at=next_attempt_at, state=state)
 
     async def oldest_unanchored(self) -> datetime | None:
-        """When the longest waiting anchor was asked for; None when nothing waits."""
-        return await anchor_jobs.oldest_unanchored(self._worker)
+        """When the longest waiting anchor of a configured authority was asked for; None when nothing waits."""
+        return await anchor_jobs.oldest_unanchored(self._worker, self._anchor_targets)
 
     async def pending_anchor_counts(self) -> dict[AnchorTarget, int]:
-        """How many anchors wait for each authority."""
+        """How many anchors wait for each authority, also for those that are no longer configured."""
         return await anchor_jobs.pending_anchor_counts(self._worker)
 
     async def read_outbox(self, limit: int) -> list[OutboxEntry]:

@@ -1,6 +1,7 @@
 """What goes into the store and what comes out of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -53,10 +54,22 @@ class Receipt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnchorTarget:
-    """An authority that the settings name: every checkpoint is anchored at each of them."""
+    """An authority: what kind it is, and its name in the settings."""
 
     backend: str
     authority: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnchorSets:
+    """At which authorities whose checkpoints are anchored: at `default`, unless the organisation has its own set."""
+
+    default: tuple[AnchorTarget, ...]
+    organisations: Mapping[str, tuple[AnchorTarget, ...]] = field(default_factory=dict)
+
+    def of(self, organisation_id: str) -> tuple[AnchorTarget, ...]:
+        """The authorities of an organisation."""
+        return self.organisations.get(organisation_id, self.default)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.anchoring.authorities import Authorities, AuthoritiesError, load_authorities
+from ledger.store.values import AnchorTarget
 from sandbox.authorities.second import pki
 
 
@@ -72,6 +74,24 @@ def test_targets_come_in_the_order_of_names(folder: Path) -> None:
     ]
 
 
+def names(targets: Sequence[AnchorTarget]) -> list[str]:
+    return [target.authority for target in targets]
+
+
+def test_without_a_choice_every_organisation_is_anchored_everywhere(folder: Path) -> None:
+    sets = load(folder, table("b") + table("a")).sets
+    assert names(sets.of("acme")) == ["a", "b"]
+
+
+def test_an_organisation_has_its_own_set_and_all_others_the_default(folder: Path) -> None:
+    own = '[organisations.acme]\nauthorities = ["c", "a"]\n[organisations.empty]\nauthorities = []\n'
+    authorities = load(folder, 'default = ["b"]\n' + table("b") + table("a") + table("c") + own)
+    assert names(authorities.sets.of("acme")) == ["a", "c"]
+    assert names(authorities.sets.of("empty")) == ["b"], "an empty set is the default"
+    assert names(authorities.sets.of("other")) == ["b"]
+    assert names(authorities.targets) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("preset", "url", "pause"),
     [
@@ -103,6 +123,21 @@ def test_a_preset_never_brings_trust(folder: Path) -> None:
         ("authorities = 3\n", "names no authority"),
         ("[authorities]\nx = 3\n", "[authorities.x]: must be a table"),
         ("[authority.x]\n", "unknown key 'authority'"),
+        (table() + 'backend = "rfc3161"\n', "[authorities.notary], backend: must be one of"),
+        ('default = "notary"\n' + table(), "default: must be a list of names"),
+        ("default = [1]\n" + table(), "default: must be a list of names"),
+        ('default = ["nobody"]\n' + table(), "default: names 'nobody', but there is no table [authorities.nobody]"),
+        ('default = ["notary", "notary"]\n' + table(), "default: names an authority twice"),
+        ("organisations = 3\n" + table(), "organisations: must be at most 10000 tables"),
+        (table() + "[organisations]\nacme = 3\n", "[organisations.acme]: must be a table"),
+        (table() + "[organisations.acme]\n", "[organisations.acme], authorities: missing"),
+        (table() + "[organisations.acme]\nauthority = []\n", "[organisations.acme], authority: unknown key"),
+        (
+            table() + '[organisations.acme]\nauthorities = "notary"\n',
+            "[organisations.acme], authorities: must be a list",
+        ),
+        (table() + '[organisations.acme]\nauthorities = ["Notary"]\n', "authorities: names 'Notary', but there is no"),
+        (table() + '[organisations."ACME Ltd"]\nauthorities = []\n', "no organisation can have this id"),
         ("not toml", "not valid TOML"),
         ('[authorities."a/b"]\n', "[authorities.a/b]: the name may have"),
         ('[authorities."' + "a" * 65 + '"]\n', "the name may have"),
@@ -140,8 +175,10 @@ def test_a_mistake_is_named_with_its_place(folder: Path, text: str, complaint: s
 
 
 def test_all_mistakes_are_told_at_once(folder: Path) -> None:
-    message = refused(folder, table("a", timeout_seconds="0", extra="1") + table("b", url="nowhere"))
-    assert len(message.splitlines()) == 3
+    message = refused(
+        folder, table("a", timeout_seconds="0", extra="1") + table("b", url="nowhere") + "[organisations.x]\n"
+    )
+    assert len(message.splitlines()) == 4
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused(folder: Path) -> None:
