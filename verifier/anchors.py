@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from verifier.bundle import Bundle, read_limited
 from verifier.findings import Finding, Severity
 from verifier.ledger_tokens import opentimestamps_token, tezos_token
-from verifier.opentimestamps import check_proof
+from verifier.opentimestamps import BitcoinTrust, check_proof
 from verifier.policy import TrustPolicy
 from verifier.report import TokenReport
 from verifier.rfc3161 import RevocationEvidence, TimestampTrust, verify_token
@@ -260,7 +260,8 @@ def _judge_opentimestamps(
     _evidence: Evidence,
     _observer: Observer | None,
 ) -> TokenReport:
-    result = check_proof(files["proof"], digest=digest, headers=policy.bitcoin.get(anchor.authority))
+    trust = policy.bitcoin.get(anchor.authority, BitcoinTrust(headers={}))
+    result = check_proof(files["proof"], digest=digest, headers=trust.headers, network=trust.network)
     return opentimestamps_token(result, authority=anchor.authority, sequence=anchor.sequence)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.event import IDENTIFIER
+from verifier.opentimestamps import BitcoinTrust
 from verifier.policy_ledgers import read_opentimestamps, read_tezos
 from verifier.policy_values import (
     UnusablePolicyError,
@@ -49,7 +50,7 @@ class TrustPolicy:
     authorities: dict[str, TimestampTrust] = field(default_factory=dict)
     extra_roots: tuple[bytes, ...] = ()
     tezos: dict[str, TezosTrust] = field(default_factory=dict)
-    bitcoin: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    bitcoin: dict[str, BitcoinTrust] = field(default_factory=dict)
     require: int = 1
     require_backends: tuple[str, ...] = ()
     organisation_id: str | None = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from verifier.opentimestamps import UnusableHeadersError, read_headers
+from verifier.opentimestamps import BitcoinTrust, Network, UnusableHeadersError, read_headers
 from verifier.policy_values import read_number, read_strings, read_text, require_known_members
 from verifier.tezos import TezosTrust, base58
 from verifier.tezos.block import HASH_BYTES
@@ -19,7 +19,8 @@ DEFAULT_ENTRYPOINT = "anchor"
 _TEZOS_MEMBERS = {
     "backend", "chain_id", "contracts", "entrypoint", "signers", "minimum_confirmations", "block_hashes", "nodes",
 }  # fmt: skip
-_OPENTIMESTAMPS_MEMBERS = {"backend", "headers"}
+_OPENTIMESTAMPS_MEMBERS = {"backend", "headers", "network"}
+_BITCOIN_NETWORKS: tuple[Network, ...] = ("bitcoin", "regtest")
 
 
 def is_block_hash(text: str) -> bool:
@@ -51,14 +52,18 @@ def read_tezos(table: dict[str, Any], where: str) -> TezosTrust:
     )
 
 
-def read_opentimestamps(table: dict[str, Any], where: str, folder: Path) -> dict[int, bytes]:
+def read_opentimestamps(table: dict[str, Any], where: str, folder: Path) -> BitcoinTrust:
     """Read a table with backend "opentimestamps" and the headers it names; raise ValueError with what is wrong."""
     require_known_members(table, _OPENTIMESTAMPS_MEMBERS, where)
     name = read_text(table, "headers", where)
     if name is None:
         raise ValueError(f"{where} names no file of block headers, so nothing of it could be trusted")
+    stated = read_text(table, "network", where)
+    network = next((known for known in _BITCOIN_NETWORKS if known == (stated or "bitcoin")), None)
+    if network is None:
+        raise ValueError(f'{where}.network must be "bitcoin", or "regtest" for tests only')
     try:
-        return read_headers(folder / name)
+        return BitcoinTrust(headers=read_headers(folder / name, network=network), network=network)
     except (OSError, UnusableHeadersError) as error:
         raise ValueError(f"{where}.headers: {name}: {getattr(error, 'strerror', None) or error}") from error
 

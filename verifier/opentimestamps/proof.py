@@ -18,16 +18,16 @@ MAX_PROOF_BYTES = 1024 * 1024
 MAX_NODES = 16_384
 ROOT_BYTES = 32  # of a Merkle root, which is what an attestation is about
 
-_MAGIC = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94"
-_VERSION = 1
-_TAG_BYTES = 8
-_FORK, _ATTESTATION = 0xFF, 0x00
-_APPEND, _PREPEND, _REVERSE, _HEXLIFY = 0xF0, 0xF1, 0xF2, 0xF3
-_SHA1, _RIPEMD160, _SHA256, _KECCAK256 = 0x02, 0x03, 0x08, 0x67
+MAGIC = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94"
+VERSION = 1
+TAG_BYTES = 8
+FORK, ATTESTATION = 0xFF, 0x00
+APPEND, _PREPEND, _REVERSE, _HEXLIFY = 0xF0, 0xF1, 0xF2, 0xF3
+_SHA1, _RIPEMD160, SHA256, _KECCAK256 = 0x02, 0x03, 0x08, 0x67
 _DIGESTS = {
     _SHA1: ("SHA-1", 20),
     _RIPEMD160: ("RIPEMD-160", 20),
-    _SHA256: ("SHA-256", 32),
+    SHA256: ("SHA-256", 32),
     _KECCAK256: ("Keccak-256", 32),
 }
 _LARGEST_SHIFT = 56  # a varuint is below 2^63
@@ -63,11 +63,11 @@ def parse_proof(data: bytes) -> Proof:
     """Parses a detached proof file strictly. Raises UnusableProofError, and nothing else, on any other bytes."""
     if len(data) > MAX_PROOF_BYTES:
         raise UnusableProofError(f"it is larger than {MAX_PROOF_BYTES} bytes")
-    reader = _Reader(data)
-    if reader.take(len(_MAGIC)) != _MAGIC:
+    reader = Reader(data)
+    if reader.take(len(MAGIC)) != MAGIC:
         raise UnusableProofError("it does not begin as one")
-    if (version := reader.varuint()) != _VERSION:
-        raise UnusableProofError(f"it has version {version}, and only version {_VERSION} is known")
+    if (version := reader.varuint()) != VERSION:
+        raise UnusableProofError(f"it has version {version}, and only version {VERSION} is known")
     if (operation := reader.byte()) not in _DIGESTS:
         raise UnusableProofError(f"operation {operation:#04x} is no digest of a file")
     algorithm, length = _DIGESTS[operation]
@@ -80,7 +80,7 @@ def parse_proof(data: bytes) -> Proof:
 
 def bitcoin_height(attestation: Attestation) -> int | None:
     """The height a Bitcoin attestation claims; None when it or the message that reached it cannot be a Merkle root."""
-    reader = _Reader(attestation.payload)
+    reader = Reader(attestation.payload)
     try:
         height = reader.varuint()
     except UnusableProofError:
@@ -88,7 +88,7 @@ def bitcoin_height(attestation: Attestation) -> int | None:
     return height if reader.finished and attestation.message is not None else None
 
 
-def _walk(reader: "_Reader", digest: bytes) -> list[Attestation]:
+def _walk(reader: "Reader", digest: bytes) -> list[Attestation]:
     """Follows every branch. A stack of our own, not recursion, so that a hostile proof cannot exhaust Python's."""
     attestations: list[Attestation] = []
     # Each entry is a node still to be read at the reader's place: its message and its depth.
@@ -102,27 +102,31 @@ def _walk(reader: "_Reader", digest: bytes) -> list[Attestation]:
         if nodes > MAX_NODES:
             raise UnusableProofError(f"it has more than {MAX_NODES} branches")
         tag = reader.byte()
-        if tag == _FORK:
+        if tag == FORK:
             # The branch after the marker comes first in the file; the same node goes on behind it.
             waiting.append((message, depth))
             tag = reader.byte()
-        if tag == _ATTESTATION:
+        if tag == ATTESTATION:
             kept = message if message is not None and len(message) == ROOT_BYTES else None
             attestations.append(
-                Attestation(tag=reader.take(_TAG_BYTES), payload=reader.varbytes(MAX_PAYLOAD_BYTES), message=kept)
+                Attestation(tag=reader.take(TAG_BYTES), payload=reader.varbytes(MAX_PAYLOAD_BYTES), message=kept)
             )
         else:
-            waiting.append((_apply(tag, message, reader), depth + 1))
+            waiting.append((apply_operation(tag, message, reader), depth + 1))
     return attestations
 
 
-def _apply(tag: int, message: bytes | None, reader: "_Reader") -> bytes | None:
+def apply_operation(tag: int, message: bytes | None, reader: "Reader") -> bytes | None:
+    """What the operation `tag` makes of `message`; its argument comes from `reader`. Raises UnusableProofError.
+
+    None where the message is not known or the operation is not computed.
+    """
     argument = b""
-    if tag in {_APPEND, _PREPEND}:
+    if tag in {APPEND, _PREPEND}:
         argument = reader.varbytes(MAX_MESSAGE_BYTES)
         if not argument:
             raise UnusableProofError("it appends or prepends nothing")
-    elif tag not in {_REVERSE, _HEXLIFY, _SHA1, _RIPEMD160, _SHA256, _KECCAK256}:
+    elif tag not in {_REVERSE, _HEXLIFY, _SHA1, _RIPEMD160, SHA256, _KECCAK256}:
         raise UnusableProofError(f"operation {tag:#04x} is unknown")
     if message is None or tag == _KECCAK256:
         return None
@@ -133,7 +137,7 @@ def _apply(tag: int, message: bytes | None, reader: "_Reader") -> bytes | None:
 
 
 def _compute(tag: int, message: bytes, argument: bytes) -> bytes:
-    if tag == _APPEND:
+    if tag == APPEND:
         return message + argument
     if tag == _PREPEND:
         return argument + message
@@ -141,7 +145,7 @@ def _compute(tag: int, message: bytes, argument: bytes) -> bytes:
         return message[::-1]
     if tag == _HEXLIFY:
         return message.hex().encode()
-    if tag == _SHA256:
+    if tag == SHA256:
         return hashlib.sha256(message).digest()
     # Bitcoin's own addresses and old calendars use these two inside a path; neither is accepted as a file's digest.
     return hashlib.sha1(message, usedforsecurity=False).digest() if tag == _SHA1 else _ripemd160(message)
@@ -154,7 +158,7 @@ def _ripemd160(message: bytes) -> bytes:
         raise UnusableProofError("it needs RIPEMD-160, which this machine's OpenSSL does not offer") from None
 
 
-class _Reader:
+class Reader:
     """Bytes with a place in them. Every read is checked against the end."""
 
     def __init__(self, data: bytes) -> None:
@@ -162,16 +166,28 @@ class _Reader:
         self._place = 0
 
     @property
+    def place(self) -> int:
+        """How many bytes were read."""
+        return self._place
+
+    @property
     def finished(self) -> bool:
+        """Whether all bytes were read."""
         return self._place == len(self._data)
 
+    def since(self, place: int) -> bytes:
+        """The bytes read since `place`."""
+        return self._data[place : self._place]
+
     def take(self, length: int) -> bytes:
+        """The next `length` bytes."""
         if length > len(self._data) - self._place:
             raise UnusableProofError("it ends too early")
         self._place += length
         return self._data[self._place - length : self._place]
 
     def byte(self) -> int:
+        """The next byte."""
         return self.take(1)[0]
 
     def varuint(self) -> int:
@@ -189,6 +205,7 @@ class _Reader:
                 raise UnusableProofError("a number is too large")
 
     def varbytes(self, limit: int) -> bytes:
+        """A field of at most `limit` bytes, after its length."""
         if (length := self.varuint()) > limit:
             raise UnusableProofError(f"a field is longer than {limit} bytes")
         return self.take(length)

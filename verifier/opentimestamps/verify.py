@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Literal
 
 from verifier.findings import Finding, Severity
-from verifier.opentimestamps.headers import block_time, merkle_root, work_problem
+from verifier.opentimestamps.headers import BitcoinTrust, Network, block_time, merkle_root, work_problem
 from verifier.opentimestamps.proof import (
     BITCOIN_TAG,
     PENDING_TAG,
@@ -39,6 +39,10 @@ _FOREIGN_TAGS = {
 }
 
 _KINDS_NAMED = 8
+_TEST_NETWORK = (
+    "The proof was checked against blocks of a test network, as the trust policy says. Anybody can make such blocks at "
+    "any time: outside of tests this proves nothing."
+)
 
 Status = Literal["valid", "anchored-unchecked", "pending", "invalid"]
 
@@ -54,8 +58,10 @@ class ProofResult:
     time: datetime | None = None
 
 
-def check_proof(proof: bytes, *, digest: bytes, headers: Mapping[int, bytes] | None = None) -> ProofResult:
-    """Checks `proof` for a SHA-256 `digest` against trusted `headers` by height. Never raises on bytes."""
+def check_proof(
+    proof: bytes, *, digest: bytes, headers: Mapping[int, bytes] | None = None, network: Network = "bitcoin"
+) -> ProofResult:
+    """Checks `proof` for a SHA-256 `digest` against trusted `headers` of `network` by height. Never raises on bytes."""
     try:
         parsed = parse_proof(proof)
     except UnusableProofError as error:
@@ -73,18 +79,21 @@ def check_proof(proof: bytes, *, digest: bytes, headers: Mapping[int, bytes] | N
             _info("ots-pending", f"{promises} calendar(s) promised an anchor that this proof does not hold yet."),
             *notes,
         )
-    return _judge(claims[BITCOIN_TAG], headers or {}, notes, pending=bool(promises))
+    if network != "bitcoin":
+        notes = (Finding(code="ots-test-network", severity=Severity.WARNING, message=_TEST_NETWORK), *notes)
+    return _judge(
+        claims[BITCOIN_TAG], BitcoinTrust(headers=headers or {}, network=network), notes, pending=bool(promises)
+    )
 
 
-def _judge(
-    claims: list[Attestation], headers: Mapping[int, bytes], notes: tuple[Finding, ...], *, pending: bool
-) -> ProofResult:
+def _judge(claims: list[Attestation], trust: BitcoinTrust, notes: tuple[Finding, ...], *, pending: bool) -> ProofResult:
+    headers = trust.headers
     roots: dict[int, bytes] = {}
     for leaf in claims:
         height = bitcoin_height(leaf)
         if height is None or leaf.message is None:
             return _invalid("ots-malformed", "A Bitcoin attestation of the proof is malformed.", notes)
-        if problem := _contradiction(height, leaf.message, roots, headers.get(height)):
+        if problem := _contradiction(height, leaf.message, roots, trust):
             return _invalid("ots-contradicted", problem, notes)
         roots[height] = leaf.message
     known = sorted(roots)
@@ -104,12 +113,13 @@ def _judge(
     return _invalid("ots-nothing-checkable", "The proof holds no Bitcoin attestation and no pending one.", notes)
 
 
-def _contradiction(height: int, root: bytes, roots: Mapping[int, bytes], header: bytes | None) -> str | None:
+def _contradiction(height: int, root: bytes, roots: Mapping[int, bytes], trust: BitcoinTrust) -> str | None:
     if roots.get(height, root) != root:
         return f"The proof claims Bitcoin block {height} with two different contents."
+    header = trust.headers.get(height)
     if header is None:
         return None
-    if problem := work_problem(height, header):
+    if problem := work_problem(height, header, trust.network):
         return f"The supplied header cannot be trusted: {problem}."
     if merkle_root(header) != root:
         return f"The proof claims Bitcoin block {height}, whose header says otherwise."

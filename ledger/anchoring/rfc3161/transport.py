@@ -23,6 +23,10 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 _HEADERS = {"User-Agent": "indelible-anchoring", "Accept-Encoding": "identity"}
 
 
+class NotThereError(RefusedError):
+    """The other side does not have what was asked for (HTTP status 404)."""
+
+
 def open_tls() -> ssl.SSLContext:
     """What TLS connections trust; one for all clients that show no certificate of their own, for it is slow to make."""
     return httpx.create_ssl_context()
@@ -120,6 +124,8 @@ def _require_ok(answer: httpx.Response) -> None:
         raise RefusedError(f"it does not accept our credentials, or wants some (HTTP status {status})")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise UnavailableError(f"it is in trouble (HTTP status {status})", retry_after_seconds=_retry_after(answer))
+    if status == HTTPStatus.NOT_FOUND:
+        raise NotThereError(f"it refuses the request (HTTP status {status})")
     raise RefusedError(f"it refuses the request (HTTP status {status})")
 
 

@@ -39,6 +39,7 @@ from tests.verifier.tezos.ledger_bundles import (
 )
 from tests.verifier.tezos.node_double import NodeDouble
 from verifier.cli import main
+from verifier.opentimestamps import BitcoinTrust
 from verifier.policy import TrustPolicy
 from verifier.report import Report
 from verifier.report_text import render
@@ -169,13 +170,13 @@ def test_a_proof_without_a_header_never_verifies_a_bundle(
 
 
 def test_a_proof_that_a_header_contradicts_fails_a_bundle(verify: Callable[..., Report]) -> None:
-    policy = TrustPolicy(bitcoin={"calendars": {facts.HEIGHT: facts.HEADER}})
+    policy = TrustPolicy(bitcoin={"calendars": BitcoinTrust(headers={facts.HEIGHT: facts.HEADER})})
     report = verify(with_proof(facts.MAGIC + b"\x01\x08" + HEAD + BITCOIN_CLAIM), policy)
     assert (report.verdict, codes(report)) == ("FAILED", ["ots-contradicted"])
 
 
 def test_a_proof_over_another_digest_fails_a_bundle(verify: Callable[..., Report]) -> None:
-    policy = TrustPolicy(bitcoin={"calendars": {facts.HEIGHT: facts.HEADER}})
+    policy = TrustPolicy(bitcoin={"calendars": BitcoinTrust(headers={facts.HEIGHT: facts.HEADER})})
     report = verify(with_proof(facts.PROOF), policy)
     assert (report.verdict, codes(report)) == ("FAILED", ["ots-digest-mismatch"])
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.verifier.opentimestamps import public_facts as facts
 from tests.verifier.tezos.forge import CONTRACT, NETWORK, Signer, block
+from verifier.opentimestamps import BitcoinTrust
 from verifier.policy import TrustPolicy, UnusablePolicyError, load_policy
 
 HASH = block().document()["block_hash"]
@@ -41,7 +42,7 @@ def test_a_tezos_table_gives_what_it_says_and_careful_defaults(tmp_path: Path) -
 
 def test_an_opentimestamps_table_reads_its_headers(tmp_path: Path) -> None:
     policy = load(tmp_path, 'backend = "opentimestamps"', 'headers = "headers.txt"')
-    assert policy.bitcoin == {"one": {facts.HEIGHT: facts.HEADER}}
+    assert policy.bitcoin == {"one": BitcoinTrust(headers={facts.HEIGHT: facts.HEADER})}
     assert not policy.trusts_nobody
 
 
