@@ -29,6 +29,7 @@ from nats.js import JetStreamContext
 from ledger.chain.event import Event
 from ledger.messaging.connection import connected, keep_working, wait_for_stop
 from ledger.messaging.metrics import OutboxMetrics
+from ledger.messaging.relay_turn import relays_turn
 from ledger.messaging.streams import (
     ANCHORS_STREAM,
     CHAINS_STREAM,
@@ -41,18 +42,12 @@ from ledger.store.values import OPERATIONS_CHAIN_ID, OutboxEntry
 from ledger.timestamps import moment
 
 POLL_SECONDS = 0.1  # from a commit to its publication when nothing else is going on
-TAKE_OVER_SECONDS = 1.0  # from the end of the active relay's session to its successor's start
 ENTRIES_PER_BATCH = 256
 # 50 MB in memory if each has the largest payload allowed; enough of the usual ones to fill a round trip.
 EVENTS_IN_FLIGHT = 200
 ANSWER_SECONDS = 10.0
 PROTOBUF = "application/protobuf"
 ANCHOR_OBTAINED = "ledger.anchor_obtained"
-
-# Two-part advisory locks have a key space of their own, apart from the chains' locks. "INDL" in ASCII, and a number.
-_LOCK = (0x494E444C, 1)
-# A relay's host that vanished must not keep the lock: PostgreSQL gives up on its session after 25 seconds of silence.
-_SESSION = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 
 _log = structlog.get_logger()
 
@@ -84,36 +79,22 @@ async def run_outbox(
     """
 
     async def work() -> None:
-        connection = await psycopg.AsyncConnection.connect(
-            worker_dsn, autocommit=True, application_name="indelible-outbox", options=_SESSION
-        )
-        try:
-            if not await _obtain_lock(connection, stop):
+        async with relays_turn(worker_dsn, stop) as connection:
+            if connection is None:
                 return
             async with connected(nats_url, "outbox") as client:
                 stream = client.jetstream(timeout=ANSWER_SECONDS)
                 await declare_outbox(stream)
                 _log.info("outbox_active", stream=CHAINS_STREAM)
-                metrics.active.set(1)
                 publisher = _Publisher(client, stream)
                 await publisher.open()
-                await _relay(store, connection, publisher, stop, metrics)
-        finally:
-            metrics.active.set(0)
-            await connection.close()
+                metrics.active.set(1)
+                try:
+                    await _relay(store, connection, publisher, stop, metrics)
+                finally:
+                    metrics.active.set(0)
 
     await keep_working("outbox", work, stop)
-
-
-async def _obtain_lock(connection: psycopg.AsyncConnection[Any], stop: asyncio.Event) -> bool:
-    """Wait for the relay's turn; False when `stop` came first. The lock is held until the session ends."""
-    while not stop.is_set():
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s, %s)", _LOCK)
-        row = await cursor.fetchone()
-        if row and row[0]:
-            return True
-        await wait_for_stop(stop, TAKE_OVER_SECONDS)
-    return False
 
 
 async def _relay(

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: one pool for each role, ready for what that role does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -16,6 +16,8 @@ ACQUIRE_SECONDS = 5.0
 # After an outage of any length the next attempt is at most this far away.
 _RECONNECT_SECONDS = 5.0
 _CONNECT_SECONDS = 5
+# A server that vanished without a word, with its machine or the network, is given up after this.
+_UNANSWERED_MILLISECONDS = 30_000
 # Longest wait for another process that writes to the same chain.
 _LOCK_TIMEOUT = "5s"
 # No statement here takes a tenth of this; a longer one means that something is stuck.
@@ -33,6 +35,20 @@ _SETTINGS = {
 }
 
 
+def reach(dsn: str, name: str, settings: Mapping[str, str]) -> str:
+    """How to connect to `dsn` so that a server that vanished is noticed, with `settings` for the session."""
+    return make_conninfo(
+        dsn,
+        options=" ".join(f"-c {key}={value}" for key, value in settings.items()),
+        application_name=f"indelible-{name}",
+        connect_timeout=_CONNECT_SECONDS,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=_UNANSWERED_MILLISECONDS,
+    )
+
+
 def make_pool(
     dsn: str,
     name: str,
@@ -42,16 +58,7 @@ def make_pool(
     configure: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> Pool:
     """A pool of at most `size` connections, not yet open. With `check`, each is tried before it is handed out."""
-    settings = " ".join(f"-c {key}={value}" for key, value in _SETTINGS.items())
-    conninfo = make_conninfo(
-        dsn,
-        options=settings,
-        application_name=f"indelible-{name}",
-        connect_timeout=_CONNECT_SECONDS,
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-    )
+    conninfo = reach(dsn, name, _SETTINGS)
     purging: set[asyncio.Task[None]] = set()
 
     async def check_connection(connection: Connection) -> None:

@@ -52,6 +52,15 @@ async def delete_outbox(pool: Pool, ids: Sequence[int]) -> None:
         await connection.execute("DELETE FROM indelible.outbox WHERE outbox_id = ANY (%s)", (list(ids),))
 
 
+async def trim_outbox(pool: Pool, keep: int) -> None:
+    """Forget all but about the newest `keep` rows; a number that no row got counts as one."""
+    async with database_errors(), pool.connection() as connection:
+        await connection.execute(
+            "DELETE FROM indelible.outbox WHERE outbox_id <= (SELECT max(outbox_id) FROM indelible.outbox) - %s",
+            (keep,),
+        )
+
+
 async def read_events_for_relay(pool: Pool, chain_key: int, first: int, last: int) -> list[Event]:
     """The events of one outbox row, `first` to `last`, both included."""
     parameters = {"chain_key": chain_key, "first": first, "last": last}

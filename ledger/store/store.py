@@ -297,6 +297,10 @@ class LedgerStore:
         """The oldest entries that are still to be published, in order within each chain."""
         return await outbox.read_outbox(self._worker, limit)
 
+    async def trim_outbox(self, keep: int) -> None:
+        """Forget all but about the newest `keep` outbox rows."""
+        await outbox.trim_outbox(self._worker, keep)
+
     async def delete_outbox(self, ids: Sequence[int]) -> None:
         """Forget entries whose every event was published."""
         await outbox.delete_outbox(self._worker, ids)
