@@ -1,0 +1,5 @@
+"""The index of clips, their holds and their custody: PostgreSQL, the only source of truth and the only queue."""
+
+from media.records.records import Records
+
+__all__ = ["Records"]
