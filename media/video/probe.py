@@ -1,0 +1,14 @@
+"""What a file of footage holds."""
+
+from pathlib import Path
+
+from media.video.scan import scan
+from media.video.values import Limits, Probe
+
+
+def probe(path: Path, *, limits: Limits = Limits()) -> Probe:  # noqa: B008 - a frozen value
+    """Read a whole file, decoding nothing.
+
+    Raises MediaError: FOOTAGE_EMPTY, FOOTAGE_UNREADABLE, FOOTAGE_TRUNCATED, NO_VIDEO, UNSUPPORTED_CODEC, TOO_LARGE.
+    """
+    return scan(path, limits).probe

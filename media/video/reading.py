@@ -1,0 +1,213 @@
+"""Footage is opened and read here and nowhere else: which demuxers may see it, its limits, its clock, its errors.
+
+libav names a format by looking at the bytes. Left alone it would also accept play lists, which make it open other
+files and network addresses, so both the formats and the protocols are a closed list.
+"""
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from media.errors import MediaError, Reason
+from media.video.cut_off import is_cut_off
+from media.video.values import Limits
+
+SECOND: Final = 1_000_000
+
+# The demuxers of MP4 and MOV (fragmented or not), Matroska, MPEG-TS, MPEG-PS and AVI.
+_FORMATS: Final = "mov,matroska,mpegts,mpeg,avi"
+# Codecs of cameras, recorders and telephones. The decoders of other codecs see no hostile bytes.
+_VIDEO_CODECS: Final = frozenset(
+    {
+        "h264",
+        "hevc",
+        "mjpeg",
+        "mpeg4",
+        "mpeg1video",
+        "mpeg2video",
+        "msmpeg4v1",
+        "msmpeg4v2",
+        "msmpeg4v3",
+        "h263",
+        "vp8",
+        "vp9",
+        "av1",
+    }
+)
+# libav reads this much to learn what a file holds. A camera's first keyframe may come 20 s after its first byte.
+_PROBE_BYTES: Final = 32 << 20
+_PROBE_US: Final = 30 * SECOND
+# A clock this far off is no clock: 300 years. It also keeps every sum within 64 bits.
+_CLOCK_LIMIT_US: Final = 10**16
+# Steps back of decoding time by less are a careless muxer; by more, the camera's clock has started anew.
+_RESTART_US: Final = SECOND
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A file being read: its video, and its first audio if it has any."""
+
+    container: InputContainer
+    video: VideoStream
+    audio: AudioStream | None
+
+    @property
+    def video_codec(self) -> str:
+        """The name of the codec, whatever decodes it."""
+        return codec_name(self.video)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timed:
+    """One packet on the clock of its file, in microseconds. `pts` and `dts` go on where the file's own start anew."""
+
+    packet: "Packet[Stream]"
+    is_video: bool
+    pts: int
+    dts: int
+    duration: int  # 0 when the file does not tell
+
+
+@contextmanager
+def opened(path: Path, limits: Limits) -> Iterator[Opened]:
+    """Open a file of footage. Raises MediaError, also for what goes wrong with libav while it is being read."""
+    _check_file(path, limits)
+    options = {
+        "format_whitelist": _FORMATS,
+        "protocol_whitelist": "file",
+        "max_streams": str(limits.streams),
+        "probesize": str(_PROBE_BYTES),
+        "analyzeduration": str(_PROBE_US),
+        "max_pixels": str(limits.pixels),
+    }
+    with readable(path), _open(path, options) as container:
+        if len(container.streams) > limits.streams:
+            raise MediaError(Reason.TOO_LARGE, f"{path.name} has more than {limits.streams} streams")
+        video = _video_of(container, path, limits)
+        audio = next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+        if audio is not None and not (audio.codec_context.sample_rate > 0 and audio.codec_context.channels > 0):
+            audio = None
+        yield Opened(container=container, video=video, audio=audio)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Name the file in what libav has to say about it, and make it a `MediaError`."""
+    try:
+        yield
+    except MemoryError as error:  # before the next line: libav's own is both
+        raise MediaError(Reason.TOO_LARGE, f"{path.name} needs more memory than is allowed") from error
+    except av.error.FFmpegError as error:
+        raise MediaError(Reason.FOOTAGE_UNREADABLE, f"{path.name} cannot be read as video: {error.strerror}") from error
+
+
+def timed_packets(source: Opened, *, audio: bool = True) -> Iterator[Timed]:
+    """Every packet of the video, and of the audio, in the order of the file; raises `av.FFmpegError` where it breaks.
+
+    Time stamps that are missing are made from their neighbours.
+    """
+    streams = [source.video] if source.audio is None or not audio else [source.video, source.audio]
+    clocks = {stream.index: _StreamClock(time_base_of(stream)) for stream in streams}
+    for packet in source.container.demux(*streams):
+        # libav ends a stream with an empty packet; files may hold others, which carry nothing.
+        if packet.size > 0:
+            is_video = packet.stream_index == source.video.index
+            yield clocks[packet.stream_index].timed(packet, is_video=is_video)
+
+
+def to_us(ticks: int, time_base: Fraction) -> int:
+    """Microseconds, rounded; exact when turned back, for ticks of two microseconds and more."""
+    return (ticks * time_base.numerator * SECOND + time_base.denominator // 2) // time_base.denominator
+
+
+def to_ticks(us: int, time_base: Fraction) -> int:
+    """The nearest tick."""
+    scale = time_base.numerator * SECOND
+    return (us * time_base.denominator + scale // 2) // scale
+
+
+def time_base_of(stream: Stream) -> Fraction:
+    """The length of a tick, in seconds."""
+    return stream.time_base or Fraction(1, SECOND)
+
+
+def codec_name(stream: VideoStream | AudioStream) -> str:
+    """The name of the codec, whatever decodes it: `h264`, `mp3`."""
+    return stream.codec_context.codec.canonical_name
+
+
+@dataclass(slots=True)
+class _StreamClock:
+    """Fills in missing time stamps of one stream, and lets its time go on where the file starts it anew."""
+
+    time_base: Fraction
+    _last: int | None = field(default=None, init=False)
+    _last_duration: int = field(default=0, init=False)
+    _shift: int = field(default=0, init=False)
+
+    def timed(self, packet: "Packet[Stream]", *, is_video: bool) -> Timed:
+        duration = max(0, to_us(packet.duration or 0, self.time_base))
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        dts = to_us(stamp, self.time_base) + self._shift if stamp is not None else self._expected()
+        if self._last is not None and dts < self._last - _RESTART_US:
+            self._shift += self._expected() - dts
+            dts = self._expected()
+        pts = to_us(packet.pts, self.time_base) + self._shift if packet.pts is not None else dts
+        if max(abs(pts), abs(dts), duration) > _CLOCK_LIMIT_US:
+            raise MediaError(Reason.FOOTAGE_UNREADABLE, "the file has time stamps that no recording can have")
+        self._last, self._last_duration = dts, duration
+        return Timed(packet=packet, is_video=is_video, pts=pts, dts=dts, duration=duration)
+
+    def _expected(self) -> int:
+        # Without a duration the time of a packet stands still; whoever writes it elsewhere makes it rise.
+        return 0 if self._last is None else self._last + self._last_duration
+
+
+def _open(path: Path, options: dict[str, str]) -> InputContainer:
+    try:
+        return av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except (av.error.InvalidDataError, av.error.EOFError) as error:
+        if is_cut_off(path):
+            message = f"{path.name} is cut off before anything in it can be shown"
+            raise MediaError(Reason.FOOTAGE_TRUNCATED, message) from error
+        raise
+
+
+def _check_file(path: Path, limits: Limits) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise MediaError(Reason.FOOTAGE_UNREADABLE, f"{path.name} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(Reason.FOOTAGE_UNREADABLE, f"{path.name} is not a file")
+    if status.st_size == 0:
+        raise MediaError(Reason.FOOTAGE_EMPTY, f"{path.name} is empty")
+    if status.st_size > limits.file_bytes:
+        raise MediaError(Reason.TOO_LARGE, f"{path.name} is larger than {limits.file_bytes} bytes")
+
+
+def _video_of(container: InputContainer, path: Path, limits: Limits) -> VideoStream:
+    pictures = (Disposition.attached_pic, Disposition.timed_thumbnails)
+    video = next((s for s in container.streams.video if not any(s.disposition & picture for picture in pictures)), None)
+    if video is None:
+        raise MediaError(Reason.NO_VIDEO, f"{path.name} holds no video")
+    context = video.codec_context
+    if context is None or context.codec.canonical_name not in _VIDEO_CODECS:
+        name = "an unknown codec" if context is None else context.codec.canonical_name
+        raise MediaError(Reason.UNSUPPORTED_CODEC, f"{path.name}: video of the codec {name} is not supported")
+    if context.width < 1 or context.height < 1:
+        raise MediaError(Reason.FOOTAGE_UNREADABLE, f"{path.name}: the video does not tell its width and height")
+    if context.width * context.height > limits.pixels:
+        raise MediaError(Reason.TOO_LARGE, f"{path.name}: pictures of {context.width}x{context.height} are too large")
+    return video
