@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandbox.tezos.block import PASSES, MadeBlock
 from sandbox.tezos.faults import NodeFaults
+from sandbox.tezos.history import History
 from sandbox.tezos.operations import SignedOperation, read_operation
 from sandbox.tezos.state import (
     RefusedOperationError,
@@ -23,29 +25,14 @@ from sandbox.tezos.state import (
     genesis_state,
 )
 from verifier.tezos import base58
-from verifier.tezos.block import blake2b, list_root
+from verifier.tezos.block import HASH_BYTES, blake2b, list_root
 
 PROTOCOL = "PtTALLiNtPec7mE7yY4m3k26J8Qukef3E3ehzhfXgFZKGtDdAXu"
 DEFAULT_TTL = 600  # blocks after its branch within which an operation may be included
 FIRST_BLOCKS = 4  # made at once, so that there is a branch to build on
-_PASSES = 4
 _CONSENSUS_OPERATIONS = 3
 _STRANGERS_OPERATIONS = 3  # of others, before and after ours
 _FUNDS_TEZ = 1_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class MadeBlock:
-    """A block with the state after it. `operations` are by pass: hash, bytes, document."""
-
-    hash: str
-    header: bytes
-    level: int
-    predecessor: str
-    time: int
-    operations: tuple[tuple[tuple[str, bytes, dict[str, Any]], ...], ...]
-    operations_hash: str
-    state: State
 
 
 @dataclass
@@ -61,15 +48,21 @@ class NodeState:
 class Network:
     """All nodes, and every block that was ever made. Its methods may be called from any thread."""
 
-    def __init__(self, *, nodes: int, funded: str, ttl: int = DEFAULT_TTL) -> None:
+    def __init__(self, *, nodes: int, funded: str, ttl: int = DEFAULT_TTL, history: History | None = None) -> None:
+        """A new network, or the one that `history` holds: then every node is at its last block."""
         self.lock = threading.RLock()
         self.ttl = ttl
-        self.chain_id = base58.encode(base58.CHAIN_ID, secrets.token_bytes(4))
-        self.blocks: dict[str, MadeBlock] = {}
-        genesis = self._make(None, [], genesis_state(funded, _FUNDS_TEZ))
-        self.genesis = genesis.hash
-        self.nodes = [NodeState(head=genesis.hash) for _ in range(nodes)]
-        self.bake(FIRST_BLOCKS)
+        self._history = history
+        self.blocks: dict[str, MadeBlock] = {block.hash: block for block in (history.load() if history else ())}
+        if not self.blocks:
+            self._make(None, [], genesis_state(funded, _FUNDS_TEZ))
+        self.genesis, last = next(iter(self.blocks)), next(reversed(self.blocks))
+        # As the protocol names networks.
+        digest = base58.decode(self.genesis, base58.BLOCK_HASH, HASH_BYTES) or b""
+        self.chain_id = base58.encode(base58.CHAIN_ID, blake2b(digest)[: base58.CHAIN_ID_BYTES])
+        self.nodes = [NodeState(head=last) for _ in range(nodes)]
+        if last == self.genesis:
+            self.bake(FIRST_BLOCKS)
 
     def head(self, node: int) -> MadeBlock:
         """The node's newest block."""
@@ -82,6 +75,20 @@ class Network:
         while block.level > level:
             block = self.blocks[block.predecessor]
         return block
+
+    def is_quiet(self, blocks: int) -> bool:
+        """Whether no operation waits, and none of ours is in the newest `blocks` blocks of the first node."""
+        with self.lock:
+            if any(node.mempool for node in self.nodes):
+                return False
+            block = self.head(0)
+            for _ in range(blocks):
+                if any(document["contents"] for _, _, document in block.operations[PASSES - 1]):
+                    return False
+                if block.hash == self.genesis:
+                    break
+                block = self.blocks[block.predecessor]
+            return True
 
     def inject(self, node: int, raw: bytes) -> str:
         """Take an operation into the node's pool. Raises RefusedOperationError, MalformedOperationError."""
@@ -172,7 +179,7 @@ class Network:
     def _operations_above(self, block: MadeBlock, fork: MadeBlock) -> dict[str, tuple[SignedOperation, int]]:
         found: dict[str, tuple[SignedOperation, int]] = {}
         while block.level > fork.level:
-            for hash_, raw, document in block.operations[_PASSES - 1]:
+            for hash_, raw, document in block.operations[PASSES - 1]:
                 if document["contents"]:
                     found[hash_] = (read_operation(raw), 0)
             block = self.blocks[block.predecessor]
@@ -212,6 +219,9 @@ class Network:
             operations_hash=base58.encode(bytes([29, 159, 109]), operations_hash),
             state=state,
         )
+        # Kept before anyone can see it: who anchored in it may come back after a restart.
+        if self._history is not None:
+            self._history.add(block)
         self.blocks[block.hash] = block
         return block
 
@@ -229,7 +239,7 @@ def _header(level: int, parent: MadeBlock | None, stamp: int, operations_hash: b
         for item in (b"\x02", level.to_bytes(4), b"", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00")
     )
     predecessor = bytes(32) if parent is None else blake2b(parent.header)
-    fixed = struct.pack(">iB32sqB32sI", level, 24, predecessor, stamp, _PASSES, operations_hash, len(fitness))
+    fixed = struct.pack(">iB32sqB32sI", level, 24, predecessor, stamp, PASSES, operations_hash, len(fitness))
     context = hashlib.sha256(predecessor + operations_hash).digest()
     # Payload hash 32 and round 4, proof of work 8, no seed nonce, votes 1, signature 64. Random: forks must differ.
     protocol_data = secrets.token_bytes(32) + bytes(4) + bytes(8) + b"\x00" + b"\x0a" + secrets.token_bytes(64)

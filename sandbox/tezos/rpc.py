@@ -4,7 +4,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.tezos.network import PROTOCOL, MadeBlock, Network
+from sandbox.tezos.block import MadeBlock
+from sandbox.tezos.network import PROTOCOL, Network
 from sandbox.tezos.operations import MalformedOperationError, SignedOperation
 from sandbox.tezos.state import Account, RefusedOperationError, apply_operation
 

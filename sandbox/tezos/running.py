@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,22 +27,66 @@ class TezosError(RuntimeError):
     """The local network could not be started or moved; the text says why."""
 
 
+class TezosMissingError(TezosError):
+    """This machine lacks what the local network needs; the text says what. Everything else can do without it."""
+
+
 class TezosSandbox:
-    """A running network: addresses of its `nodes`, its `chain_id`, and an account with funds."""
+    """A network in a process of its own: addresses of its `nodes`, its `chain_id`, and an account with funds.
+
+    `contract` is the address of the contract, empty when the network was launched without it. A block is made every
+    `block_seconds` while something is going on, and the network is the same again after a restart; with 0, a block is
+    made only by `bake`, and the network is a new one each time. Its log, and the blocks, are in `directory`.
+    """
 
     secret = SECRET
     address = ADDRESS
 
-    def __init__(self, process: "subprocess.Popen[bytes]", ready: dict[str, Any]) -> None:
-        self.nodes: tuple[str, ...] = tuple(ready["nodes"])
-        self.chain_id: str = ready["chain_id"]
-        self._control: str = ready["control"]
-        self._process = process
+    def __init__(
+        self, directory: Path, *, block_seconds: float = 0.0, ttl: int = DEFAULT_TTL, with_contract: bool = False
+    ) -> None:
+        self.nodes: tuple[str, ...] = ()
+        self.chain_id = ""
+        self.contract = ""
+        self._directory = directory.resolve()
+        self._options = [str(block_seconds), str(ttl), *(["with-contract"] if with_contract else [])]
+        self._control = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        """Start the process; `wait_ready` must follow. Others can start in the meantime."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # our own module, with our own arguments
+                [sys.executable, "-m", "sandbox.tezos", str(self._directory), *self._options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                process_group=0,  # Ctrl-C is for whoever started it, who then ends it in order
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until every node answers. Raises TezosError, or TezosMissingError, and ends the process otherwise."""
+        if self._process is None:
+            raise TezosError("the local Tezos network was not launched")
+        try:
+            ready = _await_ready(self._process, self._directory / "log")
+        except BaseException:
+            self.stop()
+            raise
+        self.nodes = tuple(ready["nodes"])
+        self.chain_id, self.contract, self._control = ready["chain_id"], ready["contract"], ready["control"]
+
+    def stop(self) -> None:
+        """End the process. Does nothing when it has ended."""
+        if self._process is not None:
+            _stop(self._process)
+            self._process = None
 
     @property
-    def process_id(self) -> int:
-        """The network's process."""
-        return self._process.pid
+    def process_id(self) -> int | None:
+        """The network's process, or None while it is stopped."""
+        return self._process.pid if self._process else None
 
     def bake(self, count: int = 1, *, nodes: Sequence[int] | None = None, empty: bool = False) -> None:
         """Add blocks; for `nodes` only, these go on without the others."""
@@ -65,60 +109,82 @@ class TezosSandbox:
         status: dict[str, Any] = self._ask("GET", "/status", None)
         return status
 
-    def configuration(self, name: str, contract: str, key_file: Path) -> str:
-        """The table for the ledger's authorities file (TOML); writes the account's secret to `key_file`."""
+    def configuration(self, name: str, contract: str, key_file: Path, **members: float) -> str:
+        """The table for the ledger's authorities file (TOML); writes the account's secret to `key_file`.
+
+        `members` are further ones of the table, such as `confirmations`.
+        """
         key_file.write_text(f"{self.secret}\n", encoding="ascii")
         key_file.chmod(0o600)
-        members: dict[str, object] = {
+        table: dict[str, object] = {
             "backend": "tezos",
             "chain_id": self.chain_id,
             "contract": contract,
             "nodes": list(self.nodes),
             "key_file": str(key_file),
+            **members,
         }
-        return (
-            "\n".join([f"[authorities.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in members.items())])
-            + "\n"
-        )
+        return _toml_table(name, table)
+
+    def trust(self, name: str, contract: str, *, block_hashes: Sequence[str] = ()) -> str:
+        """The table for a verifier's trust policy (TOML): network, contract, account, nodes and known blocks."""
+        table: dict[str, object] = {
+            "backend": "tezos",
+            "chain_id": self.chain_id,
+            "contracts": [contract],
+            "signers": [self.address],
+            "nodes": list(self.nodes),
+            "block_hashes": list(block_hashes),
+        }
+        return _toml_table(name, table)
+
+    def block_hash(self, level: int) -> str:
+        """The hash of the block at `level`, which every node must say alike. Raises TezosError."""
+        found = {_ask("GET", f"{node}/chains/main/blocks/{level}/hash", None) for node in self.nodes}
+        if len(found) != 1:
+            raise TezosError(f"the nodes of the local Tezos network do not agree on block {level}")
+        return str(found.pop())
 
     def _do(self, path: str, body: dict[str, object]) -> None:
         self._ask("POST", path, body)
 
     def _ask(self, method: str, path: str, body: dict[str, object] | None) -> Any:
-        parts = urlsplit(self._control)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_CONTROL_SECONDS)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body))
-            answer = connection.getresponse()
-            raw = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise TezosError(f"the local Tezos network does not answer: {error}") from error
-        finally:
-            connection.close()
-        if answer.status != http.HTTPStatus.OK:
-            raise TezosError(f"the local Tezos network refused {path}: {raw[:200]!r}")
-        return json.loads(raw)
+        return _ask(method, f"{self._control}{path}", None if body is None else json.dumps(body))
 
 
 @contextlib.contextmanager
 def start_tezos(directory: Path, *, block_seconds: float = 0.0, ttl: int = DEFAULT_TTL) -> Iterator[TezosSandbox]:
-    """Run a network of three nodes until the block ends; its log is in `directory`.
-
-    A block is made every `block_seconds`, with 0 only by `bake`. Raises TezosError when it does not come up.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    log_path = directory / "log"
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603  # our own module, with our own arguments
-            [sys.executable, "-m", "sandbox.tezos", str(block_seconds), str(ttl)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
+    """Run a network without the contract until the block ends. Raises TezosError when it does not come up."""
+    network = TezosSandbox(directory, block_seconds=block_seconds, ttl=ttl)
+    network.launch()
     try:
-        yield TezosSandbox(process, json.loads(_first_line(process, log_path)))
+        network.wait_ready()
+        yield network
     finally:
-        _stop(process)
+        network.stop()
+
+
+def _ask(method: str, url: str, body: str | None) -> Any:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_CONTROL_SECONDS)
+    try:
+        connection.request(method, parts.path, body)
+        answer = connection.getresponse()
+        raw = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise TezosError(f"the local Tezos network does not answer: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != http.HTTPStatus.OK:
+        raise TezosError(f"the local Tezos network refused {parts.path}: {raw[:200]!r}")
+    return json.loads(raw)
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, Any]:
+    ready: dict[str, Any] = json.loads(_first_line(process, log))
+    if "missing" in ready:
+        raise TezosMissingError(f"the local Tezos network needs {ready['missing']}")
+    return ready
 
 
 def _first_line(process: "subprocess.Popen[bytes]", log: Path) -> bytes:
@@ -131,9 +197,13 @@ def _first_line(process: "subprocess.Popen[bytes]", log: Path) -> bytes:
                 return line
             break
     tail = log.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")
-    if "libsodium" in tail:
-        raise TezosError("the local Tezos network needs the system's libsodium (Debian: apt-get install libsodium23)")
     raise TezosError(f"the local Tezos network did not start; its log ends with:\n{tail}")
+
+
+def _toml_table(name: str, members: Mapping[str, object]) -> str:
+    # JSON texts, numbers and lists of texts are TOML as well.
+    lines = [f"[authorities.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in members.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
