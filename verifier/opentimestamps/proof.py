@@ -22,7 +22,7 @@ MAGIC = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94"
 VERSION = 1
 TAG_BYTES = 8
 FORK, ATTESTATION = 0xFF, 0x00
-APPEND, _PREPEND, _REVERSE, _HEXLIFY = 0xF0, 0xF1, 0xF2, 0xF3
+APPEND, PREPEND, _REVERSE, _HEXLIFY = 0xF0, 0xF1, 0xF2, 0xF3
 _SHA1, _RIPEMD160, SHA256, _KECCAK256 = 0x02, 0x03, 0x08, 0x67
 _DIGESTS = {
     _SHA1: ("SHA-1", 20),
@@ -122,7 +122,7 @@ def apply_operation(tag: int, message: bytes | None, reader: "Reader") -> bytes 
     None where the message is not known or the operation is not computed.
     """
     argument = b""
-    if tag in {APPEND, _PREPEND}:
+    if tag in {APPEND, PREPEND}:
         argument = reader.varbytes(MAX_MESSAGE_BYTES)
         if not argument:
             raise UnusableProofError("it appends or prepends nothing")
@@ -139,7 +139,7 @@ def apply_operation(tag: int, message: bytes | None, reader: "Reader") -> bytes 
 def _compute(tag: int, message: bytes, argument: bytes) -> bytes:
     if tag == APPEND:
         return message + argument
-    if tag == _PREPEND:
+    if tag == PREPEND:
         return argument + message
     if tag == _REVERSE:
         return message[::-1]
