@@ -5,7 +5,7 @@ What is hashed into the chain is a digest; what it stands for is kept beside the
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -39,13 +39,17 @@ def seal(payload: dict[str, Any], names: Sequence[str], salts: Sequence[bytes]) 
     return sealed | {ALGORITHM: "sha-256", DIGESTS: sorted(map(digest_of, disclosures))}, disclosures
 
 
-def seal_as(payload: dict[str, Any], names: Sequence[str], sealed_payload: str) -> dict[str, Any] | None:
-    """`payload` with the named members replaced by the digests of `sealed_payload`; None unless there are as many.
+def seal_as(
+    payload: dict[str, Any], names: Sequence[str], sealed_payload: str, salts: Mapping[str, bytes]
+) -> dict[str, Any] | None:
+    """`payload` with the named members replaced by the digests of `sealed_payload`; None if that cannot be its sealing.
 
-    Used when salts were erased: then it can no longer be told what the digests stand for.
+    Used when salts were erased: it can no longer be told what their digests stand for. A member whose salt is left must
+    have one of the digests.
     """
     digests = json.loads(sealed_payload).get(DIGESTS, [])
-    if len(digests) != len(names):
+    left = {digest_of(_disclosure(salt, name, payload.get(name))) for name, salt in salts.items()}
+    if len(digests) != len(names) or not left <= set(digests):
         return None
     rest = {name: value for name, value in payload.items() if name not in names}
     return rest | {ALGORITHM: "sha-256", DIGESTS: digests}

@@ -1,16 +1,16 @@
-"""Verify links and obtained anchors: rows of their own, noted on the operations chain in the same commit."""
+"""Verify links, erasures and obtained anchors: what the operations chain notes in the same commit."""
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from ledger.store import anchor_jobs, anchors, links
+from ledger.store import anchor_jobs, anchors, erasures, links
 from ledger.store.connections import Pool
 from ledger.store.intake import prepare_event
 from ledger.store.lifecycle import Lifecycle
 from ledger.store.reads import get_chain
-from ledger.store.transactions import Transactions
-from ledger.store.values import AnchorJob, Evidence, VerifyLink
+from ledger.store.transactions import Places, Transactions
+from ledger.store.values import AnchorJob, Evidence, Receipt, VerifyLink
 from ledger.timestamps import moment
 
 _ANCHOR_EXISTS = """
@@ -22,8 +22,9 @@ SELECT FROM indelible.anchors
 class Notes:
     """Use cases that the operations chain keeps a note of."""
 
-    def __init__(self, runtime: Pool, *, transactions: Transactions, lifecycle: Lifecycle) -> None:
+    def __init__(self, runtime: Pool, *, transactions: Transactions, places: Places, lifecycle: Lifecycle) -> None:
         self._runtime = runtime
+        self._places = places
         self._transactions = transactions
         self._lifecycle = lifecycle
 
@@ -78,6 +79,31 @@ class Notes:
                 revoked_at=revoked_at,
             )
         return revoked_at
+
+    async def erase_disclosures(  # noqa: PLR0913 - what is erased, and what is noted about it
+        self,
+        organisation_id: str,
+        chain_id: str,
+        sequence: int,
+        *,
+        members: Sequence[str],
+        reason: str,
+        erased_by: str,
+    ) -> tuple[int, Receipt | None]:
+        """Erase what sealed members of one event say; how many, and the receipt of the note if there were any."""
+        erasures.check_erasure(sequence, reason)
+        place = await self._places.get(organisation_id, chain_id)
+        operations = await self._lifecycle.operations_chain(organisation_id)
+        async with self._transactions.begin(organisation_id) as transaction:
+            # Under the lock that every erasure takes: each disclosure is erased and noted once.
+            await transaction.lock(operations)
+            found = await erasures.find_disclosures(transaction.connection, place, sequence, members)
+            if not found:
+                return 0, None
+            note = erasures.erased_event(place, sequence, found, erased_by=erased_by, reason=reason)
+            placed = await transaction.append(operations, prepare_event(note))
+            await erasures.erase_disclosures(transaction.connection, place, sequence, found)
+        return len(found), self._transactions.receipt(operations, placed)
 
     async def complete_anchor_job(
         self, job: AnchorJob, *, request: bytes, response: bytes, anchored_at: datetime, evidence: Sequence[Evidence]

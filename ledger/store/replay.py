@@ -82,5 +82,5 @@ def _body_as_stored(kind: str, stored_payload: str, asked: SealedEvent, disclosu
         resealed, _ = sealed.seal(asked.payload, asked.names, [salts[name] for name in asked.names])
         return draft(kind, serialise(resealed)).body
     # Something was erased: what it said can no longer be compared, the rest can.
-    payload = sealed.seal_as(asked.payload, asked.names, stored_payload)
+    payload = sealed.seal_as(asked.payload, asked.names, stored_payload, salts)
     return None if payload is None else draft(kind, serialise(payload)).body

@@ -77,7 +77,7 @@ class LedgerStore:
         transactions = Transactions(append, signer=signer, clock=clock, committed=self._bell.ring)
         self._anchor_targets = tuple(anchor_targets)
         self._lifecycle = Lifecycle(append, transactions=transactions, places=self._places, anchor_sets=anchor_sets)
-        self._notes = Notes(runtime, transactions=transactions, lifecycle=self._lifecycle)
+        self._notes = Notes(runtime, transactions=transactions, places=self._places, lifecycle=self._lifecycle)
 
     @classmethod
     async def open(  # noqa: PLR0913 - one DSN for each role, and what the ledger is configured with
@@ -197,6 +197,24 @@ class LedgerStore:
     async def revoke_verify_link(self, organisation_id: str, link_id: str, revoked_by: str) -> datetime:
         """End a link; revoking again returns when it was revoked first. Raises LINK_UNKNOWN."""
         return await self._notes.revoke_verify_link(organisation_id, link_id, revoked_by)
+
+    async def erase_disclosures(  # noqa: PLR0913 - what is erased, and what is noted about it
+        self,
+        organisation_id: str,
+        chain_id: str,
+        sequence: int,
+        *,
+        members: Sequence[str] = (),
+        reason: str,
+        erased_by: str,
+    ) -> tuple[int, Receipt | None]:
+        """Erase for ever what sealed members of one event say: the named ones, or all. The operations chain notes it.
+
+        Returns how many were still there, and the receipt of the note, if there were any. Raises CHAIN_NOT_FOUND.
+        """
+        return await self._notes.erase_disclosures(
+            organisation_id, chain_id, sequence, members=members, reason=reason, erased_by=erased_by
+        )
 
     # Reads, under row-level security. Raise `LedgerError` CHAIN_NOT_FOUND, DATABASE_UNAVAILABLE.
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,5 +167,15 @@ def test_a_member_that_no_verifier_would_read_is_refused() -> None:
 
 def test_members_are_compared_as_sealed_when_their_salts_were_erased() -> None:
     sealed = '{"_sd":["x","y"],"_sd_alg":"sha-256","c":3}'
-    assert seal_as({"a": 1, "b": 2, "c": 3}, ("a", "b"), sealed) == {"_sd": ["x", "y"], "_sd_alg": "sha-256", "c": 3}
-    assert seal_as({"a": 1, "c": 3}, ("a",), sealed) is None
+    compared = seal_as({"a": 1, "b": 2, "c": 3}, ("a", "b"), sealed, {})
+    assert compared == {"_sd": ["x", "y"], "_sd_alg": "sha-256", "c": 3}
+    assert seal_as({"a": 1, "c": 3}, ("a",), sealed, {}) is None
+
+
+def test_members_whose_salts_are_left_are_compared_by_their_digests() -> None:
+    payload, disclosures = seal({"a": 1, "b": 2, "c": 3}, ("a", "b"), [bytes(16), bytes(16)])
+    salt, name = salt_of(disclosures[0])
+    sealed = json.dumps(payload)
+    assert seal_as({"a": 1, "b": 99, "c": 3}, ("a", "b"), sealed, {name: salt}) == payload
+    assert seal_as({"a": 99, "b": 2, "c": 3}, ("a", "b"), sealed, {name: salt}) is None
+    assert seal_as({"b": 2, "c": 3, "d": 1}, ("b", "d"), sealed, {name: salt}) is None
