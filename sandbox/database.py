@@ -11,22 +11,28 @@ import psycopg
 from psycopg import sql
 
 from ledger.store.migrate import migrate
+from media.records import schema as evidence
 from sandbox.postgres import Postgres
 
 RUNTIME_ROLE = "indelible_runtime"
 APPEND_ROLE = "indelible_append"
 WORKER_ROLE = "indelible_worker"
+EVIDENCE_ROLE = "indelible_evidence"
+EVIDENCE_WORKER_ROLE = "indelible_evidence_worker"
+_ROLES = (RUNTIME_ROLE, APPEND_ROLE, WORKER_ROLE, EVIDENCE_ROLE, EVIDENCE_WORKER_ROLE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Database:
-    """Connection strings of one migrated database: the superuser's, and those of the ledger's three login roles."""
+    """Connection strings of one migrated database: the superuser's, and those of the login roles."""
 
     name: str
     admin_dsn: str
     runtime_dsn: str
     append_dsn: str
     worker_dsn: str
+    evidence_dsn: str
+    evidence_worker_dsn: str
 
 
 class Databases:
@@ -44,12 +50,7 @@ class Databases:
             if exists is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         database = self._describe(name)
-        migrate(
-            database.admin_dsn,
-            runtime_password=self._passwords[RUNTIME_ROLE],
-            append_password=self._passwords[APPEND_ROLE],
-            worker_password=self._passwords[WORKER_ROLE],
-        )
+        migrate(database.admin_dsn, self._passwords, [evidence])
         return database
 
     @contextlib.contextmanager
@@ -77,6 +78,8 @@ class Databases:
             runtime_dsn=dsn_of(RUNTIME_ROLE),
             append_dsn=dsn_of(APPEND_ROLE),
             worker_dsn=dsn_of(WORKER_ROLE),
+            evidence_dsn=dsn_of(EVIDENCE_ROLE),
+            evidence_worker_dsn=dsn_of(EVIDENCE_WORKER_ROLE),
         )
 
     def _connect(self) -> psycopg.Connection:
@@ -84,9 +87,10 @@ class Databases:
 
 
 def _load_or_make_passwords(file: Path) -> dict[str, str]:
-    if not file.exists():
+    passwords: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    missing = [role for role in _ROLES if role not in passwords]
+    if missing:
+        passwords |= {role: secrets.token_urlsafe(24) for role in missing}
         file.touch(mode=0o600)
-        roles = (RUNTIME_ROLE, APPEND_ROLE, WORKER_ROLE)
-        file.write_text(json.dumps({role: secrets.token_urlsafe(24) for role in roles}))
-    passwords: dict[str, str] = json.loads(file.read_text())
+        file.write_text(json.dumps(passwords))
     return passwords

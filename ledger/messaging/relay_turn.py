@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
+from ledger.database.connections import reach
 from ledger.messaging.connection import wait_for_stop
-from ledger.store.connections import reach
 
 TAKE_OVER_SECONDS = 1.0  # from the end of the active relay's session to its successor's start
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from ledger.store.connections import Pool
+from ledger.database.connections import Pool
 from ledger.store.reads import database_errors
 from ledger.store.values import AnchorJob, AnchorTarget
 

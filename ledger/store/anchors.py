@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ledger.database.connections import Connection, Pool
 from ledger.store.anchor_jobs import DROP_JOB, job_key
-from ledger.store.connections import Connection, Pool
 from ledger.store.reads import find_chain, organisation_transaction
 from ledger.store.values import AnchorJob, AnchorStatus, AnchorTarget, Evidence, NewEvent, StoredAnchor
 from ledger.timestamps import rfc3339

@@ -25,8 +25,8 @@ import structlog
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from ledger.chain.receipt import ReceiptSigner
+from ledger.database.connections import Pool
 from ledger.errors import LedgerError, Reason
-from ledger.store.connections import Pool
 from ledger.store.group import Earlier, GroupWork
 from ledger.store.intake import PreparedAppend
 from ledger.store.replay import replay_append

@@ -21,7 +21,7 @@ from ledger.chain.event import (
     is_kind,
 )
 from ledger.chain.merkle import Frontier
-from ledger.store.connections import Pool
+from ledger.database.connections import Pool
 from ledger.store.snapshots import ChainSnapshot, open_snapshot
 from ledger.store.values import Chain, CheckResult
 

@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 
 from ledger.chain.sealed import digest_of, salt_of
+from ledger.database.connections import Connection
 from ledger.errors import LedgerError, Reason
-from ledger.store.connections import Connection
 from ledger.store.intake import ChainPlace
 from ledger.store.values import NewEvent
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from ledger.chain.event import CLOSED, Event
-from ledger.store.connections import Pool
+from ledger.database.connections import Pool
 from ledger.store.reads import find_chain, organisation_transaction, read_batch
 
 # How soon a follower sees what another process committed. What this process commits wakes it at once.

@@ -8,8 +8,8 @@ from ledger.chain.canonical import CanonicalError, canonicalise
 from ledger.chain.event import CHECKPOINTED, CLOSED, OPENED
 from ledger.chain.merkle import Frontier
 from ledger.chain.rules import checkpoint, closing, draft_of, opening
+from ledger.database.connections import Connection, Pool
 from ledger.errors import LedgerError, Reason
-from ledger.store.connections import Connection, Pool
 from ledger.store.group import Placed
 from ledger.store.intake import ChainPlace, check_chain_id, invalid_payload
 from ledger.store.reads import database_errors

@@ -4,8 +4,8 @@ import json
 from datetime import datetime
 from uuid import UUID
 
+from ledger.database.connections import Connection, Pool
 from ledger.errors import LedgerError, Reason
-from ledger.store.connections import Connection, Pool
 from ledger.store.reads import organisation_transaction
 from ledger.store.values import NewEvent, VerifyLink
 from ledger.timestamps import rfc3339

@@ -1,7 +1,9 @@
-"""Create or upgrade the ledger's database."""
+"""Create or upgrade the ledger's database, and the schemas that other packages keep in it."""
 
 import time
+from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
+from typing import Protocol
 
 import psycopg
 from alembic import command
@@ -11,12 +13,15 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from ledger.store.migrations import read_sql
+from ledger.database.history import read_sql
+from ledger.store.tables import SCHEMA
 
 OWNER_ROLE = "indelible_owner"
 RUNTIME_ROLE = "indelible_runtime"
 APPEND_ROLE = "indelible_append"
 WORKER_ROLE = "indelible_worker"
+_LOGIN_ROLES = (RUNTIME_ROLE, APPEND_ROLE, WORKER_ROLE)
+_MIGRATIONS = "ledger.store.migrations"
 
 # Virtual generated columns came with PostgreSQL 18.
 _OLDEST_SERVER_VERSION = 180000
@@ -27,25 +32,42 @@ _ROLE_ATTEMPTS = 20
 _ROLE_RETRY_SECONDS = 0.1
 
 
+class Schema(Protocol):
+    """A schema with a history of its own: what it is called, the package of its versions, and its login roles.
+
+    Other packages name a module with these three in the entry-point group `indelible.schemas`.
+    """
+
+    SCHEMA: str
+    MIGRATIONS: str
+    # Each login role, and the variable whose address holds its password.
+    LOGIN_ROLES: Mapping[str, str]
+
+
 class MigrationError(RuntimeError):
     """The database cannot hold a ledger; the text says why and what to do."""
 
 
-def migrate(admin_dsn: str, *, runtime_password: str, append_password: str, worker_password: str) -> None:
+def migrate(admin_dsn: str, passwords: Mapping[str, str], schemas: Sequence[Schema] = ()) -> None:
     """Bring the database to the newest schema and set the login roles' passwords. Repeating it changes nothing.
 
-    `admin_dsn` names a superuser, or a role that may create roles and bypass row-level security. Two migrations of one
-    database wait for each other. Raises MigrationError, psycopg.Error.
+    `passwords` has one for each login role, those of `schemas` included. `admin_dsn` names a superuser, or a role that
+    may create roles and bypass row-level security. Two migrations of one database wait for each other. Raises
+    MigrationError, psycopg.Error.
     """
-    passwords = {RUNTIME_ROLE: runtime_password, APPEND_ROLE: append_password, WORKER_ROLE: worker_password}
+    histories: list[tuple[str, str, Sequence[str]]] = [(SCHEMA, _MIGRATIONS, _LOGIN_ROLES)]
+    histories += [(other.SCHEMA, other.MIGRATIONS, tuple(other.LOGIN_ROLES)) for other in schemas]
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
         _require_suitable(connection)
         connection.execute("SELECT pg_advisory_lock(%s, %s)", _MIGRATION_LOCK)
-        _prepare_roles(connection, passwords)
-        connection.execute(
-            sql.SQL("CREATE SCHEMA IF NOT EXISTS indelible AUTHORIZATION {}").format(sql.Identifier(OWNER_ROLE))
-        )
-        _upgrade(admin_dsn)
+        for schema, package, roles in histories:
+            _prepare_roles(connection, package, {role: passwords[role] for role in roles})
+            connection.execute(
+                sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(
+                    sql.Identifier(schema), sql.Identifier(OWNER_ROLE)
+                )
+            )
+            _upgrade(admin_dsn, package)
 
 
 def _require_suitable(connection: psycopg.Connection) -> None:
@@ -58,10 +80,10 @@ def _require_suitable(connection: psycopg.Connection) -> None:
         raise MigrationError(f"the database's encoding must be UTF8, it is {encoding}: create it with ENCODING 'UTF8'")
 
 
-def _prepare_roles(connection: psycopg.Connection, passwords: dict[str, str]) -> None:
+def _prepare_roles(connection: psycopg.Connection, package: str, passwords: Mapping[str, str]) -> None:
     for attempt in range(1, _ROLE_ATTEMPTS + 1):
         try:
-            connection.execute(read_sql("roles").encode())
+            connection.execute(read_sql(package, "roles").encode())
             for role, password in passwords.items():
                 # Hashed here, so that the password appears in no server log.
                 verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
@@ -76,9 +98,9 @@ def _prepare_roles(connection: psycopg.Connection, passwords: dict[str, str]) ->
             return
 
 
-def _upgrade(admin_dsn: str) -> None:
+def _upgrade(admin_dsn: str, package: str) -> None:
     engine = _engine(admin_dsn)
-    with as_file(files("ledger.store.migrations")) as location, engine.connect() as connection:
+    with as_file(files(package)) as location, engine.connect() as connection:
         connection.exec_driver_sql(f"SET ROLE {OWNER_ROLE}")
         connection.commit()
         config = Config()

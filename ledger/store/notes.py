@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
+from ledger.database.connections import Pool
 from ledger.store import anchor_jobs, anchors, erasures, links
-from ledger.store.connections import Pool
 from ledger.store.intake import prepare_event
 from ledger.store.lifecycle import Lifecycle
 from ledger.store.reads import get_chain

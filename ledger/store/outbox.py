@@ -7,7 +7,7 @@ again, and the event hash as message id lets receivers drop the second copy.
 from collections.abc import Sequence
 
 from ledger.chain.event import Event
-from ledger.store.connections import Pool
+from ledger.database.connections import Pool
 from ledger.store.reads import database_errors, event_of
 from ledger.store.values import OutboxEntry
 

@@ -8,8 +8,8 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from ledger.chain.event import CLOSED, Event, is_kind
+from ledger.database.connections import Connection, Pool
 from ledger.errors import LedgerError, Reason
-from ledger.store.connections import Connection, Pool
 from ledger.store.values import Chain
 from ledger.timestamps import moment
 

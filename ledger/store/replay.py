@@ -7,8 +7,8 @@ from ledger.chain import sealed
 from ledger.chain.canonical import serialise
 from ledger.chain.receipt import ReceiptSigner
 from ledger.chain.rules import draft
+from ledger.database.connections import Connection
 from ledger.errors import LedgerError, Reason
-from ledger.store.connections import Connection
 from ledger.store.group import Earlier, Placed, receipt_of
 from ledger.store.intake import PreparedAppend, SealedEvent
 from ledger.store.values import Receipt

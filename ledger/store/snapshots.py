@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.chain.event import Event
-from ledger.store.connections import Connection, Pool
+from ledger.database.connections import Connection, Pool
 from ledger.store.reads import find_chain, organisation_transaction, read_batch
 from ledger.store.values import Chain, StoredAnchor
 

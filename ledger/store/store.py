@@ -11,12 +11,12 @@ from psycopg_pool import PoolTimeout
 
 from ledger.chain.event import Event
 from ledger.chain.receipt import ReceiptSigner
+from ledger.database.connections import Connection, Pool, make_pool
 from ledger.errors import LedgerError, Reason
 from ledger.store import anchor_jobs, anchors, checks, links, outbox, reads
 from ledger.store.append import AppendEngine
-from ledger.store.connections import Connection, Pool, make_pool
 from ledger.store.follow import CommitBell, stream_events
-from ledger.store.guards import check_guards, check_role
+from ledger.store.guards import LEDGER_GUARDS
 from ledger.store.intake import check_append, check_chain_id, prepare_append
 from ledger.store.lifecycle import Lifecycle
 from ledger.store.notes import Notes
@@ -126,10 +126,10 @@ class LedgerStore:
         """Whether the database can be served from, now. Raises as `open` does."""
         async with reads.database_errors():
             async with self._append.connection() as connection:
-                await check_guards(connection)
+                await LEDGER_GUARDS.check(connection)
             for pool, bypasses in ((self._runtime, False), (self._append, True), (self._worker, True)):
                 async with pool.connection() as connection:
-                    await check_role(connection, bypasses_row_security=bypasses)
+                    await LEDGER_GUARDS.check_role(connection, bypasses_row_security=bypasses)
 
     @property
     def waiting_appends(self) -> int:

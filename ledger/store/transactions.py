@@ -16,9 +16,9 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from ledger.chain.event import CLOSED
 from ledger.chain.receipt import ReceiptSigner
 from ledger.chain.rules import ChainHead, ClockWentBackError, Draft, link_hashes, stamp
+from ledger.database.connections import Connection, Pool
 from ledger.errors import LedgerError, Reason
 from ledger.store import rows
-from ledger.store.connections import Connection, Pool
 from ledger.store.group import Placed, clock_error, closed_error, receipt_of
 from ledger.store.intake import ChainPlace
 from ledger.store.reads import organisation_transaction

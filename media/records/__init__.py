@@ -1,5 +1,1 @@
 """The index of clips, their holds and their custody: PostgreSQL, the only source of truth and the only queue."""
-
-from media.records.records import Records
-
-__all__ = ["Records"]

@@ -1,6 +1,6 @@
 import socket
 
-from ledger.store.connections import make_pool
+from ledger.database.connections import make_pool
 from sandbox.database import Database
 
 

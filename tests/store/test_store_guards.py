@@ -13,7 +13,8 @@ import pytest
 from psycopg import errors
 
 from ledger.chain.event import event_hash
-from ledger.store.guards import GuardsMissingError, check_guards, check_role
+from ledger.database.guards import GuardsMissingError
+from ledger.store.guards import LEDGER_GUARDS
 from ledger.store.values import NewEvent
 from sandbox.database import Database
 from tests.store.conftest import open_store, register
@@ -477,10 +478,10 @@ def diagnose(database: Database, damage: str, role: str | None) -> None:
             try:
                 await connection.execute(damage.encode())
                 if role is None:
-                    await check_guards(connection)
+                    await LEDGER_GUARDS.check(connection)
                 else:
                     await connection.execute(f"SET LOCAL ROLE {role}")
-                    await check_role(connection, bypasses_row_security=role == "indelible_append")
+                    await LEDGER_GUARDS.check_role(connection, bypasses_row_security=role == "indelible_append")
             finally:
                 await connection.rollback()
 

@@ -68,16 +68,15 @@ def test_the_migrated_database_equals_the_declared_tables(database: Database, em
 
 def test_migrating_again_changes_nothing(database: Database, sandbox_passwords: dict[str, str]) -> None:
     before = catalogue(database.admin_dsn)
-    migrate(database.admin_dsn, **sandbox_passwords)
+    migrate(database.admin_dsn, sandbox_passwords)
     assert catalogue(database.admin_dsn) == before
 
 
 @pytest.fixture
 def sandbox_passwords(database: Database) -> dict[str, str]:
     """The roles belong to the whole server, so a test that migrates must leave their passwords as they are."""
-    dsns = {"runtime": database.runtime_dsn, "append": database.append_dsn, "worker": database.worker_dsn}
-    parsed = {name: conninfo_to_dict(dsn)["password"] for name, dsn in dsns.items()}
-    return {f"{name}_password": str(password) for name, password in parsed.items()}
+    parsed = [conninfo_to_dict(dsn) for dsn in (database.runtime_dsn, database.append_dsn, database.worker_dsn)]
+    return {str(parts["user"]): str(parts["password"]) for parts in parsed}
 
 
 def test_migrations_at_the_same_time_wait_for_each_other(
@@ -87,7 +86,7 @@ def test_migrations_at_the_same_time_wait_for_each_other(
 
     def run() -> None:
         try:
-            migrate(empty_database, **sandbox_passwords)
+            migrate(empty_database, sandbox_passwords)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test shows it
             errors.append(error)
 
@@ -103,7 +102,7 @@ def test_migrations_at_the_same_time_wait_for_each_other(
 @pytest.mark.parametrize("empty_database", ["ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C'"], indirect=True)
 def test_a_database_that_is_not_utf8_is_refused(empty_database: str) -> None:
     with pytest.raises(MigrationError, match="UTF8"):
-        migrate(empty_database, runtime_password="x", append_password="x", worker_password="x")
+        migrate(empty_database, {})
 
 
 def test_there_is_one_line_of_versions() -> None:

@@ -33,8 +33,8 @@ from ledger.anchoring.tezos.node import NODE_SECONDS, BlockCache, Node, NodeErro
 from ledger.anchoring.tezos.receipt import block_time, make_receipt, receipt_of_head
 from ledger.anchoring.tezos.sending import AGREEING_NODES, NotYetError, agreed, sign_attempt
 from ledger.anchoring.tezos.watch import Sent, Sighting
+from ledger.database.connections import make_pool
 from ledger.errors import LedgerError
-from ledger.store.connections import make_pool
 from ledger.store.values import AnchorTarget
 from verifier.tezos.nodes import parse_node
 

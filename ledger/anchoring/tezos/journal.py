@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.anchoring.aggregation import HeadTree
-from ledger.store.connections import Pool
+from ledger.database.connections import Pool
 from ledger.store.reads import database_errors
 
 # Two-part advisory locks are a space of their own; migrations use (0x1DE1, 1).

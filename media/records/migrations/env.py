@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from media.records.tables import SCHEMA, metadata
+from media.records.schema import SCHEMA
+from media.records.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -16,7 +16,7 @@ from ledger.anchoring.tezos import LocalKey, TezosBackend
 from ledger.anchoring.tezos.backend import make_signer
 from ledger.anchoring.tezos.journal import Attempt, Journal
 from ledger.anchoring.tezos.node import Node
-from ledger.store.connections import make_pool
+from ledger.database.connections import make_pool
 from tests.anchoring.tezos.tezos_under_test import Anchoring
 from verifier.tezos import base58
 
