@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from ledger.refusals import RefusedError
+
 
 class Reason(StrEnum):
     """Machine-readable reasons. They are part of the interface: never renamed, never reused."""
@@ -28,14 +30,12 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL"
 
 
-class LedgerError(Exception):
+class LedgerError(RefusedError):
     """A request the ledger did not carry out. Nothing of it was written, unless the reason is DATABASE_UNAVAILABLE:
     then it may have been, and repeating it with the same idempotency key is safe and tells.
     """  # noqa: D205 - the exception to the rule belongs in the first sentence
 
     def __init__(self, reason: Reason, message: str, metadata: Mapping[str, str] | None = None) -> None:
         """`metadata` says what it is about: `field` (a path), `chain_id`, `actual_sequence` and the like."""
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.metadata = dict(metadata or {})
+        super().__init__(reason, message, metadata)
+        self.reason: Reason = reason

@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of the ledger's processes.
+"""Logs, metrics and traces of the product's services.
 
 Nothing here ever carries a payload or a token: events are evidence and personal data, and logs go to many more eyes.
 For the same reason an unexpected error is logged by its type and place, never by its text, which for a database error
@@ -7,6 +7,7 @@ may quote the row it is about.
 
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -20,10 +21,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from psycopg import Error as DatabaseError
 
-from ledger.settings import LogSettings
+from ledger.settings_reader import LogSettings
 
 # From a single durable insert on a fast disk to the longest call the service allows.
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# An outage is told again this often.
+POOL_WARNING_SECONDS = 60.0
 BATCH_BUCKETS_EVENTS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000)
 
 
@@ -59,6 +62,23 @@ def configure_logging(settings: LogSettings) -> None:
     logging.captureWarnings(capture=True)
     # Its request lines name the addresses of authorities, which may hold credentials.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+    logging.getLogger("psycopg.pool").addFilter(_PoolWarnings())
+
+
+class _PoolWarnings(logging.Filter):
+    """Lets a connection pool give the reason why it cannot connect once a minute, and not at every attempt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line says something new."""
+        if str(record.msg).startswith("reconnection attempt"):
+            return False  # the line before it said why
+        text, now = record.getMessage(), time.monotonic()
+        self._said = {earlier: when for earlier, when in self._said.items() if now - when < POOL_WARNING_SECONDS}
+        return self._said.setdefault(text, now) == now
 
 
 def describe_error(error: BaseException) -> dict[str, object]:
@@ -86,8 +106,8 @@ def _describe_exception(_logger: object, _name: str, line: MutableMapping[str, A
     return line
 
 
-class Metrics:
-    """The ledger service's Prometheus metrics, in a registry of their own."""
+class CallMetrics:
+    """What is measured of every gRPC service, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -104,6 +124,21 @@ class Metrics:
             buckets=LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
         )
+        self.exports_running = Gauge("indelible_exports_running", "Bundles being written now.", registry=self.registry)
+        self.database_up = Gauge(
+            "indelible_database_up", "1 while the database answers, else 0.", registry=self.registry
+        )
+
+    def for_method(self, method: str) -> "MethodMetrics":
+        """The metrics of one method, with its labels looked up once and not on every call."""
+        return MethodMetrics(self, method)
+
+
+class Metrics(CallMetrics):
+    """The ledger service's Prometheus metrics."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.append_events = Histogram(
             "indelible_append_events",
             "Events in each acknowledged append.",
@@ -116,23 +151,15 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self.exports_running = Gauge("indelible_exports_running", "Bundles being written now.", registry=self.registry)
-        self.database_up = Gauge(
-            "indelible_database_up", "1 while the database answers, else 0.", registry=self.registry
-        )
         self.queue_depth = Gauge(
             "indelible_append_queue_depth", "Appends waiting for their transaction.", registry=self.registry
         )
-
-    def for_method(self, method: str) -> "MethodMetrics":
-        """The metrics of one method, with its labels looked up once and not on every call."""
-        return MethodMetrics(self, method)
 
 
 class MethodMetrics:
     """Counts and times the calls of one method."""
 
-    def __init__(self, metrics: Metrics, method: str) -> None:
+    def __init__(self, metrics: CallMetrics, method: str) -> None:
         self._count: Callable[[str], Counter] = lambda code: metrics.requests.labels(method, code)
         self._counters: dict[str, Counter] = {"OK": self._count("OK")}
         self._seconds = metrics.request_seconds.labels(method)
@@ -146,11 +173,11 @@ class MethodMetrics:
         self._seconds.observe(seconds)
 
 
-def start_tracing() -> tuple[trace.Tracer, Callable[[], None]]:
-    """A tracer that exports over OTLP, and what to call before the process ends.
+def start_tracing(service: str) -> tuple[trace.Tracer, Callable[[], None]]:
+    """A tracer of `service` that exports over OTLP, and what to call before the process ends.
 
     OpenTelemetry reads its own OTEL_* variables: address, headers, sampling, resource attributes.
     """
-    provider = TracerProvider(resource=Resource.create({"service.name": "indelible-ledger"}))
+    provider = TracerProvider(resource=Resource.create({"service.name": f"indelible-{service}"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return provider.get_tracer("indelible.ledger"), provider.shutdown
+    return provider.get_tracer(f"indelible.{service}"), provider.shutdown

@@ -13,7 +13,8 @@ import click
 from ledger.cli.main import REFUSED, UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
 from ledger.client import BlockingLedgerClient, Chain, ClientTls, NewEvent, Receipt
-from ledger.settings import CallerSettings, SettingsError
+from ledger.settings import CallerSettings
+from ledger.settings_reader import SettingsError
 
 # Of what is read from standard input: more than a whole append can hold.
 MAX_INPUT_BYTES = 16 * 1024 * 1024

@@ -17,7 +17,7 @@ from psycopg import OperationalError
 
 from ledger.client.errors import ClientError
 from ledger.errors import LedgerError, Reason
-from ledger.settings import SettingsError
+from ledger.settings_reader import SettingsError
 
 REFUSED = 1
 UNUSABLE = 2

@@ -28,6 +28,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from ledger.errors import LedgerError, Reason
+from ledger.identity import Authenticator, Caller, UnauthenticatedError, require_scope
 from ledger.messaging.connection import connected, describe, keep_working
 from ledger.messaging.metrics import InboxMetrics
 from ledger.messaging.pull import Puller
@@ -38,9 +39,8 @@ from ledger.messaging.streams import (
     DEAD_SUBJECT,
     declare_inbox,
 )
-from ledger.service.auth import Authenticator, Caller, UnauthenticatedError
 from ledger.service.convert import new_events
-from ledger.service.permissions import METHOD_SCOPES, require_scope
+from ledger.service.permissions import METHOD_SCOPES
 from ledger.store.values import NewEvent, Receipt
 
 # Requests in flight in one process. The store commits what arrives together in one transaction, so more of them mean
@@ -152,14 +152,7 @@ class _Inbox:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise UnauthenticatedError
-        try:
-            return self._authenticator.authenticate(token)
-        except UnauthenticatedError as refusal:
-            if not refusal.unknown_key:
-                raise
-            # The issuer may have begun to use a key that was published after we last looked.
-            await self._authenticator.refresh_keys()
-            return self._authenticator.authenticate(token)
+        return await self._authenticator.authenticate_anew(token)
 
     async def _postpone(self, message: Msg, deliveries: int, reason: str) -> None:
         pause = min(FIRST_RETRY_SECONDS * 2 ** min(deliveries - 1, 16), LONGEST_RETRY_SECONDS)

@@ -8,10 +8,10 @@ import structlog
 from indelible.ledger.v1 import ledger_pb2
 
 from ledger.errors import Reason
-from ledger.service.auth import Caller
-from ledger.service.calls import MAX_UNARY_SECONDS, Session, StoppingError, as_refusal, require_well_formed
+from ledger.identity import Caller
 from ledger.service.convert import new_events, receipt_message
-from ledger.service.errors import append_error
+from ledger.service.errors import append_error, as_refusal
+from ledger.serving.calls import MAX_UNARY_SECONDS, Session, StoppingError, require_well_formed
 from ledger.store import LedgerStore
 from ledger.telemetry import Metrics
 

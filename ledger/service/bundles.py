@@ -12,10 +12,10 @@ from indelible.ledger.v1 import ledger_pb2
 
 from ledger.bundle import write_bundle
 from ledger.errors import LedgerError, Reason
-from ledger.service.auth import Caller
-from ledger.service.calls import Session
+from ledger.identity import Caller, require_scope
 from ledger.service.convert import timestamp
-from ledger.service.permissions import DISCLOSE, require_scope
+from ledger.service.permissions import DISCLOSE
+from ledger.serving.calls import Session
 from ledger.store import LedgerStore
 from ledger.store.intake import check_chain_id
 from ledger.telemetry import Metrics

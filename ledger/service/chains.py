@@ -8,10 +8,10 @@ from indelible.ledger.v1 import ledger_pb2
 
 from ledger.chain.event import Event, is_kind
 from ledger.errors import LedgerError, Reason
-from ledger.service.auth import Caller
-from ledger.service.calls import Session, StoppingError
+from ledger.identity import Caller
 from ledger.service.convert import anchor_message, chain_message, event_message, receipt_message
-from ledger.service.paging import page_size, read_page_token, write_page_token
+from ledger.serving.calls import Session, StoppingError
+from ledger.serving.paging import page_size, read_page_token, write_page_token
 from ledger.store import LedgerStore
 from ledger.store.intake import check_chain_id
 
@@ -20,6 +20,8 @@ MAX_PAGE_BYTES = 2 * 1024 * 1024
 # Rows read at once until their size is known: 64 of the largest payloads are 16 MiB.
 FIRST_ROWS = 64
 MAX_KINDS = 16
+# A full re-check of a long chain is the slowest unary call.
+MAX_CHECK_SECONDS = 600.0
 
 _STATES = {
     ledger_pb2.CHAIN_STATE_UNSPECIFIED: None,

@@ -1,21 +1,16 @@
-"""How refusals travel: a gRPC status code, a sentence, and google.rpc details for programs."""
+"""How the ledger's refusals travel: the gRPC status of each reason, and what is told of an unexpected error."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import grpc
-from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no types
-from grpc_status import rpc_status
 from indelible.ledger.v1 import ledger_pb2
 
 from ledger.errors import LedgerError, Reason
-
-ERROR_DOMAIN = "indelible"
-MAX_MESSAGE_CHARACTERS = 1_000  # of a status message: it travels in a header, and some callers show it whole
+from ledger.serving.status import MAX_MESSAGE_CHARACTERS, code_number
 
 # RESOURCE_EXHAUSTED, UNAVAILABLE and ABORTED tell clients to try again, so only passing troubles have them.
-CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
+CODES: Mapping[str, grpc.StatusCode] = MappingProxyType(
     {
         Reason.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_PAYLOAD: grpc.StatusCode.INVALID_ARGUMENT,
@@ -40,38 +35,22 @@ CODES: Mapping[Reason, grpc.StatusCode] = MappingProxyType(
 )
 
 
-def code_number(reason: Reason) -> int:
-    """The google.rpc.Code of a reason."""
-    return int(code_pb2.Code.Value(CODES[reason].name))
-
-
-def rich_status(error: LedgerError, request_id: str) -> grpc.Status:
-    """The status of a refused call: ErrorInfo, BadRequest when a field is at fault, and the request's id."""
-    details = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata),
-        error_details_pb2.RequestInfo(request_id=request_id),
-    ]
-    if "field" in error.metadata and CODES[error.reason] is grpc.StatusCode.INVALID_ARGUMENT:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.metadata["field"], description=error.message[:MAX_MESSAGE_CHARACTERS], reason=error.reason
+def as_refusal(error: BaseException) -> LedgerError:
+    """What a caller is told of `error`: of an unexpected one, nothing but that it happened."""
+    if isinstance(error, LedgerError):
+        return error
+    if isinstance(error, TimeoutError):
+        return LedgerError(
+            Reason.DATABASE_UNAVAILABLE,
+            "The database did not answer in time. Try again; an append repeated with its idempotency key is safe.",
         )
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    packed = []
-    for detail in details:
-        wrapped = any_pb2.Any()
-        wrapped.Pack(detail)
-        packed.append(wrapped)
-    return rpc_status.to_status(
-        status_pb2.Status(
-            code=code_number(error.reason), message=error.message[:MAX_MESSAGE_CHARACTERS], details=packed
-        )
-    )
+    return LedgerError(Reason.INTERNAL, "The ledger failed to carry this out; its log has the details.")
 
 
 def append_error(error: LedgerError) -> ledger_pb2.AppendError:
     """What one refused append of a stream is told."""
     return ledger_pb2.AppendError(
-        code=code_number(error.reason),
+        code=code_number(CODES[error.reason]),
         message=error.message[:MAX_MESSAGE_CHARACTERS],
         reason=error.reason,
         metadata=error.metadata,

@@ -1,22 +1,32 @@
 """The table of the service's methods: each RPC of the contract and what carries it out."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import grpc
-from google.protobuf import message_factory
-from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import DecodeError, Message
 from indelible.ledger.v1 import ledger_pb2
 
 from ledger.service.appends import Appends
 from ledger.service.bundles import Bundles
-from ledger.service.calls import MALFORMED, MAX_CHECK_SECONDS, SERVICE, CallGuard
-from ledger.service.chains import Chains
+from ledger.service.chains import MAX_CHECK_SECONDS, Chains
+from ledger.service.errors import CODES, as_refusal
+from ledger.service.permissions import METHOD_SCOPES, PUBLIC_METHODS
+from ledger.serving.calls import CallGuard, Interface
+from ledger.serving.methods import method_table
 from ledger.store import LedgerStore
 from ledger.telemetry import Metrics
 from ledger.verify_links import LinkKeys
+
+SERVICE = "indelible.ledger.v1.LedgerService"
+
+INTERFACE = Interface(
+    service=SERVICE,
+    scopes=METHOD_SCOPES,
+    public=PUBLIC_METHODS,
+    # Every append is counted, none is logged: at full load the log would cost more than the appends.
+    quiet=frozenset({"AppendEvents", "AppendEventStream"}),
+    codes=CODES,
+    as_refusal=as_refusal,
+)
 
 
 def make_handler(  # noqa: PLR0913 - everything the handlers work with
@@ -51,32 +61,4 @@ def make_handler(  # noqa: PLR0913 - everything the handlers work with
         "ExportLinkedBundle": guard.public_stream("ExportLinkedBundle", bundles.export_linked_bundle),
     }
     contract = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"]
-    methods = {method.name: _rpc(method, handlers[method.name]) for method in contract.methods}
-    return grpc.method_handlers_generic_handler(SERVICE, methods)
-
-
-def _rpc(method: MethodDescriptor, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
-    """The handler with its messages. They are read here, so that nonsense gets a clear refusal of ours."""
-    request_type = message_factory.GetMessageClass(method.input_type)
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[method.client_streaming, method.server_streaming]
-    return make(
-        handler,
-        request_deserializer=_parser(request_type),
-        response_serializer=lambda message: message.SerializeToString(),
-    )
-
-
-def _parser(request_type: type[Message]) -> Callable[[bytes], object]:
-    parse = request_type.FromString
-
-    def read(data: bytes) -> object:
-        try:
-            return parse(data)
-        except DecodeError:
-            return MALFORMED
-
-    return read
+    return method_table(contract, handlers)

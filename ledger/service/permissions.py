@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ledger.errors import LedgerError, Reason
-from ledger.service.auth import Caller
-
 READ = "ledger:read"
 APPEND = "ledger:append"
 CLOSE = "ledger:close"
@@ -34,11 +31,3 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
 )
 # Methods whose request carries its own permission.
 PUBLIC_METHODS = frozenset({"ExportLinkedBundle"})
-
-
-def require_scope(caller: Caller, scope: str) -> None:
-    """Raises LedgerError (PERMISSION_DENIED) unless the caller's token carries `scope`."""
-    if scope not in caller.scopes:
-        raise LedgerError(
-            Reason.PERMISSION_DENIED, f"This token does not permit that: it lacks the scope {scope}.", {"scope": scope}
-        )

@@ -15,24 +15,24 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from opentelemetry import trace
-from prometheus_client import start_http_server
 
-from ledger.address import Address
 from ledger.anchoring.authorities import Authorities, AuthoritiesError, load_authorities
 from ledger.anchoring.metrics import AnchoringMetrics
 from ledger.anchoring.schedule import run_schedule
 from ledger.anchoring.worker import AnchoringWorker
 from ledger.chain.receipt import ReceiptSigner
 from ledger.errors import LedgerError
+from ledger.identity import Authenticator, KeyFile, KeySource, open_keys
 from ledger.messaging.inbox import run_inbox
 from ledger.messaging.metrics import InboxMetrics, OutboxMetrics
 from ledger.messaging.outbox import run_outbox
-from ledger.service.auth import Authenticator
-from ledger.service.calls import CallGuard
-from ledger.service.handlers import make_handler
-from ledger.service.keys import KeyFile, KeySource, open_keys
-from ledger.service.server import LedgerServer
-from ledger.settings import LedgerSettings, SettingsError
+from ledger.messaging.trimming import run_trimming
+from ledger.service.handlers import INTERFACE, SERVICE, make_handler
+from ledger.serving.calls import CallGuard
+from ledger.serving.metrics import serve_metrics
+from ledger.serving.server import GrpcServer
+from ledger.settings import LedgerSettings
+from ledger.settings_reader import SettingsError
 from ledger.store import LedgerStore
 from ledger.store.guards import GuardsMissingError
 from ledger.telemetry import Metrics, start_tracing
@@ -123,7 +123,9 @@ async def serve(settings: LedgerSettings, parts: Collection[str] = PARTS) -> Non
     metrics = Metrics()
     async with AsyncExitStack() as closing:
         if settings.metrics_listen is not None:
-            closing.callback(_serve_metrics(settings.metrics_listen, metrics))
+            closing.callback(
+                serve_metrics(settings.metrics_listen, metrics.registry, variable="INDELIBLE_METRICS_LISTEN")
+            )
         keys = await open_keys(settings.token.keys)
         store = await LedgerStore.open(
             runtime_dsn=settings.database.runtime_dsn,
@@ -182,24 +184,28 @@ class _Service:
         if MESSAGING in parts and self._settings.nats_url is not None:
             chosen["inbox"] = self._receive
             chosen["outbox"] = self._publish
+        elif MESSAGING in parts:
+            chosen["outbox"] = self._trim
         return chosen
 
     async def _serve_api(self) -> None:
         tracer: trace.Tracer | None = None
         async with AsyncExitStack() as closing:
             if self._settings.tracing:
-                tracer, end_tracing = start_tracing()
+                tracer, end_tracing = start_tracing("ledger")
                 closing.callback(end_tracing)
             stopping = asyncio.Event()
             handler = make_handler(
                 store=self._store,
                 link_keys=self._materials.link_keys,
                 public_url=self._settings.public_url,
-                guard=CallGuard(self._authenticator, self._metrics, tracer),
+                guard=CallGuard(INTERFACE, self._authenticator, self._metrics, tracer),
                 metrics=self._metrics,
                 stopping=stopping,
             )
-            server = LedgerServer(handler, self._settings.listen, self._settings.tls)
+            server = GrpcServer(
+                SERVICE, handler, self._settings.listen, self._settings.tls, variable="INDELIBLE_LISTEN"
+            )
             await server.start()
             health = asyncio.create_task(self._report_health(server))
             _log.info("serving", address=str(server.address), tls=self._settings.tls is not None)
@@ -210,7 +216,7 @@ class _Service:
                 health.cancel()
                 await server.drain(stopping)
 
-    async def _report_health(self, server: LedgerServer) -> None:
+    async def _report_health(self, server: GrpcServer) -> None:
         """Serving is said only while the database answers and guards its record."""
         usable = True
         while True:
@@ -263,17 +269,5 @@ class _Service:
             OutboxMetrics(self._metrics.registry),
         )
 
-
-def _serve_metrics(listen: Address, metrics: Metrics) -> Callable[[], None]:
-    try:
-        server, _thread = start_http_server(listen.port, listen.host, metrics.registry)
-    except OSError as error:
-        raise SettingsError(
-            (f"INDELIBLE_METRICS_LISTEN: cannot listen on {listen} ({error.strerror}); choose a free port",)
-        ) from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-
-    return stop
+    async def _trim(self) -> None:
+        await run_trimming(self._store, self._settings.database.worker_dsn, self._stop)

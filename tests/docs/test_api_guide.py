@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import Reason
-from ledger.service import appends, auth, bundles, calls, chains, paging, permissions, server
+from ledger.identity import tokens
+from ledger.service import appends, bundles, chains, permissions
 from ledger.service.errors import CODES
+from ledger.serving import calls, paging, server
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/api.md").read_text(encoding="utf-8")
 
@@ -42,7 +44,7 @@ def test_the_guide_lists_every_reason_with_its_status() -> None:
             [bundles.MAX_EXPORTS_PER_ORGANISATION, bundles.MAX_EXPORTS, int(bundles.MAX_EXPORT_SECONDS)],
         ),
         ("validity of a verify link", [bundles.DEFAULT_LINK_DAYS, bundles.MAX_LINK_DAYS]),
-        ("a unary call without a deadline of its own", [int(calls.MAX_UNARY_SECONDS), int(calls.MAX_CHECK_SECONDS)]),
+        ("a unary call without a deadline of its own", [int(calls.MAX_UNARY_SECONDS), int(chains.MAX_CHECK_SECONDS)]),
     ],
 )
 def test_the_guide_states_the_limits_of_the_code(label: str, numbers: list[int]) -> None:
@@ -51,5 +53,5 @@ def test_the_guide_states_the_limits_of_the_code(label: str, numbers: list[int])
 
 
 def test_the_guide_names_the_signatures_that_are_accepted() -> None:
-    for algorithm in auth.ALGORITHMS:
+    for algorithm in tokens.ALGORITHMS:
         assert algorithm in GUIDE or algorithm == "Ed25519"  # the newer name of EdDSA with that curve

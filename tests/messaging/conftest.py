@@ -5,9 +5,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.chain.receipt import ReceiptSigner
-from ledger.service.auth import Authenticator
-from ledger.service.keys import KeyFile
-from ledger.settings import TokenSettings
+from ledger.identity import Authenticator, KeyFile
+from ledger.settings_reader import TokenSettings
 from ledger.store import LedgerStore
 from ledger.store.admin import add_organisation
 from ledger.store.values import AnchorTarget

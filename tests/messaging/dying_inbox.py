@@ -10,11 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from ledger.chain.receipt import ReceiptSigner
+from ledger.identity import Authenticator, KeyFile
 from ledger.messaging.inbox import run_inbox
 from ledger.messaging.metrics import InboxMetrics
-from ledger.service.auth import Authenticator
-from ledger.service.keys import KeyFile
-from ledger.settings import TokenSettings
+from ledger.settings_reader import TokenSettings
 from ledger.store import LedgerStore
 from ledger.store.values import NewEvent, Receipt
 

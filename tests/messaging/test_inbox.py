@@ -16,6 +16,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, RawStreamMsg, RetentionPolicy
 from nats.js.errors import NotFoundError
 from prometheus_client import CollectorRegistry
 
+from ledger.identity import Authenticator
 from ledger.messaging import inbox
 from ledger.messaging.inbox import AppendStore, read_request, run_inbox
 from ledger.messaging.metrics import InboxMetrics
@@ -27,7 +28,6 @@ from ledger.messaging.streams import (
     DEAD_SUBJECT,
     declare_inbox,
 )
-from ledger.service.auth import Authenticator
 from ledger.store import LedgerStore
 from ledger.store.values import NewEvent as StoreEvent
 from ledger.store.values import Receipt

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # it s
 from grpc_status import rpc_status
 from indelible.ledger.v1 import ledger_pb2
 
-from ledger.service.calls import SERVICE
+from ledger.service.handlers import SERVICE
 
 CONTRACT = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"]
 METHODS = [method.name for method in CONTRACT.methods]

@@ -16,8 +16,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from ledger.errors import LedgerError, Reason
-from ledger.service.auth import LEEWAY_SECONDS, MAX_REMEMBERED_TOKENS, REFUSAL, Authenticator
-from ledger.service.keys import (
+from ledger.identity.keys import (
     MAX_STALE_SECONDS,
     MIN_REFRESH_SECONDS,
     KeyAddress,
@@ -25,7 +24,8 @@ from ledger.service.keys import (
     UnusableKeysError,
     parse_keys,
 )
-from ledger.settings import SettingsError, TokenSettings
+from ledger.identity.tokens import LEEWAY_SECONDS, MAX_REMEMBERED_TOKENS, REFUSAL, Authenticator
+from ledger.settings_reader import SettingsError, TokenSettings
 from tests.service.certificates import make_certificate
 
 ISSUER = "https://issuer.example.org"
@@ -429,11 +429,10 @@ async def test_a_key_published_later_is_fetched_but_not_too_often(key_server: Ke
     token = sign(claims(), P256)
     for _ in range(20):
         with pytest.raises(LedgerError):
-            authenticator.authenticate(token)
-        await authenticator.refresh_keys()
+            await authenticator.authenticate_anew(token)
     assert key_server.asked == 1
     clock.now += MIN_REFRESH_SECONDS
-    await asyncio.gather(*(authenticator.refresh_keys() for _ in range(20)))
+    await asyncio.gather(*(authenticator.authenticate_anew(token) for _ in range(20)))
     assert key_server.asked == 2
     authenticator.authenticate(token)
 

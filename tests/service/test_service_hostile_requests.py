@@ -10,10 +10,10 @@ from indelible.ledger.v1 import ledger_pb2
 
 from ledger.client import NewEvent
 from ledger.errors import Reason
-from ledger.service.calls import SERVICE
 from ledger.service.errors import CODES
-from ledger.service.paging import read_page_token, write_page_token
-from ledger.service.server import MAX_MESSAGE_BYTES
+from ledger.service.handlers import SERVICE
+from ledger.serving.paging import read_page_token, write_page_token
+from ledger.serving.server import MAX_MESSAGE_BYTES
 from tests.service.calling import METHODS, Refusal, call_on, refused, request_of
 from tests.service.serving import Service
 

@@ -16,8 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from ledger.address import Address
 from ledger.client import ClientError, ClientTls, Event, LedgerClient, NewEvent
 from ledger.service.bundles import MAX_EXPORTS_PER_ORGANISATION
-from ledger.service.server import LedgerServer
-from ledger.settings import SettingsError, TlsFiles
+from ledger.serving.server import GrpcServer
+from ledger.settings_reader import SettingsError, TlsFiles
 from sandbox.database import Database, Databases
 from sandbox.issuer import Issuer
 from sandbox.postgres import Postgres
@@ -324,7 +324,7 @@ async def test_a_certificate_that_cannot_be_used_is_told_by_its_variable(
     )
     nothing = grpc.method_handlers_generic_handler("nothing", {})
     with pytest.raises(SettingsError, match=f"^{variable}: "):
-        LedgerServer(nothing, Address(host="127.0.0.1", port=0), tls)
+        GrpcServer("nothing", nothing, Address(host="127.0.0.1", port=0), tls, variable="INDELIBLE_LISTEN")
 
 
 async def test_tls_protects_the_service_and_mutual_tls_knows_its_callers(

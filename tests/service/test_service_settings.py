@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ledger.address import Address
-from ledger.settings import CallerSettings, LedgerSettings, SettingsError
+from ledger.settings import CallerSettings, LedgerSettings
+from ledger.settings_reader import SettingsError
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
 from ledger.errors import LedgerError, Reason
-from ledger.service.keys import KeySource, TrustedKey
-from ledger.settings import TokenSettings
+from ledger.identity.keys import KeySource, TrustedKey
+from ledger.settings_reader import TokenSettings
 
 # Asymmetric only: with a shared secret, whoever can check a token could also issue one.
 ALGORITHMS = ("EdDSA", "Ed25519", "ES256", "RS256", "PS256")
@@ -91,9 +91,18 @@ class Authenticator:
         self._remembered[digest] = caller
         return caller
 
-    async def refresh_keys(self) -> None:
-        """Fetch the issuer's keys again if that is due; for use after an unknown key."""
-        await self._keys.refresh()
+    async def authenticate_anew(self, token: str) -> Caller:
+        """As `authenticate`, but a key that is not known is looked for once.
+
+        The issuer may have begun to use a key that was published after the service last looked.
+        """
+        try:
+            return self.authenticate(token)
+        except UnauthenticatedError as refusal:
+            if not refusal.unknown_key:
+                raise
+            await self._keys.refresh()
+            return self.authenticate(token)
 
     def _verify(self, token: str, keys: tuple[TrustedKey, ...], now: float) -> Caller:
         if not token or len(token) > MAX_TOKEN_CHARACTERS:
@@ -131,6 +140,14 @@ class Authenticator:
             subject=subject,
             scopes=_read_scopes(claims.get("scope", "")),
             expires_at=expires + LEEWAY_SECONDS,
+        )
+
+
+def require_scope(caller: Caller, scope: str) -> None:
+    """Raises LedgerError (PERMISSION_DENIED) unless the caller's token carries `scope`."""
+    if scope not in caller.scopes:
+        raise LedgerError(
+            Reason.PERMISSION_DENIED, f"This token does not permit that: it lacks the scope {scope}.", {"scope": scope}
         )
 
 

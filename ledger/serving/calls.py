@@ -1,4 +1,4 @@
-"""What happens around every call: who is it, may they, how long, how did it end.
+"""What happens around every call of a service: who is it, may they, how long, how did it end.
 
 This is a wrapper around each handler and not a gRPC interceptor: interceptors cost an extra scheduling round for every
 call, and the append path has none to spare.
@@ -8,8 +8,9 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -17,28 +18,41 @@ import structlog
 from opentelemetry import propagate, trace
 
 from ledger.errors import LedgerError, Reason
-from ledger.service.auth import Authenticator, Caller, UnauthenticatedError
-from ledger.service.errors import CODES, rich_status
-from ledger.service.permissions import METHOD_SCOPES, PUBLIC_METHODS, require_scope
-from ledger.telemetry import MethodMetrics, Metrics
+from ledger.identity import Authenticator, Caller, UnauthenticatedError, require_scope
+from ledger.refusals import RefusedError
+from ledger.serving.status import rich_status
+from ledger.telemetry import CallMetrics, MethodMetrics
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Context = grpc.aio.ServicerContext[Any, Any]
 UnaryBehaviour = Callable[[Request, Caller], Awaitable[Response]]
 
-SERVICE = "indelible.ledger.v1.LedgerService"
-# A call nobody set a deadline for must still end: a full re-check of a long chain is the slowest unary one.
+# A call nobody set a deadline for must still end.
 MAX_UNARY_SECONDS = 30.0
-MAX_CHECK_SECONDS = 600.0
-# Every append is counted, none is logged: at full load the log would cost more than the appends.
-QUIET_METHODS = frozenset({"AppendEvents", "AppendEventStream"})
 
 # What a request that is no message of the contract is read as.
 MALFORMED = object()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_log = structlog.stdlib.get_logger("ledger.service")
+_log = structlog.stdlib.get_logger("serving")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interface:
+    """What is particular about one gRPC service.
+
+    `service`: its full name. `scopes`: which scope each method needs; a method that is not there cannot be called.
+    `public`: methods whose request is its own permission. `quiet`: methods too frequent to be logged. `codes`: the
+    gRPC status of each reason. `as_refusal`: what a caller is told of any error.
+    """
+
+    service: str
+    scopes: Mapping[str, str]
+    public: frozenset[str]
+    quiet: frozenset[str]
+    codes: Mapping[str, grpc.StatusCode]
+    as_refusal: Callable[[BaseException], RefusedError]
 
 
 class StoppingError(Exception):
@@ -61,7 +75,10 @@ class Session:
 class CallGuard:
     """Wraps handlers so that each call is authenticated, permitted, measured, logged and traced."""
 
-    def __init__(self, authenticator: Authenticator, metrics: Metrics, tracer: trace.Tracer | None) -> None:
+    def __init__(
+        self, interface: Interface, authenticator: Authenticator, metrics: CallMetrics, tracer: trace.Tracer | None
+    ) -> None:
+        self.interface = interface
         self._authenticator = authenticator
         self._metrics = metrics
         self._tracer = tracer
@@ -73,9 +90,9 @@ class CallGuard:
 
         Raises KeyError for a method without a scope: denied by default.
         """
-        scope = METHOD_SCOPES[method]
+        scope = self.interface.scopes[method]
         metrics = self._metrics.for_method(method)
-        quiet = method in QUIET_METHODS
+        quiet = method in self.interface.quiet
 
         async def handle(request: Request, context: Context) -> Response:
             started = time.perf_counter()
@@ -89,20 +106,20 @@ class CallGuard:
                     async with asyncio.timeout(seconds):
                         response = await behaviour(request, caller)
             except BaseException as error:
-                await _refuse(_Call(method, metrics, started, caller, context, trace.get_current_span()), error)
+                await self._refuse(_Call(method, metrics, started, caller, context, trace.get_current_span()), error)
                 raise
             metrics.finished("OK", time.perf_counter() - started)
             if not quiet:
                 _log.info("call", **_Call(method, metrics, started, caller, context).line("OK"))
             return response
 
-        return _traced(self._tracer, method, handle) if self._tracer else handle
+        return self._traced(self._tracer, method, handle) if self._tracer else handle
 
     def stream(
         self, method: str, behaviour: Callable[[Any, Session], AsyncGenerator[Response, None]]
     ) -> Callable[[Any, Context], AsyncIterator[Response]]:
         """The handler of a method that answers with a stream, whether it takes one request or a stream of them."""
-        scope = METHOD_SCOPES[method]
+        scope = self.interface.scopes[method]
 
         async def admit(context: Context) -> Session:
             token, caller = await self._admit(context, scope)
@@ -114,7 +131,7 @@ class CallGuard:
         self, method: str, behaviour: Callable[[Any], AsyncGenerator[Response, None]]
     ) -> Callable[[Any, Context], AsyncIterator[Response]]:
         """The handler of a streaming method whose request is its own permission."""
-        if method not in PUBLIC_METHODS:
+        if method not in self.interface.public:
             raise KeyError(method)
 
         async def admit(_context: Context) -> None:
@@ -129,12 +146,13 @@ class CallGuard:
         behaviour: Callable[[Any, Any], AsyncGenerator[Response, None]],
     ) -> Callable[[Any, Context], AsyncIterator[Response]]:
         metrics = self._metrics.for_method(method)
+        service = self.interface.service
 
         async def handle(request: Any, context: Context) -> AsyncIterator[Response]:
             started = time.perf_counter()
             caller = None
             # Not the current span: a generator may be closed from another context than it was started in.
-            span = self._tracer.start_span(**_span_of(method, context)) if self._tracer else trace.INVALID_SPAN
+            span = self._tracer.start_span(**_span_of(service, method, context)) if self._tracer else trace.INVALID_SPAN
             try:
                 session = await admit(context)
                 require_well_formed(request)
@@ -143,7 +161,7 @@ class CallGuard:
                     async for response in responses:
                         yield response
             except BaseException as error:
-                await _refuse(_Call(method, metrics, started, caller, context, span), error)
+                await self._refuse(_Call(method, metrics, started, caller, context, span), error)
                 raise
             finally:
                 span.end()
@@ -154,26 +172,39 @@ class CallGuard:
 
     async def _admit(self, context: Context, scope: str) -> tuple[str, Caller]:
         token = _bearer_token(context)
-        try:
-            caller = self._authenticator.authenticate(token)
-        except UnauthenticatedError as refusal:
-            if not refusal.unknown_key:
-                raise
-            # The issuer may have begun to use a key that was published after we last looked.
-            await self._authenticator.refresh_keys()
-            caller = self._authenticator.authenticate(token)
+        caller = await self._authenticator.authenticate_anew(token)
         require_scope(caller, scope)
         return token, caller
 
+    def _traced(
+        self, tracer: trace.Tracer, method: str, handle: Callable[[Request, Context], Awaitable[Response]]
+    ) -> Callable[[Request, Context], Awaitable[Response]]:
+        async def traced(request: Request, context: Context) -> Response:
+            with tracer.start_as_current_span(**_span_of(self.interface.service, method, context)):
+                return await handle(request, context)
 
-def _traced(
-    tracer: trace.Tracer, method: str, handle: Callable[[Request, Context], Awaitable[Response]]
-) -> Callable[[Request, Context], Awaitable[Response]]:
-    async def traced(request: Request, context: Context) -> Response:
-        with tracer.start_as_current_span(**_span_of(method, context)):
-            return await handle(request, context)
+        return traced
 
-    return traced
+    async def _refuse(self, call: "_Call", error: BaseException) -> None:
+        """End the call with the status `error` deserves; returns only when the call is already over."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError):
+            call.measure("CANCELLED")
+            _log.debug("call", **call.line("CANCELLED"))
+            return
+        if isinstance(error, StoppingError):
+            call.measure("UNAVAILABLE")
+            await call.context.abort(grpc.StatusCode.UNAVAILABLE, "The service is stopping; connect again to continue.")
+        refusal = self.interface.as_refusal(error)
+        code = self.interface.codes[refusal.reason]
+        call.measure(code.name)
+        call.span.set_status(trace.StatusCode.ERROR, refusal.reason)
+        line = call.line(code.name) | {"reason": str(refusal.reason)}
+        if refusal is error:
+            _log.info("call_refused", **line)
+        else:
+            _log.error("call_failed", **line, exc_info=error)
+        status = rich_status(refusal, code, str(line["request_id"]))
+        await call.context.abort(status.code, status.details, status.trailing_metadata)
 
 
 class _Call:
@@ -212,51 +243,17 @@ class _Call:
         }
 
 
-async def _refuse(call: _Call, error: BaseException) -> None:
-    """End the call with the status `error` deserves; returns only when the call is already over."""
-    if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError):
-        call.measure("CANCELLED")
-        _log.debug("call", **call.line("CANCELLED"))
-        return
-    if isinstance(error, StoppingError):
-        call.measure("UNAVAILABLE")
-        await call.context.abort(grpc.StatusCode.UNAVAILABLE, "The service is stopping; connect again to continue.")
-    refusal = as_refusal(error)
-    code = CODES[refusal.reason].name
-    call.measure(code)
-    call.span.set_status(trace.StatusCode.ERROR, refusal.reason)
-    line = call.line(code) | {"reason": str(refusal.reason)}
-    if refusal is error:
-        _log.info("call_refused", **line)
-    else:
-        _log.error("call_failed", **line, exc_info=error)
-    status = rich_status(refusal, str(line["request_id"]))
-    await call.context.abort(status.code, status.details, status.trailing_metadata)
-
-
-def _span_of(method: str, context: Context) -> dict[str, Any]:
+def _span_of(service: str, method: str, context: Context) -> dict[str, Any]:
     carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     return {
-        "name": f"{SERVICE}/{method}",
+        "name": f"{service}/{method}",
         "context": propagate.extract(carrier),
         "kind": trace.SpanKind.SERVER,
-        "attributes": {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": method},
+        "attributes": {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
         # An error's text may quote a payload; the status carries the reason.
         "record_exception": False,
         "set_status_on_exception": False,
     }
-
-
-def as_refusal(error: BaseException) -> LedgerError:
-    """What a caller is told of `error`: of an unexpected one, nothing but that it happened."""
-    if isinstance(error, LedgerError):
-        return error
-    if isinstance(error, TimeoutError):
-        return LedgerError(
-            Reason.DATABASE_UNAVAILABLE,
-            "The database did not answer in time. Try again; an append repeated with its idempotency key is safe.",
-        )
-    return LedgerError(Reason.INTERNAL, "The ledger failed to carry this out; its log has the details.")
 
 
 def require_well_formed(request: object) -> None:

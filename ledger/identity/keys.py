@@ -18,7 +18,7 @@ import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 
-from ledger.settings import SettingsError
+from ledger.settings_reader import SettingsError
 
 VARIABLE = "INDELIBLE_TOKEN_JWKS"
 MAX_KEYS_BYTES = 256 * 1024

@@ -1,4 +1,4 @@
-"""The gRPC server: where it listens, what it refuses to carry, and how it stops."""
+"""A gRPC server: where it listens, what it refuses to carry, and how it stops."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,12 +12,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ledger.address import Address
-from ledger.service.calls import SERVICE
-from ledger.settings import SettingsError, TlsFiles
+from ledger.settings_reader import SettingsError, TlsFiles
 
 # 1,000 events of 256 KiB would be 256 MiB; larger payloads go in smaller appends.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-# Tokens have up to 8 KiB (auth.py); tracing headers need the rest.
+# Tokens have up to 8 KiB (identity/tokens.py); tracing headers need the rest.
 MAX_METADATA_BYTES = 16 * 1024
 MAX_STREAMS_PER_CONNECTION = 1_024
 # Over all connections; beyond it calls are refused with RESOURCE_EXHAUSTED and clients back off.
@@ -44,18 +43,24 @@ _OPTIONS = (
 )
 
 
-class LedgerServer:
-    """Serves the ledger's methods, gRPC health and reflection at one address."""
+class GrpcServer:
+    """Serves the methods of one service, gRPC health and reflection at one address."""
 
-    def __init__(self, handler: grpc.GenericRpcHandler, listen: Address, tls: TlsFiles | None) -> None:
-        """Bind `listen`. Raises SettingsError when the address or the certificate cannot be used."""
+    def __init__(
+        self, service: str, handler: grpc.GenericRpcHandler, listen: Address, tls: TlsFiles | None, *, variable: str
+    ) -> None:
+        """Bind `listen`, which the setting `variable` names.
+
+        Raises SettingsError when the address or the certificate cannot be used.
+        """
+        self._service = service
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
         self._server.add_generic_rpc_handlers((handler,))
         self.health = health.aio.HealthServicer()
         # All that the generated functions call of a server.
         methods = cast(grpc.aio.Server, _GenericMethods(self._server))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, methods)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (service, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, methods)
         try:
             if tls is None:
@@ -63,9 +68,7 @@ class LedgerServer:
             else:
                 port = self._server.add_secure_port(str(listen), _credentials(tls))
         except RuntimeError as error:
-            raise SettingsError(
-                (f"INDELIBLE_LISTEN: cannot listen on {listen}; is another program using it?",)
-            ) from error
+            raise SettingsError((f"{variable}: cannot listen on {listen}; is another program using it?",)) from error
         self.address = Address(host=listen.host, port=port)
 
     async def start(self) -> None:
@@ -77,7 +80,7 @@ class LedgerServer:
         """Tell health checks whether calls can succeed at present."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await self.health.set("", status)
-        await self.health.set(SERVICE, status)
+        await self.health.set(self._service, status)
 
     async def drain(self, stopping: asyncio.Event, grace_seconds: float = GRACE_SECONDS) -> None:
         """Turn new calls away, let running ones finish, end long-lived streams at a good place."""

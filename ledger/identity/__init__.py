@@ -1,0 +1,6 @@
+"""Who is calling: bearer tokens and the keys they are checked with, for every service of the product."""
+
+from ledger.identity.keys import KeyFile, KeySource, open_keys
+from ledger.identity.tokens import Authenticator, Caller, UnauthenticatedError, require_scope
+
+__all__ = ["Authenticator", "Caller", "KeyFile", "KeySource", "UnauthenticatedError", "open_keys", "require_scope"]

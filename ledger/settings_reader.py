@@ -1,0 +1,193 @@
+"""Reading settings from variables: every problem is remembered, with the variable and what to do about it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+T = TypeVar("T")
+
+# Beyond this it could only be a slip, and dates would run out.
+MAX_WHOLE_NUMBER = 10**9
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("json", "text")
+
+
+class SettingsError(Exception):
+    """One or more settings are missing or unusable; `problems` has one sentence for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TlsFiles:
+    """Where the service's certificate and key are, and, for mutual TLS, the CA that callers' certificates need."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenSettings:
+    """Which bearer tokens to accept."""
+
+    issuer: str
+    audience: str
+    # A JWKS or PEM file, or the https address of a JWKS.
+    keys: Path | str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogSettings:
+    """What to log and how: JSON for machines, text for people."""
+
+    level: str = "info"
+    format: str = "json"
+
+
+class Reader:
+    """Reads variables and remembers what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def problem(self, name: str, text: str) -> None:
+        """Remember that the variable `name` has a problem."""
+        self._problems.append(f"{name}: {text}")
+
+    def finish(self) -> None:
+        """Raises SettingsError when there was any problem."""
+        if self._problems:
+            raise SettingsError(tuple(self._problems))
+
+    def required(self, name: str, meaning: str) -> str:
+        """The text of a variable that must be set, to what `meaning` says; empty after a problem."""
+        text = self._environ.get(name, "").strip()
+        if not text:
+            self.problem(name, f"is not set; set it to {meaning}")
+        return text
+
+    def required_file(self, name: str, meaning: str) -> Path:
+        """The readable file that a variable must name."""
+        text = self.required(name, meaning)
+        return self._file(name, text) if text else Path()
+
+    def optional_file(self, name: str) -> Path | None:
+        """The readable file that a variable names; None when it is not set."""
+        text = self._environ.get(name, "").strip()
+        return self._file(name, text) if text else None
+
+    def value(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        """What `parse`, which may raise ValueError, makes of a variable; `default` when it is not set."""
+        text = self._environ.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.problem(name, f"{text!r} cannot be used: {error}")
+            return default
+
+    def _file(self, name: str, text: str) -> Path:
+        path = Path(text)
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            self.problem(name, f"the file {text} cannot be read ({error.strerror}); give the path of a readable file")
+        return path
+
+
+def read_dsn(read: Reader, name: str) -> str:
+    """The PostgreSQL address that the variable `name` must hold."""
+    text = read.required(name, "a PostgreSQL address, for example postgresql://USER:PASSWORD@HOST/DATABASE")
+    try:
+        conninfo_to_dict(text)
+    except ProgrammingError:
+        # The text is not repeated: it holds a password.
+        read.problem(name, "is not a PostgreSQL address; write it as postgresql://USER:PASSWORD@HOST/DATABASE")
+    return text
+
+
+def read_tls(read: Reader) -> TlsFiles | None:
+    """The files for TLS; None without."""
+    certificate = read.optional_file("INDELIBLE_TLS_CERTIFICATE")
+    key = read.optional_file("INDELIBLE_TLS_KEY")
+    client_ca = read.optional_file("INDELIBLE_TLS_CLIENT_CA")
+    if certificate and key:
+        return TlsFiles(certificate=certificate, key=key, client_ca=client_ca)
+    if certificate or key or client_ca:
+        missing = "INDELIBLE_TLS_CERTIFICATE" if not certificate else "INDELIBLE_TLS_KEY"
+        read.problem(missing, "is not set, but TLS needs both the certificate and its key; set it to a PEM file")
+    return None
+
+
+def read_token_keys(read: Reader) -> Path | str:
+    """Where the keys of the token issuer are."""
+    name = "INDELIBLE_TOKEN_JWKS"
+    text = read.required(name, "a JWKS or PEM file with your issuer's public keys, or the https address of its JWKS")
+    if "://" not in text:
+        return read.required_file(name, "") if text else Path()
+    address = urlsplit(text)
+    if address.scheme != "https" or not address.hostname:
+        # Keys fetched in the clear could be anyone's.
+        read.problem(name, f"{text} cannot be used; only https addresses and files are trusted")
+    return text
+
+
+def read_log(read: Reader) -> LogSettings:
+    """What to log and how."""
+    return LogSettings(
+        level=read.value("INDELIBLE_LOG_LEVEL", one_of(LOG_LEVELS), "info"),
+        format=read.value("INDELIBLE_LOG_FORMAT", one_of(LOG_FORMATS), "json"),
+    )
+
+
+def wants_tracing(environ: Mapping[str, str]) -> bool:
+    """Tracing is on when OpenTelemetry's own variables ask for it."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return False
+    return bool(
+        environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        or environ.get("OTEL_TRACES_EXPORTER")
+    )
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Reads whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        digits = text.lstrip("0")
+        if not re.fullmatch("[0-9]{1,10}", digits) or not least <= int(digits) <= MAX_WHOLE_NUMBER:
+            raise ValueError(f"give a whole number from {least} to {MAX_WHOLE_NUMBER}")
+        return int(digits)
+
+    return parse
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    """Reads one of a few words."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"give one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+def nats_address(text: str) -> str:
+    """Reads the address of NATS."""
+    address = urlsplit(text)
+    if address.scheme not in {"nats", "tls"} or not address.hostname:
+        raise ValueError("give a NATS address, for example nats://127.0.0.1:4222")
+    return text
