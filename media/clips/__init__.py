@@ -1,0 +1,1 @@
+"""Evidence clips: find the footage of an incident, preserve it, hold it, account for it, dispose of it."""
