@@ -12,8 +12,7 @@ Two ways lead to the same bytes:
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +34,9 @@ _MAX_INTEGER_CHARACTERS = 17
 # Names that stand for sealed members (docs/spec/chain.md, section 6).
 RESERVED_NAMES = frozenset({"_sd", "_sd_alg", "..."})
 
+# As RFC 8785 sorts below the surrogates; integers beyond +-MAX_INTEGER are an error.
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+_PLAIN_TYPES = frozenset({str, bool, int, type(None)})
 _BEYOND_BMP = re.compile(rb"[\xf0-\xf4]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Deeper than any payload may be, so that the check can name the member, and far from what the parser cannot bear.
@@ -99,25 +101,24 @@ def _is_canonical(raw: bytes) -> bool:
         or not (raw.isascii() or _BEYOND_BMP.search(raw) is None)
     ):
         return False
-    with suppress(orjson.JSONDecodeError):
+    try:
         value = orjson.loads(raw)
-        return type(value) is dict and _is_plain(value, 1) and orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == raw
-    return False
-
-
-def _is_plain(container: dict[str, Any] | list[Any], depth: int) -> bool:
-    """Whether everything inside is of a kind that both serialisers write alike, and not too deep."""
-    if depth > MAX_DEPTH:
+        return type(value) is dict and _is_plain(value.values(), 1) and orjson.dumps(value, option=_CANONICAL) == raw
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return False
-    value: Any
-    for value in container.values() if isinstance(container, dict) else container:
-        kind = type(value)
-        if kind is str or kind is bool or value is None:
-            continue
-        if kind is int:
-            if not -MAX_INTEGER <= value <= MAX_INTEGER:
-                return False
-        elif kind is float or not _is_plain(value, depth + 1):
+
+
+def _is_plain(values: Iterable[Any], depth: int) -> bool:
+    """Whether everything inside is of a kind that both serialisers write alike, and not too deep."""
+    types = set(map(type, values))
+    if types <= _PLAIN_TYPES:
+        return True
+    if float in types or depth >= MAX_DEPTH:
+        return False
+    for value in values:
+        if (type(value) is dict and not _is_plain(value.values(), depth + 1)) or (
+            type(value) is list and not _is_plain(value, depth + 1)
+        ):
             return False
     return True
 

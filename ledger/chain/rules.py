@@ -48,8 +48,13 @@ class Draft:
 
 def draft(kind: str, payload: bytes) -> Draft:
     """The draft of an event with a well-formed kind and a canonical payload."""
+    return Draft(kind=kind, payload=payload, body=body_of(kind, payload))
+
+
+def body_of(kind: str, payload: bytes) -> bytes:
+    """A well-formed kind and a canonical payload as the preimage holds them, each behind its u32 length."""
     name = kind.encode("ascii")
-    return Draft(kind=kind, payload=payload, body=_LENGTH.pack(len(name)) + name + _LENGTH.pack(len(payload)) + payload)
+    return _LENGTH.pack(len(name)) + name + _LENGTH.pack(len(payload)) + payload
 
 
 def draft_of(kind: str, members: Mapping[str, Any]) -> Draft:

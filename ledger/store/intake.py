@@ -13,7 +13,7 @@ from typing import Any
 from ledger.chain import sealed
 from ledger.chain.canonical import CanonicalError, canonicalise, parse, serialise
 from ledger.chain.event import is_kind
-from ledger.chain.rules import Draft, draft
+from ledger.chain.rules import Draft, body_of, draft
 from ledger.errors import LedgerError, Reason
 from ledger.store.rows import MiddleFields, middle_fields
 from ledger.store.values import ChainType, NewEvent
@@ -89,18 +89,19 @@ def check_append(events: Sequence[NewEvent], idempotency_key: str, expected_sequ
         )
     if expected_sequence is not None and expected_sequence < 1:
         raise LedgerError(Reason.INVALID_ARGUMENT, "expected_sequence counts from 1", {"field": "expected_sequence"})
-    for index, event in enumerate(events):
-        if not is_kind(event.kind):
+    kinds = [event.kind for event in events]
+    for kind in dict.fromkeys(kinds):  # the events of an append are mostly of few kinds
+        if not is_kind(kind):
             raise LedgerError(
                 Reason.INVALID_ARGUMENT,
                 "a kind is lower-case words joined by dots, two at least, at most 64 characters",
-                {"field": f"events[{index}].kind"},
+                {"field": f"events[{kinds.index(kind)}].kind"},
             )
-        if event.kind.startswith(RESERVED_PREFIXES):
+        if kind.startswith(RESERVED_PREFIXES):
             raise LedgerError(
                 Reason.RESERVED_KIND,
                 f"kinds under {' and '.join(RESERVED_PREFIXES)} are written by the ledger only",
-                {"field": f"events[{index}].kind"},
+                {"field": f"events[{kinds.index(kind)}].kind"},
             )
 
 
@@ -116,12 +117,14 @@ async def prepare_append(
             sealed_event, body = _seal(event, index)
             sealed_events.append(sealed_event)
             size += sum(map(len, sealed_event.disclosures))
+            unpaused += len(event.payload)
         else:
-            body = prepare_event(event, index).body
+            payload = _canonical(event, index)
+            body = body_of(event.kind, payload)
+            # What was sent canonical is its own canonical form and took no time worth sharing.
+            unpaused += 0 if payload is event.payload else len(event.payload)
         bodies.append(body)
         size += len(body)
-        # What was sent canonical is its own canonical form and took no time worth sharing.
-        unpaused += len(event.payload) if body[-len(event.payload) :] != event.payload else 0
         if size > MAX_APPEND_BYTES:
             raise LedgerError(
                 Reason.TOO_LARGE, f"the events of one append have at most {MAX_APPEND_BYTES} bytes", {"field": "events"}
@@ -142,10 +145,14 @@ async def prepare_append(
     )
 
 
-def prepare_event(event: NewEvent, index: int = 0) -> Draft:
+def prepare_event(event: NewEvent) -> Draft:
     """The draft of an event without sealed members. Raises `LedgerError` INVALID_PAYLOAD."""
+    return draft(event.kind, _canonical(event, 0))
+
+
+def _canonical(event: NewEvent, index: int) -> bytes:
     try:
-        return draft(event.kind, canonicalise(event.payload))
+        return canonicalise(event.payload)
     except CanonicalError as error:
         raise invalid_payload(f"events[{index}].payload", error) from error
 
@@ -167,7 +174,7 @@ def _seal(event: NewEvent, index: int) -> tuple[SealedEvent, bytes]:
         payload = parse(event.payload)
         salts = [secrets.token_bytes(sealed.SALT_BYTES) for _ in names]
         sealed_payload, disclosures = sealed.seal(payload, names, salts)
-        body = draft(event.kind, serialise(sealed_payload)).body
+        body = body_of(event.kind, serialise(sealed_payload))
     except CanonicalError as error:
         raise invalid_payload(f"events[{index}].payload", error) from error
     return SealedEvent(offset=index, payload=payload, names=names, disclosures=tuple(disclosures)), body

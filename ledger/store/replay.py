@@ -6,7 +6,7 @@ from typing import Any
 from ledger.chain import sealed
 from ledger.chain.canonical import serialise
 from ledger.chain.receipt import ReceiptSigner
-from ledger.chain.rules import draft
+from ledger.chain.rules import body_of
 from ledger.database.connections import Connection
 from ledger.errors import LedgerError, Reason
 from ledger.store.group import Earlier, Placed, receipt_of
@@ -70,7 +70,7 @@ async def _is_same(
         asked = by_offset.get(offset)
         # A sealed event was prepared with fresh salts, which say nothing about the stored one.
         wanted = body if asked is None else _body_as_stored(kind, payload, asked, disclosures.get(offset, []))
-        if draft(kind, payload.encode()).body != wanted:
+        if body_of(kind, payload.encode()) != wanted:
             return False
     return True
 
@@ -80,7 +80,7 @@ def _body_as_stored(kind: str, stored_payload: str, asked: SealedEvent, disclosu
     salts = {name: salt for salt, name in map(sealed.salt_of, disclosures)}
     if set(salts) == set(asked.names):
         resealed, _ = sealed.seal(asked.payload, asked.names, [salts[name] for name in asked.names])
-        return draft(kind, serialise(resealed)).body
+        return body_of(kind, serialise(resealed))
     # Something was erased: what it said can no longer be compared, the rest can.
     payload = sealed.seal_as(asked.payload, asked.names, stored_payload, salts)
-    return None if payload is None else draft(kind, serialise(payload)).body
+    return None if payload is None else body_of(kind, serialise(payload))

@@ -30,7 +30,7 @@ class Chain:
     closed_at: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: that would double the time to make the thousand of an append
 class NewEvent:
     """An event as a caller sent it, unchecked. `sealed_members` names top-level members of the payload to seal."""
 
