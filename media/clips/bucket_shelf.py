@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,12 +49,12 @@ class BucketShelf:
                     require_bounded(len(files) + passed_over)
         return Listing(files=tuple(files), passed_over=passed_over)
 
-    def fetch(self, listed: Listed, target: Path, *, limit: int, tick: Callable[[], None]) -> Fetched:
+    def fetch(self, listed: Listed, target: Path, *, limit: int) -> Fetched:
         """As Shelf.fetch."""
         with _told_apart():
             answer = self._s3().get_object(Bucket=self._bucket.name, Key=self._bucket.prefix + listed.name)
             with contextlib.closing(answer["Body"]) as body:
-                size, sha256 = copy(body, target, limit=limit, tick=tick)
+                size, sha256 = copy(body, target, limit=limit)
         return Fetched(
             size=size,
             sha256=sha256,

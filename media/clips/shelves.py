@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
@@ -66,8 +66,8 @@ class Shelf(Protocol):
     def list(self, prefixes: Sequence[str]) -> Listing:
         """Every file whose name begins with one of `prefixes`. Raises MediaError (TOO_LARGE) beyond MAX_LISTED."""
 
-    def fetch(self, listed: Listed, target: Path, *, limit: int, tick: Callable[[], None]) -> Fetched:
-        """Copy the file to `target`, calling `tick` now and then. Raises GoneError, MediaError (TOO_LARGE)."""
+    def fetch(self, listed: Listed, target: Path, *, limit: int) -> Fetched:
+        """Copy the file to `target`. Raises GoneError, MediaError (TOO_LARGE)."""
 
     def read(self, name: str, *, limit: int) -> bytes:
         """The first `limit` bytes of a small file. Raises GoneError."""
@@ -98,11 +98,11 @@ class DirectoryShelf:
             raise unavailable(error.strerror) from error
         return Listing(files=tuple(files), passed_over=passed_over)
 
-    def fetch(self, listed: Listed, target: Path, *, limit: int, tick: Callable[[], None]) -> Fetched:
+    def fetch(self, listed: Listed, target: Path, *, limit: int) -> Fetched:
         """As Shelf.fetch; a recorder's ring keeps the file meanwhile."""
         with self._opened(listed.name) as file, reading(file.fileno()):
             before = os.fstat(file.fileno())
-            size, sha256 = copy(file, target, limit=limit, tick=tick)
+            size, sha256 = copy(file, target, limit=limit)
             after = os.fstat(file.fileno())
         unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and size == after.st_size
         return Fetched(size=size, sha256=sha256, modified_at=after.st_mtime_ns // 1000, changed=not unchanged)
@@ -138,7 +138,7 @@ class DirectoryShelf:
             yield file
 
 
-def copy(source: Readable, target: Path, *, limit: int, tick: Callable[[], None]) -> tuple[int, str]:
+def copy(source: Readable, target: Path, *, limit: int) -> tuple[int, str]:
     """Copy to `target`, a new file, hashing; size and SHA-256. Raises MediaError (TOO_LARGE, FOOTAGE_UNAVAILABLE)."""
     digest = hashlib.sha256()
     size = 0
@@ -150,7 +150,6 @@ def copy(source: Readable, target: Path, *, limit: int, tick: Callable[[], None]
                     raise MediaError(Reason.TOO_LARGE, f"the footage is larger than the {limit} bytes allowed for it")
                 digest.update(chunk)
                 file.write(chunk)
-                tick()
     except OSError as error:
         raise unavailable(error.strerror) from error
     return size, digest.hexdigest()

@@ -48,6 +48,11 @@ class Source:
     wait_us: int  # how long after a window's end its last segment may take to arrive
     lengths: WindowLengths
 
+    @property
+    def has_sidecars(self) -> bool:
+        """Whether our recorder's own notes lie beside the segments."""
+        return self.kind is SourceKind.RECORDER
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Organisation:

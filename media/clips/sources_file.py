@@ -18,7 +18,6 @@ prefix = "gate-2/"
 names = "%Y%m%dT%H%M%S%z.ts"
 """
 
-import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,8 @@ from urllib.parse import urlsplit
 from media.clips.naming import NamePattern, parse_zone
 from media.clips.sources import Bucket, Organisation, Source, SourceKind, Sources
 from media.clips.window import MAX_WINDOW_SECONDS, WindowLengths
+from media.errors import MediaError
+from media.storage.keys import check_identifier, check_organisation
 from media.video.recorder_ring import SEGMENT_NAMES
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -46,8 +47,6 @@ MAX_SETTLE_SECONDS = 3600.0
 MAX_WAIT_SECONDS = 24 * 3600.0
 
 _MICROSECONDS = 1_000_000
-_ORGANISATION = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
-_IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _LENGTHS = ("before_seconds", "after_seconds")
 _KEYS = {
     SourceKind.DIRECTORY: {"path", "names", "time_zone"},
@@ -101,8 +100,7 @@ def _read(path: Path) -> dict[str, object]:
 
 def _organisation(name: str, content: object, directory: Path, problems: list[str]) -> Organisation:
     table = _Table(f"[organisations.{name}]", content, problems)
-    if not _ORGANISATION.fullmatch(name):
-        table.note("", "this is no organisation's name: lower-case letters, digits and -, up to 64")
+    table.check("", check_organisation, name)
     table.refuse_unknown({"sources", *_LENGTHS})
     sources = {
         source_id: _source(name, source_id, source, directory, problems)
@@ -118,15 +116,13 @@ def _source(
 ) -> Source | None:
     """The source, or None with its problems noted."""
     table = _Table(f"[organisations.{organisation_id}.sources.{source_id}]", content, problems)
-    if not _IDENTIFIER.fullmatch(source_id):
-        table.note("", "a source's name has lower-case letters, digits, _ and -, up to 63, letter or digit first")
+    table.check("", lambda text: check_identifier(text, "source"), source_id)
     kind = table.kind()
     if kind is None:
         return None
     table.refuse_unknown(_COMMON_KEYS | _KEYS[kind])
     camera = table.text("camera") or ""
-    if not _IDENTIFIER.fullmatch(camera):
-        table.note("camera", "give the camera's name: lower-case letters, digits, _ and -, up to 63")
+    table.check("camera", lambda text: check_identifier(text, "camera"), camera)
     location = _bucket(table, directory) if kind is SourceKind.S3 else _directory(table, directory)
     if location is None:
         return None
@@ -264,6 +260,12 @@ class _Table:
             self.note(key, f"must be a whole number of seconds from 0 to {MAX_WINDOW_SECONDS}")
             return None
         return value
+
+    def check(self, key: str, rule: Callable[[str], str], text: str) -> None:
+        try:
+            rule(text)
+        except MediaError as error:
+            self.note(key, error.message)
 
     def _parsed(self, key: str, parse: Callable[[str], T], text: str) -> T | None:
         try:
