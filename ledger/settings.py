@@ -5,7 +5,6 @@ what to do about it, so that an operator never fixes one line only to meet the n
 """
 
 import os
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from ledger.settings_reader import (
     TlsFiles,
     TokenSettings,
     nats_address,
+    read_caller_token,
     read_dsn,
     read_log,
     read_tls,
@@ -31,10 +31,6 @@ DEFAULT_CHECKPOINT_SECONDS = 3600
 DEFAULT_CHECKPOINT_EVENTS = 10_000
 # A checkpoint costs one event and one request per authority; oftener than this would burden public authorities.
 MIN_CHECKPOINT_SECONDS = 10
-# Longer than any header a server accepts.
-MAX_TOKEN_BYTES = 16 * 1024
-# RFC 6750 section 2.1. Anything else, a line break above all, cannot stand in a header.
-_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +154,7 @@ class CallerSettings:
         read = Reader(environ)
         settings = cls(
             address=str(read.value("INDELIBLE_LEDGER", Address.parse, Address.parse(DEFAULT_LISTEN))),
-            token=_caller_token(read),
+            token=read_caller_token(read),
             certificate_authority=read.optional_file("INDELIBLE_LEDGER_CA"),
         )
         read.finish()
@@ -171,26 +167,6 @@ def _database(read: Reader) -> DatabaseSettings:
         append_dsn=read_dsn(read, "INDELIBLE_APPEND_DSN"),
         worker_dsn=read_dsn(read, "INDELIBLE_WORKER_DSN"),
     )
-
-
-def _caller_token(read: Reader) -> str:
-    """The token a caller presents, from the file named for it or from the variable itself."""
-    file = read.optional_file("INDELIBLE_TOKEN_FILE")
-    if file is None:
-        name = "INDELIBLE_TOKEN"
-        text = read.required(name, "a token of your organisation, or INDELIBLE_TOKEN_FILE to a file that holds one")
-    else:
-        name = "INDELIBLE_TOKEN_FILE"
-        try:
-            with file.open("rb") as opened:
-                text = opened.read(MAX_TOKEN_BYTES + 1).decode("latin-1").strip()
-        except OSError:
-            # Reported when the variable was read.
-            return ""
-    if (text or file) and (len(text) > MAX_TOKEN_BYTES or not _BEARER_TOKEN.fullmatch(text)):
-        # The text is not repeated: it may be a secret all the same.
-        read.problem(name, "does not hold a bearer token; give the token alone, on one line")
-    return text
 
 
 def _web_address(text: str) -> str:

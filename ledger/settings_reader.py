@@ -14,6 +14,10 @@ T = TypeVar("T")
 
 # Beyond this it could only be a slip, and dates would run out.
 MAX_WHOLE_NUMBER = 10**9
+# Longer than any header a server accepts.
+MAX_TOKEN_BYTES = 16 * 1024
+# RFC 6750 section 2.1. Anything else, a line break above all, cannot stand in a header.
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "text")
 
@@ -190,4 +194,24 @@ def nats_address(text: str) -> str:
     address = urlsplit(text)
     if address.scheme not in {"nats", "tls"} or not address.hostname:
         raise ValueError("give a NATS address, for example nats://127.0.0.1:4222")
+    return text
+
+
+def read_caller_token(read: Reader) -> str:
+    """The token a caller presents, from the file named for it or from the variable itself."""
+    file = read.optional_file("INDELIBLE_TOKEN_FILE")
+    if file is None:
+        name = "INDELIBLE_TOKEN"
+        text = read.required(name, "a token of your organisation, or INDELIBLE_TOKEN_FILE to a file that holds one")
+    else:
+        name = "INDELIBLE_TOKEN_FILE"
+        try:
+            with file.open("rb") as opened:
+                text = opened.read(MAX_TOKEN_BYTES + 1).decode("latin-1").strip()
+        except OSError:
+            # Reported when the variable was read.
+            return ""
+    if (text or file) and (len(text) > MAX_TOKEN_BYTES or not _BEARER_TOKEN.fullmatch(text)):
+        # The text is not repeated: it may be a secret all the same.
+        read.problem(name, "does not hold a bearer token; give the token alone, on one line")
     return text

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from ledger.refusals import RefusedError
+
 
 class Reason(StrEnum):
     """Machine-readable reasons. They are part of the interface: never renamed, never reused."""
@@ -37,6 +39,7 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     TOO_SLOW = "TOO_SLOW"
     CRASHED = "CRASHED"
+    DERIVATIVE_WRONG = "DERIVATIVE_WRONG"
 
     # The store and the services around
     STORED_MISMATCH = "STORED_MISMATCH"
@@ -47,12 +50,10 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL"
 
 
-class MediaError(Exception):
+class MediaError(RefusedError):
     """A request that was not carried out, or a clip that could not be preserved."""
 
     def __init__(self, reason: Reason, message: str, metadata: Mapping[str, str] | None = None) -> None:
         """`metadata` says what it is about: `field` (a path), `clip_id`, `covers_from` and the like."""
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.metadata = dict(metadata or {})
+        super().__init__(reason, message, metadata)
+        self.reason: Reason = reason

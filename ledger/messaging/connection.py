@@ -63,7 +63,7 @@ async def connected(url: str, name: str) -> AsyncIterator[Client]:
 
     client = await nats.connect(
         url,
-        name=f"indelible-ledger-{name}",
+        name=f"indelible-{name}",
         allow_reconnect=False,
         max_reconnect_attempts=1,
         connect_timeout=CONNECT_SECONDS,

@@ -14,13 +14,12 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from ledger.messaging.streams import APPEND_CONSUMER, APPEND_STREAM
+from ledger.messaging.streams import Queue
 
 ASK_SECONDS = 1.0  # how long a stop may take to be noticed by an idle lane
 # After this the server has lost the question, which itself ends with ASK_SECONDS.
 ANSWER_SECONDS = 5.0
 
-_SUBJECT = f"$JS.API.CONSUMER.MSG.NEXT.{APPEND_STREAM}.{APPEND_CONSUMER}"
 _QUESTION = json.dumps({"batch": 1, "expires": int(ASK_SECONDS * 1e9)}).encode()
 _ACKNOWLEDGE = "$JS.ACK."
 _NOTHING_THERE = frozenset({"404", "408"})
@@ -34,21 +33,23 @@ class PullRefusedError(RuntimeError):
 class Puller:
     """Asks for one request at a time; each lane has its own."""
 
-    def __init__(self, client: Client, answers: Subscription, inbox: str) -> None:
+    def __init__(self, client: Client, answers: Subscription, inbox: str, subject: str) -> None:
         """Use `open`."""
+        self._subject = subject
         self._client = client
         self._answers = answers
         self._inbox = inbox
 
     @classmethod
-    async def open(cls, client: Client) -> Self:
+    async def open(cls, client: Client, queue: Queue) -> Self:
         """Begin to listen for answers; the connection's end ends that."""
         inbox = client.new_inbox()
-        return cls(client, await client.subscribe(inbox), inbox)
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{queue.stream}.{queue.consumer}"
+        return cls(client, await client.subscribe(inbox), inbox, subject)
 
     async def next_request(self) -> Msg | None:
         """The next request, or None when there was none within ASK_SECONDS. Raises PullRefusedError, nats errors."""
-        await self._client.publish(_SUBJECT, _QUESTION, reply=self._inbox)
+        await self._client.publish(self._subject, _QUESTION, reply=self._inbox)
         try:
             message = await self._answers.next_msg(timeout=ASK_SECONDS + ANSWER_SECONDS)
         except NatsTimeoutError:

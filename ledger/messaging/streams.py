@@ -1,8 +1,10 @@
-"""The JetStream streams and the one consumer the ledger needs.
+"""The JetStream streams of the product, and the consumers of its work queues.
 
 Declaring them is idempotent and creates what is missing. Limits of a stream that exists (age, size, replicas) are the
 operator's to change and are left alone; what correctness rests on is checked.
 """
+
+from dataclasses import dataclass
 
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
@@ -12,11 +14,9 @@ PREFIX = "indelible.v1"
 APPEND_SUBJECT = f"{PREFIX}.events.append"
 DEAD_SUBJECT = f"{PREFIX}.dead"
 
-APPEND_STREAM = "indelible-v1-events-append"
 CHAINS_STREAM = "indelible-v1-chains"
 ANCHORS_STREAM = "indelible-v1-anchors"
 DEAD_STREAM = "indelible-v1-dead"
-APPEND_CONSUMER = "ledger"
 
 # A delivered request that shows no sign of life for this long is delivered again, to whoever asks next.
 ACK_WAIT_SECONDS = 30.0
@@ -34,6 +34,24 @@ _MEBIBYTE = 1024 * 1024
 _DAY_SECONDS = 86_400.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """A work queue: requests on `subject` are kept in `stream` until the processes of `consumer` answered them."""
+
+    subject: str
+    stream: str
+    consumer: str
+    max_message_bytes: int
+
+
+APPEND_QUEUE = Queue(
+    subject=APPEND_SUBJECT,
+    stream="indelible-v1-events-append",
+    consumer="ledger",
+    max_message_bytes=MAX_APPEND_BYTES,
+)
+
+
 class StreamMismatchError(RuntimeError):
     """A stream of that name exists but would lose or misdirect messages; the text says what to change."""
 
@@ -48,18 +66,18 @@ def anchored_subject(organisation_id: str, chain_id: str, backend: str) -> str:
     return f"{PREFIX}.anchors.{organisation_id}.{chain_id}.{backend}"
 
 
-async def declare_inbox(stream: JetStreamContext) -> None:
-    """The work queue of append requests, its consumer, and the stream of what could not be processed."""
+async def declare_queue(stream: JetStreamContext, queue: Queue) -> None:
+    """A work queue, its consumer, and the stream of what could not be processed."""
     # A full queue refuses new requests, so their senders know; dropping old ones would lose them in silence.
     await _declare(
         stream,
         StreamConfig(
-            name=APPEND_STREAM,
-            subjects=[APPEND_SUBJECT],
+            name=queue.stream,
+            subjects=[queue.subject],
             retention=RetentionPolicy.WORK_QUEUE,
             discard=DiscardPolicy.NEW,
             max_bytes=512 * _MEBIBYTE,
-            max_msg_size=MAX_APPEND_BYTES,
+            max_msg_size=queue.max_message_bytes,
         ),
     )
     await _declare(
@@ -73,12 +91,12 @@ async def declare_inbox(stream: JetStreamContext) -> None:
         ),
     )
     try:
-        await stream.consumer_info(APPEND_STREAM, APPEND_CONSUMER)
+        await stream.consumer_info(queue.stream, queue.consumer)
     except NotFoundError:
         await stream.add_consumer(
-            APPEND_STREAM,
+            queue.stream,
             ConsumerConfig(
-                durable_name=APPEND_CONSUMER,
+                durable_name=queue.consumer,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=ACK_WAIT_SECONDS,
                 max_deliver=-1,  # the inbox itself decides when to give up, and keeps what it gave up on

@@ -9,6 +9,7 @@ from typing import Any
 import nats
 import pytest
 from google.protobuf import json_format
+from indelible.ledger.v1 import ledger_pb2
 from indelible.ledger.v1.ledger_pb2 import AppendEventsRequest, NewEvent
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -17,17 +18,17 @@ from nats.js.errors import NotFoundError
 from prometheus_client import CollectorRegistry
 
 from ledger.identity import Authenticator
-from ledger.messaging import inbox
-from ledger.messaging.inbox import AppendStore, read_request, run_inbox
+from ledger.messaging import work_queue
+from ledger.messaging.inbox import AppendStore, run_inbox
 from ledger.messaging.metrics import InboxMetrics
 from ledger.messaging.streams import (
-    APPEND_CONSUMER,
-    APPEND_STREAM,
+    APPEND_QUEUE,
     APPEND_SUBJECT,
     DEAD_STREAM,
     DEAD_SUBJECT,
-    declare_inbox,
+    declare_queue,
 )
+from ledger.messaging.work_queue import read_content
 from ledger.store import LedgerStore
 from ledger.store.values import NewEvent as StoreEvent
 from ledger.store.values import Receipt
@@ -37,7 +38,9 @@ from sandbox.nats import Nats
 from sandbox.postgres import Postgres
 
 # The shipped consumer waits half a minute for a sign of life.
-IMPATIENT = ConsumerConfig(durable_name=APPEND_CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=1, max_deliver=-1)
+IMPATIENT = ConsumerConfig(
+    durable_name=APPEND_QUEUE.consumer, ack_policy=AckPolicy.EXPLICIT, ack_wait=1, max_deliver=-1
+)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
@@ -62,7 +65,7 @@ async def running_inbox(store: AppendStore, authenticator: Authenticator, url: s
 @pytest.fixture
 async def client(nats_server: Nats) -> AsyncIterator[Client]:
     connection = await nats.connect(nats_server.url)
-    await declare_inbox(connection.jetstream())
+    await declare_queue(connection.jetstream(), APPEND_QUEUE)
     yield connection
     await connection.close()
 
@@ -84,7 +87,7 @@ def headers(issuer: Issuer, organisation_id: str = "acme", **claims: Any) -> dic
 
 
 async def queued(stream: JetStreamContext) -> int:
-    return (await stream.stream_info(APPEND_STREAM)).state.messages
+    return (await stream.stream_info(APPEND_QUEUE.stream)).state.messages
 
 
 async def processed(stream: JetStreamContext) -> None:
@@ -215,7 +218,7 @@ async def test_what_can_never_be_appended_goes_to_the_dead_stream_with_the_reaso
 )
 def test_hostile_json_is_refused_and_nothing_else(body: bytes) -> None:
     with pytest.raises(Exception, match="is not an AppendEventsRequest"):
-        read_request(body, "application/json")
+        read_content(ledger_pb2.AppendEventsRequest, body, "application/json")
 
 
 async def test_one_poisonous_request_does_not_stop_those_behind_it(
@@ -256,7 +259,7 @@ async def test_a_body_that_leaves_no_room_for_the_reason_is_buried_by_its_digest
 ) -> None:
     connection = await nats.connect(nats_server.url)
     stream = connection.jetstream()
-    await stream.add_stream(name=APPEND_STREAM, subjects=[APPEND_SUBJECT], retention=RetentionPolicy.WORK_QUEUE)
+    await stream.add_stream(name=APPEND_QUEUE.stream, subjects=[APPEND_SUBJECT], retention=RetentionPolicy.WORK_QUEUE)
     await stream.publish(APPEND_SUBJECT, b"\xff" * (8 * 1024 * 1024 - 100))
     async with running_inbox(store, authenticator, nats_server.url):
         letter = await dead_letter(stream)
@@ -277,7 +280,7 @@ async def test_requests_wait_while_nats_is_gone_and_go_on_when_it_returns(
             nats_server.start()
             connection = await nats.connect(nats_server.url)
             stream = connection.jetstream()
-            await declare_inbox(stream)
+            await declare_queue(stream, APPEND_QUEUE)
             body = request(key=f"round-{round_number}").SerializeToString()
             await stream.publish(APPEND_SUBJECT, body, headers=headers(issuer))
             await processed(stream)
@@ -318,9 +321,9 @@ async def test_a_request_whose_process_died_between_commit_and_acknowledgement_i
     await store.open_chain("acme", "visit", b"{}")
     connection = await nats.connect(nats_server.url)
     stream = connection.jetstream()
-    await declare_inbox(stream)
-    await stream.delete_consumer(APPEND_STREAM, APPEND_CONSUMER)
-    await stream.add_consumer(APPEND_STREAM, IMPATIENT)
+    await declare_queue(stream, APPEND_QUEUE)
+    await stream.delete_consumer(APPEND_QUEUE.stream, APPEND_QUEUE.consumer)
+    await stream.add_consumer(APPEND_QUEUE.stream, IMPATIENT)
     await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
 
     dying = await asyncio.create_subprocess_exec(
@@ -393,7 +396,7 @@ async def test_an_unforeseen_error_is_tried_again_and_then_buried_without_its_te
     async def fail() -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(inbox, "MAX_UNFORESEEN_DELIVERIES", 2)
+    monkeypatch.setattr(work_queue, "MAX_UNFORESEEN_DELIVERIES", 2)
     await store.open_chain("acme", "visit", b"{}")
     await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
     faulty = FaultyStore(store, fail)
@@ -416,9 +419,9 @@ async def test_a_slow_append_is_not_given_to_anybody_else(
     async def linger() -> None:
         await asyncio.sleep(3)
 
-    monkeypatch.setattr(inbox, "HEARTBEAT_SECONDS", 0.3)
-    await stream.delete_consumer(APPEND_STREAM, APPEND_CONSUMER)
-    await stream.add_consumer(APPEND_STREAM, IMPATIENT)
+    monkeypatch.setattr(work_queue, "HEARTBEAT_SECONDS", 0.3)
+    await stream.delete_consumer(APPEND_QUEUE.stream, APPEND_QUEUE.consumer)
+    await stream.add_consumer(APPEND_QUEUE.stream, IMPATIENT)
     await store.open_chain("acme", "visit", b"{}")
     await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
     slow = FaultyStore(store, linger)

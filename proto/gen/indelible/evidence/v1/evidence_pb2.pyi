@@ -93,6 +93,32 @@ RESTORE_STATE_READY: RestoreState.ValueType  # 3
 """A readable copy is there, until the time that is given."""
 Global___RestoreState: _TypeAlias = RestoreState  # noqa: Y015
 
+class _LockMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LockModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LockMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOCK_MODE_UNSPECIFIED: _LockMode.ValueType  # 0
+    LOCK_MODE_NONE: _LockMode.ValueType  # 1
+    """Not at all."""
+    LOCK_MODE_GOVERNANCE: _LockMode.ValueType  # 2
+    """Against everybody but those with a right of their own to lift it."""
+    LOCK_MODE_COMPLIANCE: _LockMode.ValueType  # 3
+    """Against everybody, the operator and the store's administrator included. It cannot be undone."""
+
+class LockMode(_LockMode, metaclass=_LockModeEnumTypeWrapper):
+    """How firmly the object store itself keeps the bytes until their retention ends, where it can."""
+
+LOCK_MODE_UNSPECIFIED: LockMode.ValueType  # 0
+LOCK_MODE_NONE: LockMode.ValueType  # 1
+"""Not at all."""
+LOCK_MODE_GOVERNANCE: LockMode.ValueType  # 2
+"""Against everybody but those with a right of their own to lift it."""
+LOCK_MODE_COMPLIANCE: LockMode.ValueType  # 3
+"""Against everybody, the operator and the store's administrator included. It cannot be undone."""
+Global___LockMode: _TypeAlias = LockMode  # noqa: Y015
+
 @_typing.final
 class Gap(_message.Message):
     """A stretch of time without footage inside the asked window."""
@@ -1015,19 +1041,23 @@ class SetRetentionRequest(_message.Message):
 
     DAYS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    LOCK_MODE_FIELD_NUMBER: _builtins.int
     days: _builtins.int
     """1 to 36,500."""
     reason: _builtins.str
     """Why: 1 to 1,000 characters. It goes on the operations chain."""
+    lock_mode: Global___LockMode.ValueType
+    """Unspecified leaves it as it is."""
     def __init__(
         self,
         *,
         days: _builtins.int = ...,
         reason: _builtins.str = ...,
+        lock_mode: Global___LockMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "lock_mode", b"lock_mode", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1062,9 +1092,11 @@ class Retention(_message.Message):
     DAYS_FIELD_NUMBER: _builtins.int
     SET_BY_FIELD_NUMBER: _builtins.int
     SET_AT_FIELD_NUMBER: _builtins.int
+    LOCK_MODE_FIELD_NUMBER: _builtins.int
     days: _builtins.int
     set_by: _builtins.str
     """Unset while the product's default of seven years applies."""
+    lock_mode: Global___LockMode.ValueType
     @_builtins.property
     def set_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1073,10 +1105,11 @@ class Retention(_message.Message):
         days: _builtins.int = ...,
         set_by: _builtins.str = ...,
         set_at: _timestamp_pb2.Timestamp | None = ...,
+        lock_mode: Global___LockMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["set_at", b"set_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "set_at", b"set_at", "set_by", b"set_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "lock_mode", b"lock_mode", "set_at", b"set_at", "set_by", b"set_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
