@@ -1,7 +1,7 @@
 """`data/README.txt` of a bundle: how to check it by hand, with the values of this bundle filled in."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,10 @@ _SHOWN_PENDING = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadmeFacts:
-    """What the text states. Anchors with a sequence up to `omitted_through` (0: none) are not in the bundle."""
+    """What the text states. Anchors with a sequence up to `omitted_through` (0: none) are not in the bundle.
+
+    `unfinished` names the files of proofs that their calendars have yet to complete.
+    """
 
     chain_id: str
     organisation: Mapping[str, Any]
@@ -24,6 +27,7 @@ class ReadmeFacts:
     head: bytes
     exported_at: datetime
     anchors: Sequence[Mapping[str, Any]]
+    unfinished: Collection[str]
     pending: Sequence[PendingAnchor]
     omitted_through: int
     has_disclosures: bool
@@ -48,7 +52,7 @@ def _quoted(name: str) -> str:
 
 def _anchors(facts: ReadmeFacts) -> str:
     lines = [_ANCHORS]
-    lines.extend(map(_anchor_lines, facts.anchors[-_SHOWN_ANCHORS:]))
+    lines.extend(_anchor_lines(anchor, facts.unfinished) for anchor in facts.anchors[-_SHOWN_ANCHORS:])
     if len(facts.anchors) > _SHOWN_ANCHORS:
         lines.append(f"   ... and {len(facts.anchors) - _SHOWN_ANCHORS} older ones, listed in data/bundle.json.\n")
     if not facts.anchors:
@@ -68,7 +72,7 @@ def _anchors(facts: ReadmeFacts) -> str:
     return "".join(lines)
 
 
-def _anchor_lines(anchor: Mapping[str, Any]) -> str:
+def _anchor_lines(anchor: Mapping[str, Any], unfinished: Collection[str]) -> str:
     title = f"   event {anchor['sequence']}, {anchor['backend']}, {anchor['authority']}:\n"
     if anchor["backend"] == "tezos":
         # Hashing a path by hand is no fun; comparing a block's hash with the network is what only a person can do.
@@ -76,11 +80,29 @@ def _anchor_lines(anchor: Mapping[str, Any]) -> str:
             f"{title}   indelible-verify tezos {anchor['files']['receipt']} --value {anchor['digest']}\n"
             "       and look the block it names up in a Tezos block explorer that you trust.\n"
         )
+    if anchor["backend"] == "opentimestamps":
+        proof = anchor["files"]["proof"]
+        end = _UNFINISHED if proof in unfinished else ""
+        return (
+            f"{title}   indelible-verify ots {proof} \\\n"
+            f"       --digest {anchor['digest']} --headers HEADERS.txt\n"
+            "       where HEADERS.txt holds the header of the Bitcoin block it names, from a source that you trust.\n"
+            "       Or, with a Bitcoin node of your own and the OpenTimestamps client:\n"
+            f"   ots verify -d {anchor['digest']} \\\n"
+            f"       {proof}\n"
+            f"{end}"
+        )
     return (
         f"{title}   openssl ts -verify -digest {anchor['digest']} \\\n"
         f"       -in {anchor['files']['response']} -CAfile ROOT.pem\n"
     )
 
+
+_UNFINISHED = """\
+       This proof was not finished when the bundle was written: calendars had promised a path into a Bitcoin block,
+       and a promise proves nothing by itself. A newer bundle has the finished proof. Or fetch it into a copy of the
+       file: ots upgrade COPY.ots
+"""
 
 _INTRODUCTION = """\
 EVIDENCE BUNDLE (indelible-bundle/1)

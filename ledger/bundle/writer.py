@@ -15,8 +15,7 @@ import rfc8785
 from ledger.bundle.bag import Bag, HashedFile
 from ledger.bundle.readme import ReadmeFacts, readme_text
 from ledger.chain.event import Event
-from ledger.store.snapshots import ChainSnapshot, PendingAnchor
-from ledger.store.values import StoredAnchor
+from ledger.store.snapshots import ChainSnapshot, ListedAnchor, PendingAnchor
 from ledger.timestamps import moment, rfc3339
 
 FORMAT = "indelible-bundle/1"
@@ -45,7 +44,10 @@ class SnapshotStore(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BundleSummary:
-    """What a written bundle holds. `exported_at` is the time of the newest thing in it, not of the export."""
+    """What a written bundle holds. `exported_at` is the time of the newest thing in it, not of the export.
+
+    `anchor_count` counts what was obtained; `pending_count` what was asked for, also where a proof has begun.
+    """
 
     chain_id: str
     head: bytes
@@ -111,6 +113,7 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
         head=events.head,
         exported_at=exported_at,
         anchors=anchors.entries,
+        unfinished=anchors.unfinished,
         pending=pending,
         omitted_through=floor,
         has_disclosures="data/disclosures.jsonl" in bag,
@@ -120,8 +123,8 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
         chain_id=chain_id,
         head=events.head,
         event_count=events.count,
-        anchor_count=len(anchors.entries),
-        pending_count=len(pending),
+        anchor_count=len(anchors.entries) - len(anchors.unfinished),
+        pending_count=len(pending) + len(anchors.unfinished),
         exported_at=exported_at,
     )
 
@@ -159,32 +162,43 @@ def _write_lines(file: HashedFile, events: Sequence[Event]) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Anchors:
+    """`unfinished` names the files of proofs that their calendars have yet to complete."""
+
     entries: list[dict[str, Any]]
     times: list[datetime]
+    unfinished: set[str]
 
 
 async def _stage_anchors(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> _Anchors:
-    staged = _Anchors(entries=[], times=[])
+    staged = _Anchors(entries=[], times=[], unfinished=set())
     async for anchor in snapshot.anchors(floor=floor):
-        name = f"data/anchors/{anchor.sequence}-{anchor.backend}-{anchor.authority}"
-        if anchor.backend == "tezos":
-            # The receipt holds the operation that was sent, and where the digest stands under its value.
-            contents = {"receipt": (f"{name}.tezos.json", anchor.response)}
-            aggregation = json.loads(anchor.response)["aggregation"]
-        else:
-            contents = {"request": (f"{name}.tsq", anchor.request), "response": (f"{name}.tsr", anchor.response)}
-            aggregation = None
+        contents = _anchor_files(anchor)
         for path, data in contents.values():
             bag.add(path, data)
         files = {role: path for role, (path, _) in contents.items()}
-        staged.entries.append(_anchor_entry(anchor, files, aggregation))
+        staged.entries.append(_anchor_entry(anchor, files))
         staged.times.append(anchor.obtained_at)
+        if not anchor.complete:
+            staged.unfinished.update(files.values())
     return staged
 
 
-def _anchor_entry(anchor: StoredAnchor, files: dict[str, str], aggregation: dict[str, Any] | None) -> dict[str, Any]:
+def _anchor_files(anchor: ListedAnchor) -> dict[str, tuple[str, bytes]]:
+    """Path and content of each of an anchor's files, by its role (bundle.md, section 6)."""
+    name = f"data/anchors/{anchor.sequence}-{anchor.backend}-{anchor.authority}"
+    match anchor.backend:
+        case "tezos":  # the receipt holds the operation that was sent
+            return {"receipt": (f"{name}.tezos.json", anchor.response)}
+        case "opentimestamps":  # the proof begins with what was sent
+            return {"proof": (f"{name}.ots", anchor.response)}
+        case _:
+            return {"request": (f"{name}.tsq", anchor.request), "response": (f"{name}.tsr", anchor.response)}
+
+
+def _anchor_entry(anchor: ListedAnchor, files: dict[str, str]) -> dict[str, Any]:
     return {
-        "aggregation": aggregation,
+        # Where the digest stands under the anchored value, the receipt says.
+        "aggregation": json.loads(anchor.response)["aggregation"] if anchor.backend == "tezos" else None,
         "authority": anchor.authority,
         "backend": anchor.backend,
         "digest": anchor.digest.hex(),

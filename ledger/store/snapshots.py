@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ledger.chain.event import Event
 from ledger.database.connections import Connection, Pool
 from ledger.store.reads import find_chain, organisation_transaction, read_batch
-from ledger.store.values import Chain, StoredAnchor
+from ledger.store.values import Chain
 
 # Anchors fetched at a time; each holds at most two files of 64 KiB.
 _ANCHOR_BATCH = 100
@@ -16,36 +17,51 @@ _DISCLOSURE_BATCH = 1_000
 # Checkpoints whose revocation data is looked at in one statement: some ten lists of a megabyte at the very worst.
 _EVIDENCE_SEQUENCES = 10
 
-_ANCHORS = """
-SELECT a.sequence, a.digest, a.backend, a.authority, a.request, a.response, a.obtained_at, a.anchored_at
-  FROM indelible.anchors AS a
- WHERE a.chain_key = %(chain_key)s
-   AND (a.sequence, a.backend, a.authority)
-       > (%(sequence)s, %(backend)s, %(authority)s)
- ORDER BY a.sequence, a.backend, a.authority
- LIMIT %(limit)s
-"""
+# A proof that its calendars have yet to complete is listed as it is so far (docs/spec/bundle.md, section 6); it lies in
+# its job's state (ledger.anchoring.opentimestamps.state). While a job's anchor is already stored, the anchor counts.
+_HAS_PROOF = "(j.backend = 'opentimestamps' AND coalesce(j.state ? 'proof', false))"
+_NOT_STORED = """NOT EXISTS (SELECT FROM indelible.anchors AS a
+                    WHERE (a.chain_key, a.sequence, a.backend, a.authority)
+                        = (j.chain_key, j.sequence, j.backend, j.authority))"""
 
-# The sequence before the oldest of the newest %(limit)s anchors: 0 when there are no more than that.
-_ANCHOR_FLOOR = """
-SELECT coalesce(max(surplus.sequence), 0)
-  FROM (SELECT a.sequence
+_ANCHORS = f"""
+SELECT sequence, digest, backend, authority, request, response, obtained_at, complete
+  FROM (SELECT a.sequence, a.digest, a.backend, a.authority, a.request, a.response, a.obtained_at, true AS complete
           FROM indelible.anchors AS a
          WHERE a.chain_key = %(chain_key)s
-         ORDER BY a.sequence DESC
+         UNION ALL
+        SELECT j.sequence, j.digest, j.backend, j.authority, '', decode(j.state ->> 'proof', 'base64'),
+               (j.state ->> 'proof_at')::timestamptz, false
+          FROM indelible.anchor_jobs AS j
+         WHERE j.chain_key = %(chain_key)s AND {_HAS_PROOF} AND {_NOT_STORED}) AS listed
+ WHERE (sequence, backend, authority)
+       > (%(sequence)s, %(backend)s, %(authority)s)
+ ORDER BY sequence, backend, authority
+ LIMIT %(limit)s
+"""  # noqa: S608  # made of the fixed texts above
+
+# The sequence before the oldest of the newest %(limit)s anchors: 0 when there are no more than that.
+_ANCHOR_FLOOR = f"""
+SELECT coalesce(max(surplus.sequence), 0)
+  FROM (SELECT sequence
+          FROM (SELECT a.sequence
+                  FROM indelible.anchors AS a
+                 WHERE a.chain_key = %(chain_key)s
+                 UNION ALL
+                SELECT j.sequence
+                  FROM indelible.anchor_jobs AS j
+                 WHERE j.chain_key = %(chain_key)s AND {_HAS_PROOF} AND {_NOT_STORED}) AS listed
+         ORDER BY sequence DESC
         OFFSET %(limit)s
          LIMIT 1) AS surplus
-"""
+"""  # noqa: S608  # made of the fixed texts above
 
-_PENDING = """
+_PENDING = f"""
 SELECT j.sequence, j.backend, j.authority
   FROM indelible.anchor_jobs AS j
- WHERE j.chain_key = %(chain_key)s
-   AND NOT EXISTS (SELECT FROM indelible.anchors AS a
-                    WHERE (a.chain_key, a.sequence, a.backend, a.authority)
-                        = (j.chain_key, j.sequence, j.backend, j.authority))
+ WHERE j.chain_key = %(chain_key)s AND NOT {_HAS_PROOF} AND {_NOT_STORED}
  ORDER BY j.sequence, j.backend, j.authority
-"""
+"""  # noqa: S608  # made of the fixed texts above
 
 # Jobs as well: what they are about to anchor must be right before it is.
 _DIGESTS = """
@@ -106,8 +122,22 @@ class EvidenceFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ListedAnchor:
+    """An anchor as a bundle lists it. One that is not `complete` is a proof on its way, as of `obtained_at`."""
+
+    sequence: int
+    digest: bytes
+    backend: str
+    authority: str
+    request: bytes
+    response: bytes
+    obtained_at: datetime
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PendingAnchor:
-    """An anchor that was asked for and not yet obtained."""
+    """An anchor that was asked for and of which there is nothing yet."""
 
     sequence: int
     backend: str
@@ -133,8 +163,8 @@ class ChainSnapshot:
         parameters = {"chain_key": self.chain.chain_key, "limit": newest}
         return int((await self._rows(_ANCHOR_FLOOR, parameters))[0][0])
 
-    async def anchors(self, *, floor: int = 0) -> AsyncIterator[StoredAnchor]:
-        """Every anchor past the sequence `floor`, by sequence, backend and authority; without its evidence."""
+    async def anchors(self, *, floor: int = 0) -> AsyncIterator[ListedAnchor]:
+        """Every anchor past the sequence `floor`, by sequence, backend and authority; also proofs on their way."""
         # No backend has an empty name, so the first page begins after everything of `floor` and of none past it.
         sequence, backend, authority = floor + 1, "", ""
         while True:
@@ -159,7 +189,7 @@ class ChainSnapshot:
         return [(sequence, bytes(digest)) for sequence, digest in rows]
 
     async def pending(self) -> list[PendingAnchor]:
-        """What was asked for and not yet obtained, in the order of `anchors`."""
+        """What was asked for and is not among `anchors` yet, in the same order."""
         rows = await self._rows(_PENDING, {"chain_key": self.chain.chain_key})
         return [PendingAnchor(sequence=row[0], backend=row[1], authority=row[2]) for row in rows]
 
@@ -227,9 +257,9 @@ def _evidence(row: tuple[Any, ...]) -> EvidenceFile:
     return EvidenceFile(kind=kind, digest=bytes(digest), size=size)
 
 
-def _anchor(row: tuple[Any, ...]) -> StoredAnchor:
-    sequence, digest, backend, authority, request, response, obtained_at, anchored_at = row
-    return StoredAnchor(
+def _anchor(row: tuple[Any, ...]) -> ListedAnchor:
+    sequence, digest, backend, authority, request, response, obtained_at, complete = row
+    return ListedAnchor(
         sequence=sequence,
         digest=bytes(digest),
         backend=backend,
@@ -237,6 +267,5 @@ def _anchor(row: tuple[Any, ...]) -> StoredAnchor:
         request=bytes(request),
         response=bytes(response),
         obtained_at=obtained_at,
-        anchored_at=anchored_at,
-        evidence=(),
+        complete=complete,
     )

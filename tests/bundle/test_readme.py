@@ -13,6 +13,7 @@ FACTS = ReadmeFacts(
     head=bytes(32),
     exported_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     anchors=[],
+    unfinished=(),
     pending=[],
     omitted_through=0,
     has_disclosures=False,

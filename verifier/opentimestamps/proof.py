@@ -5,14 +5,16 @@ leaf is an attestation about the message that reached it.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 BITCOIN_TAG = bytes.fromhex("0588960d73d71901")
 PENDING_TAG = bytes.fromhex("83dfe30d2ef90c8e")
 
-# Limits. The first three are those of the reference implementation; the last two bound our own work on hostile files.
+# Limits. The first four are those of the reference implementation; the last two bound our own work on hostile files.
 MAX_MESSAGE_BYTES = 4096
 MAX_PAYLOAD_BYTES = 8192
+MAX_ADDRESS_BYTES = 1000
 MAX_DEPTH = 256
 MAX_PROOF_BYTES = 1024 * 1024
 MAX_NODES = 16_384
@@ -30,6 +32,7 @@ _DIGESTS = {
     SHA256: ("SHA-256", 32),
     _KECCAK256: ("Keccak-256", 32),
 }
+_ADDRESS = re.compile(rb"[A-Za-z0-9._/:-]+")  # what the reference implementation allows
 _LARGEST_SHIFT = 56  # a varuint is below 2^63
 
 
@@ -86,6 +89,16 @@ def bitcoin_height(attestation: Attestation) -> int | None:
     except UnusableProofError:
         return None
     return height if reader.finished and attestation.message is not None else None
+
+
+def calendar_address(attestation: Attestation) -> str | None:
+    """The address of the calendar that made a promise, without a slash at its end; None when it is not a plain one."""
+    reader = Reader(attestation.payload)
+    try:
+        address = reader.varbytes(MAX_ADDRESS_BYTES)
+    except UnusableProofError:
+        return None
+    return address.decode("ascii").rstrip("/") if reader.finished and _ADDRESS.fullmatch(address) else None
 
 
 def _walk(reader: "Reader", digest: bytes) -> list[Attestation]:

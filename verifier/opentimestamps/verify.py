@@ -30,6 +30,7 @@ from verifier.opentimestamps.proof import (
     Attestation,
     UnusableProofError,
     bitcoin_height,
+    calendar_address,
     parse_proof,
 )
 
@@ -74,11 +75,9 @@ def check_proof(
         return _invalid("ots-digest-mismatch", "The proof is about other bytes: it starts from a different digest.")
     claims = {tag: [leaf for leaf in parsed.attestations if leaf.tag == tag] for tag in (BITCOIN_TAG, PENDING_TAG)}
     notes = _skipped(Counter(leaf.tag for leaf in parsed.attestations if leaf.tag not in claims))
-    if promises := len(claims[PENDING_TAG]):
-        notes = (
-            _info("ots-pending", f"{promises} calendar(s) promised an anchor that this proof does not hold yet."),
-            *notes,
-        )
+    promises = claims[PENDING_TAG]
+    if promises:
+        notes = (_promised(promises), *notes)
     if network != "bitcoin":
         notes = (Finding(code="ots-test-network", severity=Severity.WARNING, message=_TEST_NETWORK), *notes)
     return _judge(
@@ -150,6 +149,16 @@ def _invalid(code: str, message: str, notes: tuple[Finding, ...] = ()) -> ProofR
 
 def _info(code: str, message: str) -> Finding:
     return Finding(code=code, severity=Severity.INFO, message=message)
+
+
+def _promised(leaves: list[Attestation]) -> Finding:
+    """Which calendars promised more; no more than a few are named, and none by an address that is not plain."""
+    addresses = sorted({address for leaf in leaves if (address := calendar_address(leaf)) is not None})
+    named = f": {', '.join(addresses[:_KINDS_NAMED])}" if addresses else ""
+    more = f" and {len(addresses) - _KINDS_NAMED} more" if len(addresses) > _KINDS_NAMED else ""
+    return _info(
+        "ots-pending", f"{len(leaves)} calendar(s) promised an anchor that this proof does not hold yet{named}{more}."
+    )
 
 
 def _skipped(counts: Counter[bytes]) -> tuple[Finding, ...]:

@@ -4,7 +4,6 @@ The bytes are those of docs/spec/opentimestamps.md, section 1. What comes from c
 bounded reader: what it refuses no auditor could use either.
 """
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -25,14 +24,12 @@ from verifier.opentimestamps.proof import (
     UnusableProofError,
     apply_operation,
     bitcoin_height,
+    calendar_address,
 )
 
 MAX_LEAVES = 64  # real answers have one or two, a proof from eight calendars some thirty
-MAX_ADDRESS_BYTES = 1000  # of a calendar; the reference implementation's limit
 MAX_PROMISED_BYTES = 256  # of the message that a promise is about; real ones have 44
 DIGEST_BYTES = 32
-
-_ADDRESS = re.compile(rb"[A-Za-z0-9._/:-]+")  # what the reference implementation allows
 _SHA256_STEP = bytes([SHA256])
 
 
@@ -58,12 +55,7 @@ class Leaf:
         """The address of the calendar that can be asked about this promise; None for other leaves."""
         if not self.is_pending or self.message is None or len(self.message) > MAX_PROMISED_BYTES:
             return None
-        reader = Reader(self.payload)
-        try:
-            address = reader.varbytes(MAX_ADDRESS_BYTES)
-        except UnusableProofError:
-            return None
-        return address.decode("ascii").rstrip("/") if reader.finished and _ADDRESS.fullmatch(address) else None
+        return calendar_address(Attestation(tag=self.tag, payload=self.payload, message=None))
 
     @property
     def is_bitcoin(self) -> bool:
