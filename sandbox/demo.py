@@ -6,7 +6,6 @@ checked first: a demonstration that cannot fail shows nothing.
 
 import asyncio
 import json
-import shutil
 import subprocess
 import time
 import zipfile
@@ -19,21 +18,19 @@ import httpx
 import nats
 from indelible.ledger.v1 import ledger_pb2
 
-from ledger.client import Anchor, BlockingLedgerClient, ClientError, NewEvent
+from ledger.client import BlockingLedgerClient, ClientError, NewEvent
 from ledger.messaging.streams import APPEND_SUBJECT
+from sandbox.demo_anchors import DemoError, await_anchors, decide_trust, describe_anchor
 from sandbox.narrator import Narrator
+from sandbox.outside import ExtraAuthority, OutsideOptions
 from sandbox.processes import as_typed, find_program
-from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, ExtraAuthority, Stack, running_stack
+from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Stack, running_stack
 from sandbox.story import CLOSING, SCENES, SUBJECT, TAMPERED_FROM, TAMPERED_TO, Scene
 
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _VERIFIER_SECONDS = 120.0
 _EXIT_CODES = {"VERIFIED": 0, "FAILED": 1}
-
-
-class DemoError(RuntimeError):
-    """Something did not happen as the demonstration says it does; the text says what."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +56,8 @@ def run_demo(
     Raises DemoError, or what `running_stack` and the client raise.
     """
     narrator.step("Start the outside world and Indelible", "Real servers, each a process of its own, on this machine.")
-    with running_stack(directory / "stack", extra_authority=extra_authority, announce=narrator.part_is_ready) as stack:
+    outside = OutsideOptions(extra_authority=extra_authority)
+    with running_stack(directory / "stack", outside=outside, announce=narrator.part_is_ready) as stack:
         stack.add_organisation(ORGANISATION_ID, ORGANISATION_NAME)
         token = stack.issuer.mint(ORGANISATION_ID, subject="demo")
         with BlockingLedgerClient(stack.ledger_address, token=token) as ledger:
@@ -94,23 +92,32 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     narrator.line(f"Trying to add one more event: {_try_to_append(ledger, chain_id)}")
 
     narrator.step(
-        "Have independent authorities time-stamp the head",
-        "They sign that this very hash existed at that time. They neither see the events nor trust the ledger.",
+        "Have the head confirmed by outsiders",
+        "Time-stamp authorities sign that this very hash existed at that time; a public ledger, which nobody owns, "
+        "puts it into a block. They neither see the events nor trust the ledger.",
     )
-    for anchor in _await_anchors(ledger, chain_id):
-        narrator.line(_describe_anchor(anchor))
+    for anchor in await_anchors(ledger, chain_id):
+        narrator.line(describe_anchor(anchor))
 
     narrator.step(
         "Export the bundle", "One file with everything needed to check the session, for ever, without Indelible."
     )
-    outcome = _export(directory, stack, ledger, chain_id)
+    outcome = _export(directory, ledger, chain_id)
     with zipfile.ZipFile(outcome.bundle) as archive:
         for entry in archive.infolist():
             narrator.line(f"{entry.file_size:>8} bytes  {entry.filename}")
 
     narrator.step(
+        "Say whom you trust",
+        "The one step that is yours, whoever you are: what stands in the bundle cannot vouch for itself. The file "
+        "trust.toml holds your answer.",
+    )
+    for line in decide_trust(stack, outcome.bundle, outcome.trust):
+        narrator.line(line)
+
+    narrator.step(
         "Verify it offline, with a separate program",
-        "The verifier shares no code with the ledger and asks nobody. It trusts only the roots in trust.toml.",
+        "The verifier shares no code with the ledger and asks nobody. It trusts only what is in trust.toml.",
     )
     _verify(narrator, outcome.bundle, outcome.trust, expected="VERIFIED")
 
@@ -120,9 +127,9 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     _require_page_says_verified(outcome)
     narrator.line(outcome.verify_url)
     narrator.line(
-        "The page was fetched just now and says VERIFIED. Look for: the verdict in words, the two time-stamps"
+        "The page was fetched just now and says VERIFIED. Look for: the verdict in words, what each outsider's word"
     )
-    narrator.line("with what each proves and does not prove, the list of events, and the bundle to download.")
+    narrator.line("proves and does not prove, the list of events, and the bundle to download.")
 
     narrator.step(
         "Change one byte in a copy",
@@ -185,32 +192,9 @@ def _try_to_append(ledger: BlockingLedgerClient, chain_id: str) -> str:
     raise DemoError("an event was appended to a closed chain")
 
 
-def _await_anchors(ledger: BlockingLedgerClient, chain_id: str) -> list[Anchor]:
-    """Every anchor, once all are obtained or time is up; at least one must have been."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while True:
-        anchors = list(ledger.list_anchors(chain_id))
-        obtained = [anchor for anchor in anchors if anchor.state == "obtained"]
-        if anchors and len(obtained) == len(anchors):
-            return anchors
-        if time.monotonic() > deadline:
-            if obtained:
-                return anchors  # an authority that is away delays its own anchor and nothing else
-            raise DemoError(f"no authority answered within {_WAIT_SECONDS:g} seconds: {anchors}")
-        time.sleep(_POLL_SECONDS)
-
-
-def _describe_anchor(anchor: Anchor) -> str:
-    if anchor.anchored_at is None:
-        return f"{anchor.authority:<12} not yet: {anchor.last_error}. The ledger goes on trying."
-    stated = f"{anchor.anchored_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"{anchor.authority:<12} {stated}   {anchor.backend}, event #{anchor.sequence}"
-
-
-def _export(directory: Path, stack: Stack, ledger: BlockingLedgerClient, chain_id: str) -> Outcome:
+def _export(directory: Path, ledger: BlockingLedgerClient, chain_id: str) -> Outcome:
     bundle, trust = directory / "bundle.zip", directory / "trust.toml"
     ledger.export_bundle(chain_id, bundle)
-    shutil.copyfile(stack.trust_policy, trust)
     chain = ledger.get_chain(chain_id)
     return Outcome(
         bundle=bundle,

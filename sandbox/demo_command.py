@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from sandbox.demo import DemoError, Outcome, run_demo
+from sandbox.demo import Outcome, run_demo
+from sandbox.demo_anchors import DemoError
 from sandbox.freetsa import fetch_freetsa
 from sandbox.lifetime import clear_errors, stopped_by_signals, temporary_folder
 from sandbox.narrator import Narrator

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import httpx
 
+from sandbox.outside import ExtraAuthority
 from sandbox.processes import StartError
-from sandbox.stack import ExtraAuthority
 from verifier.rfc3161 import load_certificates
 
 NAME = "freetsa"

@@ -12,8 +12,10 @@ import click
 
 from ledger.client import ClientError
 from sandbox.authorities import AuthorityError
+from sandbox.calendar import CalendarError
 from sandbox.processes import StartError
 from sandbox.stack import PartEndedError
+from sandbox.tezos import TezosError
 
 INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 
@@ -39,7 +41,7 @@ def clear_errors() -> Iterator[None]:
     """Turn what can go wrong with the machine into one message and exit code 1, and Ctrl-C into exit code 130."""
     try:
         yield
-    except (StartError, AuthorityError, PartEndedError, ClientError) as error:
+    except (StartError, AuthorityError, TezosError, CalendarError, PartEndedError, ClientError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         told = f"{error.filename}: {error.strerror}" if error.filename else str(error)

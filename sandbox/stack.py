@@ -2,32 +2,31 @@
 
 Everything lives in one directory and listens on loopback only:
 
-    postgres/ nats/ objects/ authorities/    data of the outside world
-    issuer/ keys/                            signing keys: whoever reads them can act as anybody here
-    authorities.toml                         what the ledger is told about the time-stamp authorities
-    trust.toml                               what an auditor trusts; the verifier reads it
-    logs/                                    one file for each of the product's services
+    postgres/ nats/ objects/ authorities/ tezos/    data of the outside world
+    issuer/ keys/                                   signing keys: whoever reads them can act as anybody here
+    authorities.toml                                what the ledger is told about whoever anchors
+    trust.toml                                      what an auditor trusts; the verifier reads it
+    logs/                                           one file for each of the product's services
 
 Parts are started in the order in which they need each other and stopped in reverse. Whatever ends the block, an error
 in the middle included, everything that was started is stopped.
 """
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
 from ledger.store.admin import add_organisation
-from sandbox.authorities import Authorities, start_authorities
+from sandbox.authorities import Authorities
 from sandbox.database import Database, Databases
 from sandbox.issuer import Issuer
 from sandbox.nats import Nats
 from sandbox.objects import Objects
+from sandbox.outside import Outside, OutsideOptions
 from sandbox.postgres import Postgres
 from sandbox.processes import LOOPBACK, Process, StartError
 from sandbox.services import LedgerFiles, Ports, start_gateway, start_ledger, start_page
@@ -45,6 +44,8 @@ class Part(StrEnum):
     POSTGRES = "PostgreSQL"
     NATS = "NATS JetStream"
     AUTHORITIES = "time-stamp authorities"
+    TEZOS = "Tezos network"
+    CALENDARS = "OpenTimestamps calendars"
     LEDGER = "ledger service"
     GATEWAY = "gateway"
     PAGE = "verify page"
@@ -60,16 +61,8 @@ NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExtraAuthority:
-    """A time-stamp authority beside the sandbox's own: its root, and its table (TOML) for the ledger."""
-
-    name: str
-    root_pem: str
-    configuration: str
-
-
-# Told about each part as soon as it is ready: the part, its address, and the seconds it took.
+# Told about each part as soon as it is ready: the part, its address (or why this machine cannot have it), and the
+# seconds it took.
 Announce = Callable[[Part, str, float], None]
 
 
@@ -83,7 +76,7 @@ def running_stack(
     *,
     parts: Collection[Part] = tuple(Part),
     ports: Ports | None = None,
-    extra_authority: ExtraAuthority | None = None,
+    outside: OutsideOptions | None = None,
     announce: Announce = lambda _part, _address, _seconds: None,
 ) -> Iterator["Stack"]:
     """Run `parts`, and what they need, until the block ends; data that `directory` holds already is used.
@@ -93,12 +86,14 @@ def running_stack(
     directory.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         directory.chmod(directory.stat().st_mode | 0o711)  # PostgreSQL runs as another user then and must pass through
-    stack = Stack(directory.resolve(), ports or Ports(), extra_authority)
+    stack = Stack(directory.resolve(), ports or Ports(), outside or OutsideOptions())
     wanted = set(parts).union(*(NEEDS.get(part, frozenset()) for part in parts))
     with contextlib.ExitStack() as running:
         if Part.OBJECTS in wanted:
             running.callback(stack.objects.stop)
-            stack.objects.spawn()  # the slowest part becomes ready while the others start
+            stack.objects.spawn()  # the slowest parts become ready while the others start
+        if Part.TEZOS in wanted:
+            stack.outside.launch_tezos(running)
         for part in Part:
             if part in wanted:
                 started = time.monotonic()
@@ -110,7 +105,7 @@ def running_stack(
 class Stack:
     """The running parts and what is needed to reach them."""
 
-    def __init__(self, directory: Path, ports: Ports, extra_authority: ExtraAuthority | None) -> None:
+    def __init__(self, directory: Path, ports: Ports, outside: OutsideOptions) -> None:
         """Choose an address for everything; `running_stack` starts it."""
         self.directory = directory
         self.ports = ports
@@ -123,8 +118,7 @@ class Stack:
         self.ledger_address = f"{LOOPBACK}:{ports.ledger}"
         self.gateway_url = f"http://{LOOPBACK}:{ports.gateway}"
         self.page_url = f"http://{LOOPBACK}:{ports.page}"
-        self._extra_authority = extra_authority
-        self._authorities: Authorities | None = None
+        self.outside = Outside(directory, self.files.authorities, self.trust_policy, outside)
         self._database: Database | None = None
         self._processes: dict[Part, Process] = {}
 
@@ -138,9 +132,9 @@ class Stack:
     @property
     def authorities(self) -> Authorities:
         """The local time-stamp authorities. Raises StartError while they are not part of the stack."""
-        if self._authorities is None:
+        if self.outside.authorities is None:
             raise StartError("the stack was started without time-stamp authorities")
-        return self._authorities
+        return self.outside.authorities
 
     def process(self, part: Part) -> Process:
         """The process of a running part, for tests that kill it. Raises KeyError when it does not run."""
@@ -161,14 +155,17 @@ class Stack:
         for part, process in self._processes.items():
             if process.exit_code is not None:
                 raise PartEndedError(f"The {part} ended by itself (exit code {process.exit_code}).{process.tail()}")
-        for authority in self._authorities or ():
-            if authority.process_id is None or _has_ended(authority.process_id):
-                raise PartEndedError(f"The time-stamp authority {authority.name} ended by itself.")
+        for what in self.outside.ended():
+            raise PartEndedError(f"{what} ended by itself.")
 
     def start(self, part: Part, running: contextlib.ExitStack) -> str:
         """Start one part, have `running` stop it at the end, and return its address."""
         if part is Part.AUTHORITIES:
-            return self._start_authorities(running)
+            return self.outside.start_authorities(running)
+        if part is Part.TEZOS:
+            return self.outside.wait_for_tezos()
+        if part is Part.CALENDARS:
+            return self.outside.start_calendars(running)
         if part is Part.POSTGRES:
             running.callback(self.postgres.stop)  # the migration that follows its start may fail
         process, address = self._starter(part)()
@@ -194,25 +191,3 @@ class Stack:
     def _start_ledger(self) -> tuple[Process, str]:
         process = start_ledger(self.files, self.database, self.issuer, self.nats.url, self.ports)
         return process, self.ledger_address
-
-    def _start_authorities(self, running: contextlib.ExitStack) -> str:
-        authorities = running.enter_context(start_authorities(self.directory / "authorities"))
-        authorities.write_configuration(self.files.authorities)
-        tables = [_trust_table(one.name, one.root_pem.decode(), policies=[one.policy]) for one in authorities]
-        if self._extra_authority is not None:
-            with self.files.authorities.open("a") as configuration:
-                configuration.write(f"\n{self._extra_authority.configuration}")
-            tables.append(_trust_table(self._extra_authority.name, self._extra_authority.root_pem, policies=[]))
-        self.trust_policy.write_text("\n".join(['format = "indelible-trust/1"\n', *tables]))
-        self._authorities = authorities
-        return " and ".join(authority.url for authority in authorities)
-
-
-def _trust_table(name: str, root_pem: str, *, policies: list[str]) -> str:
-    """What an auditor trusts of one authority, with its root inside, so that one file is the whole policy."""
-    return f"[authorities.{name}]\npolicies = {json.dumps(policies)}\nroots = ['''\n{root_pem.strip()}\n''']\n"
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether our child has ended, without taking its exit code from whoever waits for it."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

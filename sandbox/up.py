@@ -8,9 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from sandbox.lifetime import clear_errors, stopped_by_signals, temporary_folder
+from sandbox.outside import OutsideOptions
 from sandbox.processes import LOOPBACK, as_typed
 from sandbox.services import Ports
 from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Announce, Part, Stack, running_stack
+
+# Instead of ten minutes: who tries it out should see a proof being completed.
+BITCOIN_BLOCK_SECONDS = 20.0
 
 
 def run_up(directory: Path | None, ports: Ports) -> None:
@@ -19,7 +23,8 @@ def run_up(directory: Path | None, ports: Ports) -> None:
     console.print("Starting Indelible on this machine ...")
     with clear_errors(), stopped_by_signals(), _directory_for(directory) as used:
         ports.require_free()
-        with running_stack(used, ports=ports, announce=_announcer(console)) as stack:
+        outside = OutsideOptions(bitcoin_block_seconds=BITCOIN_BLOCK_SECONDS)
+        with running_stack(used, ports=ports, outside=outside, announce=_announcer(console)) as stack:
             stack.add_organisation(ORGANISATION_ID, ORGANISATION_NAME)
             _explain(console, stack, kept=directory is not None)
             with contextlib.suppress(KeyboardInterrupt):

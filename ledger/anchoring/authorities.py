@@ -15,6 +15,10 @@ basic_auth_file = "notary-password"     # one line: NAME:PASSWORD
 [authorities.tezos]
 backend = "tezos"                       # see ledger.anchoring.tezos.table; without this key it is an RFC 3161 one
 
+[authorities.bitcoin]
+backend = "opentimestamps"              # see ledger.anchoring.opentimestamps.table
+preset = "public"
+
 [organisations.acme]
 authorities = ["notary", "tezos"]       # who is asked for this one
 """
@@ -28,6 +32,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ledger.anchoring.choices import Choices, ChoicesReader
+from ledger.anchoring.opentimestamps import (
+    OpenTimestampsConfiguration,
+    OpenTimestampsTable,
+    open_opentimestamps,
+)
+from ledger.anchoring.opentimestamps.configuration import BACKEND as OPENTIMESTAMPS
 from ledger.anchoring.port import AnchorBackend
 from ledger.anchoring.rfc3161 import AuthorityConfiguration, TimestampAuthority
 from ledger.anchoring.rfc3161.evidence import FETCH_SECONDS, EvidenceCollector
@@ -46,6 +56,9 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+Configuration = AuthorityConfiguration | TezosConfiguration | OpenTimestampsConfiguration
+
+
 class AuthoritiesError(ValueError):
     """The authorities file cannot be used; the text lists every problem with its table, key and remedy."""
 
@@ -59,13 +72,14 @@ class Authorities:
 
     configurations: tuple[AuthorityConfiguration, ...] = ()
     tezos: tuple[TezosConfiguration, ...] = ()
+    opentimestamps: tuple[OpenTimestampsConfiguration, ...] = ()
     choices: Choices = field(default_factory=Choices)
     worker_dsn: str = field(default="", repr=False)
 
     @property
     def targets(self) -> tuple[AnchorTarget, ...]:
         """Every authority."""
-        named: list[AuthorityConfiguration | TezosConfiguration] = [*self.configurations, *self.tezos]
+        named: list[Configuration] = [*self.configurations, *self.tezos, *self.opentimestamps]
         return tuple(configuration.target for configuration in named)
 
     @property
@@ -97,6 +111,10 @@ class Authorities:
                 await clients.enter_async_context(open_tezos(configuration, self.worker_dsn, tls))
                 for configuration in self.tezos
             ]
+            backends += [
+                await clients.enter_async_context(open_opentimestamps(configuration, tls))
+                for configuration in self.opentimestamps
+            ]
             yield backends
 
 
@@ -108,7 +126,7 @@ def load_authorities(path: Path, *, worker_dsn: str = "", environ: Mapping[str, 
     content = _read_file(path)
     tables = _authority_tables(path, content)
     problems: list[str] = []
-    read: list[AuthorityConfiguration | TezosConfiguration] = []
+    read: list[Configuration] = []
     seen: dict[str, str] = {}
     for name in sorted(tables):
         try:
@@ -126,20 +144,22 @@ def load_authorities(path: Path, *, worker_dsn: str = "", environ: Mapping[str, 
     return Authorities(
         configurations=tuple(one for one in read if isinstance(one, AuthorityConfiguration)),
         tezos=tuple(one for one in read if isinstance(one, TezosConfiguration)),
+        opentimestamps=tuple(one for one in read if isinstance(one, OpenTimestampsConfiguration)),
         choices=choices,
         worker_dsn=worker_dsn,
     )
 
 
-def _read_table(
-    name: str, table: object, directory: Path, environ: Mapping[str, str]
-) -> AuthorityConfiguration | TezosConfiguration:
+def _read_table(name: str, table: object, directory: Path, environ: Mapping[str, str]) -> Configuration:
     backend = table.get("backend") if isinstance(table, dict) else None
     if not isinstance(table, dict) or backend is None:
         return AuthorityTable(name, table, directory=directory).read()
     if backend == TEZOS:
         return TezosTable(name, table, directory=directory, environ=environ).read()
-    raise TableProblem([f', backend: must be one of "{TEZOS}"; leave it out for an RFC 3161 authority'])
+    if backend == OPENTIMESTAMPS:
+        return OpenTimestampsTable(name, table, directory=directory).read()
+    known = f'"{TEZOS}" or "{OPENTIMESTAMPS}"'
+    raise TableProblem([f", backend: must be {known}; leave it out for a time-stamp authority (RFC 3161)"])
 
 
 def _read_file(path: Path) -> dict[str, object]:

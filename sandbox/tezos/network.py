@@ -198,7 +198,8 @@ class Network:
     ) -> MadeBlock:
         level = 0 if parent is None else parent.level + 1
         now = int(time.time())
-        stamp = now if parent is None else max(now, parent.time + 1)
+        # Blocks of less than a second share one: times of blocks that ran ahead of the clock would confuse readers.
+        stamp = now if parent is None else max(now, parent.time)
         strangers = [_stranger() for _ in range(_STRANGERS_OPERATIONS)] if parent else []
         passes = (
             tuple(_stranger() for _ in range(_CONSENSUS_OPERATIONS if parent else 0)),

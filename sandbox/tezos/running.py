@@ -4,22 +4,16 @@ import contextlib
 import dataclasses
 import http.client
 import json
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sandbox.announced import Announced, NotAnnouncedError
 from sandbox.tezos.account import ADDRESS, SECRET
 from sandbox.tezos.faults import NodeFaults
 
-START_SECONDS = 60.0  # pytezos takes seconds to import on a busy machine
-STOP_SECONDS = 5.0
 DEFAULT_TTL = 600
-_LOG_TAIL_BYTES = 2000
 _CONTROL_SECONDS = 30.0
 
 
@@ -51,42 +45,37 @@ class TezosSandbox:
         self._directory = directory.resolve()
         self._options = [str(block_seconds), str(ttl), *(["with-contract"] if with_contract else [])]
         self._control = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Announced | None = None
 
     def launch(self) -> None:
         """Start the process; `wait_ready` must follow. Others can start in the meantime."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # our own module, with our own arguments
-                [sys.executable, "-m", "sandbox.tezos", str(self._directory), *self._options],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                process_group=0,  # Ctrl-C is for whoever started it, who then ends it in order
-            )
+        self._process = Announced("sandbox.tezos", [str(self._directory), *self._options], self._directory)
 
     def wait_ready(self) -> None:
         """Wait until every node answers. Raises TezosError, or TezosMissingError, and ends the process otherwise."""
         if self._process is None:
             raise TezosError("the local Tezos network was not launched")
         try:
-            ready = _await_ready(self._process, self._directory / "log")
-        except BaseException:
+            ready = self._process.wait_ready()
+        except NotAnnouncedError as error:
             self.stop()
-            raise
+            raise TezosError(f"the local Tezos network did not start; its log ends with:\n{error}") from error
+        if "missing" in ready:
+            self.stop()
+            raise TezosMissingError(f"the local Tezos network needs {ready['missing']}")
         self.nodes = tuple(ready["nodes"])
         self.chain_id, self.contract, self._control = ready["chain_id"], ready["contract"], ready["control"]
 
     def stop(self) -> None:
         """End the process. Does nothing when it has ended."""
         if self._process is not None:
-            _stop(self._process)
+            self._process.stop()
             self._process = None
 
     @property
     def process_id(self) -> int | None:
         """The network's process, or None while it is stopped."""
-        return self._process.pid if self._process else None
+        return self._process.process_id if self._process else None
 
     def bake(self, count: int = 1, *, nodes: Sequence[int] | None = None, empty: bool = False) -> None:
         """Add blocks; for `nodes` only, these go on without the others."""
@@ -180,39 +169,7 @@ def _ask(method: str, url: str, body: str | None) -> Any:
     return json.loads(raw)
 
 
-def _await_ready(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, Any]:
-    ready: dict[str, Any] = json.loads(_first_line(process, log))
-    if "missing" in ready:
-        raise TezosMissingError(f"the local Tezos network needs {ready['missing']}")
-    return ready
-
-
-def _first_line(process: "subprocess.Popen[bytes]", log: Path) -> bytes:
-    deadline = time.monotonic() + START_SECONDS
-    while process.stdout is not None and time.monotonic() < deadline:
-        readable, _, _ = select.select([process.stdout], [], [], 0.5)
-        if readable:
-            line = process.stdout.readline()
-            if line:
-                return line
-            break
-    tail = log.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")
-    raise TezosError(f"the local Tezos network did not start; its log ends with:\n{tail}")
-
-
 def _toml_table(name: str, members: Mapping[str, object]) -> str:
     # JSON texts, numbers and lists of texts are TOML as well.
     lines = [f"[authorities.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in members.items())]
     return "\n".join(lines) + "\n"
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()

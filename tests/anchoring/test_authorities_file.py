@@ -123,7 +123,7 @@ def test_a_preset_never_brings_trust(folder: Path) -> None:
         ("authorities = 3\n", "names no authority"),
         ("[authorities]\nx = 3\n", "[authorities.x]: must be a table"),
         ("[authority.x]\n", "unknown key 'authority'"),
-        (table() + 'backend = "rfc3161"\n', "[authorities.notary], backend: must be one of"),
+        (table() + 'backend = "rfc3161"\n', '[authorities.notary], backend: must be "tezos" or "opentimestamps"'),
         ('default = "notary"\n' + table(), "default: must be a list of names"),
         ("default = [1]\n" + table(), "default: must be a list of names"),
         ('default = ["nobody"]\n' + table(), "default: names 'nobody', but there is no table [authorities.nobody]"),

@@ -11,9 +11,10 @@ from joserfc.jwk import KeySet
 
 from sandbox.cli import demo, token, up
 from sandbox.issuer import Issuer
+from sandbox.outside import ExtraAuthority, OutsideOptions
 from sandbox.processes import StartError, accepts_connections, free_port
 from sandbox.services import Ports
-from sandbox.stack import ExtraAuthority, Part, PartEndedError, running_stack
+from sandbox.stack import Part, PartEndedError, running_stack
 from verifier.policy import load_policy
 
 
@@ -70,7 +71,7 @@ def test_an_extra_authority_is_told_to_the_ledger_and_to_the_auditor(sandbox_dir
         root = stack.authorities.one.root_pem.decode()
     configuration = '[authorities.extra]\nurl = "http://127.0.0.1:1/"\nroots = []\n'
     extra = ExtraAuthority(name="extra", root_pem=root, configuration=configuration)
-    with running_stack(directory, parts={Part.AUTHORITIES}, extra_authority=extra) as stack:
+    with running_stack(directory, parts={Part.AUTHORITIES}, outside=OutsideOptions(extra_authority=extra)) as stack:
         assert configuration in stack.files.authorities.read_text()
         policy = load_policy(stack.trust_policy)
     assert set(policy.authorities) == {"sandbox-one", "sandbox-two", "extra"}

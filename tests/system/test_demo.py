@@ -64,7 +64,11 @@ def test_the_last_line_names_files_that_prove_the_session(outcome: dict[str, Any
     assert (code, report["verdict"]) == (0, "VERIFIED")
     assert (report["chain_id"], report["head"]) == (outcome["chain_id"], outcome["head"])
     assert report["event_count"] == outcome["event_count"] == 10
-    assert sorted(token["authority"] for token in report["tokens"] if token["ok"]) == ["sandbox-one", "sandbox-two"]
+    assert sorted(token["authority"] for token in report["tokens"] if token["ok"]) == [
+        "sandbox-one",
+        "sandbox-tezos",
+        "sandbox-two",
+    ]
     assert outcome["verify_url"].startswith("http://127.0.0.1:")
 
 
@@ -94,7 +98,8 @@ def test_the_forged_copy_is_caught_at_the_event_that_was_changed(outcome: dict[s
 
 
 def test_it_leaves_the_proof_and_nothing_running(folder: Path) -> None:
-    assert sorted(file.name for file in folder.iterdir()) == ["bundle.zip", "tampered.zip", "trust.toml"]
+    left = ["bitcoin-headers.txt", "bundle.zip", "tampered.zip", "trust.toml"]
+    assert sorted(file.name for file in folder.iterdir()) == left
     assert processes_mentioning(str(folder)) == []
 
 
