@@ -9,6 +9,8 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from ledger.database.connections import Connection, Pool
 from media.errors import MediaError, Reason
 
+_MAX_ERROR_CHARACTERS = 500
+
 
 @asynccontextmanager
 async def database_errors() -> AsyncIterator[None]:
@@ -34,3 +36,8 @@ async def worker_transaction(pool: Pool) -> AsyncIterator[Connection]:
     """A transaction of the worker's role, which serves every organisation."""
     async with database_errors(), pool.connection() as connection, connection.transaction():
         yield connection
+
+
+def short(error: str) -> str:
+    """What is kept of a fault's text: what PostgreSQL can hold, and no more than helps; the rest is in the log."""
+    return error.replace("\x00", "")[:_MAX_ERROR_CHARACTERS]

@@ -1,0 +1,89 @@
+"""Notes for the ledger: kept in the transaction they tell about, relayed in order, at least once, with effect once."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from ledger.database.connections import Connection, Pool
+from media.records.transactions import organisation_transaction, short, worker_transaction
+from media.records.values import Note, NoteState, OutboxNote
+
+_KEEP = """
+INSERT INTO evidence.notes (organisation_id, chain_id, kind, subject_id, clip_id, payload)
+VALUES (%s, %s, %s, %s, %s, %s)
+"""
+
+# Everything up to the first note of a chain that is not due: what follows a note must not overtake it.
+_DUE = """
+SELECT note.note_id, note.organisation_id, note.chain_id, note.kind, note.payload, note.attempts,
+       note.kind || ':' || note.subject_id AS idempotency_key
+  FROM evidence.notes AS note
+ WHERE note.sent_at IS NULL AND note.refusal IS NULL
+   AND NOT EXISTS (SELECT FROM evidence.notes AS earlier
+                    WHERE earlier.organisation_id = note.organisation_id AND earlier.chain_id = note.chain_id
+                      AND earlier.note_id <= note.note_id AND earlier.sent_at IS NULL AND earlier.refusal IS NULL
+                      AND earlier.next_attempt_at > now())
+ ORDER BY note.note_id
+ LIMIT %s
+"""
+
+_SENT = """
+UPDATE evidence.notes SET sent_at = now(), sequence = %s, event_hash = %s, last_error = ''
+ WHERE note_id = %s AND sent_at IS NULL AND refusal IS NULL
+"""
+_REFUSED = "UPDATE evidence.notes SET refusal = %s WHERE note_id = %s AND sent_at IS NULL AND refusal IS NULL"
+_FAILED = """
+UPDATE evidence.notes SET attempts = attempts + 1, last_error = %s, next_attempt_at = %s
+ WHERE note_id = %s AND sent_at IS NULL AND refusal IS NULL
+"""
+
+_OF_CLIP = """
+SELECT kind, chain_id, subject_id, payload::jsonb AS payload, sequence, encode(event_hash, 'hex') AS event_hash, refusal
+  FROM evidence.notes
+ WHERE organisation_id = %s AND clip_id = %s
+ ORDER BY note_id
+"""
+
+
+async def keep_notes(connection: Connection, organisation_id: str, clip_id: UUID | None, notes: Sequence[Note]) -> None:
+    """Keep notes in the transaction that is under way. `clip_id` is None for what concerns no clip."""
+    for note in notes:
+        payload = json.dumps(note.payload, ensure_ascii=False, allow_nan=False)
+        await connection.execute(_KEEP, (organisation_id, note.chain_id, note.kind, note.subject_id, clip_id, payload))
+
+
+async def due_notes(pool: Pool, limit: int) -> list[OutboxNote]:
+    """At most `limit` notes to be relayed now, in the order in which each chain must get them."""
+    async with worker_transaction(pool) as connection:
+        cursor = connection.cursor(row_factory=class_row(OutboxNote))
+        await cursor.execute(_DUE, (limit,))
+        return await cursor.fetchall()
+
+
+async def note_sent(pool: Pool, note_id: int, *, sequence: int, event_hash: str) -> None:
+    """The note is on its chain, there. Saying so twice is harmless."""
+    async with worker_transaction(pool) as connection:
+        await connection.execute(_SENT, (sequence, bytes.fromhex(event_hash), note_id))
+
+
+async def note_refused(pool: Pool, note_id: int, reason: str) -> None:
+    """The session's chain will never take the note, being closed. The operations chain has it in any case."""
+    async with worker_transaction(pool) as connection:
+        await connection.execute(_REFUSED, (short(reason), note_id))
+
+
+async def note_failed(pool: Pool, note_id: int, *, error: str, again_at: datetime) -> None:
+    """The note could not be relayed now; it, and what follows it on its chain, waits until `again_at`."""
+    async with worker_transaction(pool) as connection:
+        await connection.execute(_FAILED, (short(error), again_at, note_id))
+
+
+async def clip_notes(pool: Pool, organisation_id: str, clip_id: UUID) -> list[NoteState]:
+    """Every note about a clip, in order, with its place on the ledger."""
+    async with organisation_transaction(pool, organisation_id) as connection:
+        cursor = connection.cursor(row_factory=class_row(NoteState))
+        await cursor.execute(_OF_CLIP, (organisation_id, clip_id))
+        return await cursor.fetchall()

@@ -1,0 +1,140 @@
+"""What keeps store and records in step: locks and holds to be mirrored, uploads nobody owns, turns and counts."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from ledger.database.connections import Pool
+from media.records.clips import SELECT_CLIPS, clip_of, clip_rows
+from media.records.transactions import short, worker_transaction
+from media.records.values import Pending, Protection
+from media.storage.keys import prefix_of
+from media.storage.values import ListedObject
+
+_UNPROTECTED = (
+    SELECT_CLIPS
+    + """
+ WHERE clip.protection_done < clip.protection_wanted AND clip.state IN ('PRESERVED', 'FAILED')
+   AND clip.next_attempt_at <= now()
+ ORDER BY clip.next_attempt_at
+ LIMIT %(limit)s
+"""
+)
+_PROTECTED = """
+UPDATE evidence.clips SET protection_done = %(number)s, protection_enforced = %(enforced)s, last_error = ''
+ WHERE clip_id = %(clip_id)s AND protection_done < %(number)s
+"""
+_POSTPONE = """
+UPDATE evidence.clips SET last_error = %s, next_attempt_at = %s
+ WHERE clip_id = %s AND state IN ('PRESERVED', 'FAILED')
+"""
+
+# A clip that is still being made owns whatever is under its prefix; so does one under a hold.
+_SWEEPABLE = """
+SELECT listed.number
+  FROM unnest(%(numbers)s::int[], %(prefixes)s::text[], %(keys)s::text[], %(versions)s::text[])
+       AS listed (number, prefix, key, version_id)
+  JOIN evidence.clips AS clip ON clip.key_prefix = listed.prefix
+ WHERE clip.state IN ('PRESERVED', 'FAILED', 'DISPOSED')
+   AND NOT EXISTS (SELECT FROM evidence.holds AS h
+                    WHERE h.clip_id = clip.clip_id
+                      AND NOT EXISTS (SELECT FROM evidence.hold_lifts AS l WHERE l.hold_id = h.hold_id))
+   AND (clip.state = 'DISPOSED'
+        OR NOT EXISTS (SELECT FROM evidence.artefacts AS a
+                        WHERE a.key = listed.key AND a.version_id IS NOT DISTINCT FROM listed.version_id)
+       AND NOT EXISTS (SELECT FROM evidence.kept_objects AS k
+                        WHERE k.key = listed.key AND k.version_id IS NOT DISTINCT FROM listed.version_id))
+"""
+
+_TAKE_TURN = """
+INSERT INTO evidence.turns AS turn (name, owner, until) VALUES (%(name)s, %(owner)s, now() + %(length)s)
+ON CONFLICT (name) DO UPDATE SET owner = EXCLUDED.owner, until = EXCLUDED.until
+ WHERE turn.owner = EXCLUDED.owner OR turn.until <= now()
+"""
+_END_TURN = "DELETE FROM evidence.turns WHERE name = %s AND owner = %s"
+
+_PENDING = """
+SELECT (SELECT count(*) FROM evidence.clips
+         WHERE state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')) AS clips,
+       (SELECT min(requested_at) FROM evidence.clips
+         WHERE state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')) AS oldest_clip_at,
+       (SELECT count(*) FROM evidence.notes WHERE sent_at IS NULL AND refusal IS NULL) AS notes,
+       (SELECT count(*) FROM evidence.clips WHERE state = 'DISPOSING') AS disposals,
+       (SELECT count(*) FROM evidence.clips
+         WHERE protection_done < protection_wanted AND state IN ('PRESERVED', 'FAILED')) AS unprotected
+"""
+
+
+async def unprotected(pool: Pool, limit: int) -> list[Protection]:
+    """Clips whose locks and holds in the store are not known to be as on record."""
+    async with worker_transaction(pool) as connection:
+        rows = await clip_rows(connection, _UNPROTECTED, {"limit": limit})
+    clips = [(row, clip_of(row)) for row in rows]
+    return [
+        Protection(
+            clip_id=clip.clip_id,
+            organisation_id=clip.organisation_id,
+            # Of the same moment as the rest: a hold placed since raises the number, and the clip comes again.
+            number=row["protection_wanted"],
+            objects=clip.stored,
+            retain_until=clip.retain_until,
+            lock_mode=row["lock_mode"],
+            held=bool(clip.holds),
+        )
+        for row, clip in clips
+        if clip.retain_until is not None
+    ]
+
+
+async def protected(pool: Pool, protection: Protection, *, enforced: bool) -> None:
+    """The store guards a clip as `protection` says, or, where it cannot, everything was tried that can be."""
+    async with worker_transaction(pool) as connection:
+        await connection.execute(
+            _PROTECTED, {"clip_id": protection.clip_id, "number": protection.number, "enforced": enforced}
+        )
+
+
+async def postpone_protection(pool: Pool, clip_id: UUID, *, error: str, again_at: datetime) -> None:
+    """The store did not answer; try again then."""
+    async with worker_transaction(pool) as connection:
+        await connection.execute(_POSTPONE, (short(error), again_at, clip_id))
+
+
+async def unowned(pool: Pool, listed: Sequence[ListedObject]) -> list[ListedObject]:
+    """Which of the listed objects may be swept: what an ended clip has under its keys, but not on record.
+
+    What is under no clip's keys is never among them: a database restored from a backup does not know its newest clips.
+    """
+    parameters = {
+        "numbers": list(range(len(listed))),
+        "prefixes": [prefix_of(one.key) for one in listed],
+        "keys": [one.key for one in listed],
+        "versions": [one.version_id for one in listed],
+    }
+    async with worker_transaction(pool) as connection:
+        rows = await (await connection.execute(_SWEEPABLE, parameters)).fetchall()
+    return [listed[number] for number in sorted(number for (number,) in rows)]
+
+
+async def take_turn(pool: Pool, name: str, *, owner: str, seconds: float) -> bool:
+    """Take or keep the turn for one kind of work, unless another worker has it."""
+    parameters = {"name": name, "owner": owner, "length": timedelta(seconds=seconds)}
+    async with worker_transaction(pool) as connection:
+        return (await connection.execute(_TAKE_TURN, parameters)).rowcount == 1
+
+
+async def end_turn(pool: Pool, name: str, *, owner: str) -> None:
+    """Give the turn up at once; otherwise it ends by itself."""
+    async with worker_transaction(pool) as connection:
+        await connection.execute(_END_TURN, (name, owner))
+
+
+async def pending(pool: Pool) -> Pending:
+    """How much work waits."""
+    async with worker_transaction(pool) as connection:
+        cursor = connection.cursor(row_factory=class_row(Pending))
+        await cursor.execute(_PENDING)
+        (counts,) = await cursor.fetchall()
+        return counts

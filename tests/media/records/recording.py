@@ -1,0 +1,134 @@
+"""Requests, jobs, outcomes and notes for tests of the records."""
+
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+from media.records.records import Records
+from media.records.values import (
+    Access,
+    Artefact,
+    ArtefactRole,
+    Clip,
+    Disposal,
+    ExtractionRequest,
+    Failed,
+    Hold,
+    Job,
+    Note,
+    Preserved,
+)
+from media.storage.values import Attempt, StoredObject
+from sandbox.database import Database
+
+EVENT_AT = 1_795_000_000_000_000
+ROLES: dict[str, ArtefactRole] = {
+    "native.mp4": "native",
+    "clip.mp4": "primary",
+    "thumbnail.jpg": "thumbnail",
+    "preview.webm": "preview",
+    "metadata.json": "metadata",
+    "custody.json": "custody",
+}
+DISPOSAL = Disposal(by="rosa", reason="retention over", decided_at=EVENT_AT)
+
+
+def now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+async def open_records(database: Database) -> Records:
+    return await Records.open(evidence_dsn=database.evidence_dsn, worker_dsn=database.evidence_worker_dsn)
+
+
+def asked(incident: str = "inc-1", **changes: Any) -> ExtractionRequest:
+    values: dict[str, Any] = {
+        "organisation_id": "acme",
+        "source_id": "gate-hd",
+        "camera_id": "gate",
+        "incident_id": incident,
+        "event_at": EVENT_AT,
+        "asked_from": EVENT_AT - 30_000_000,
+        "asked_to": EVENT_AT + 60_000_000,
+        "session_chain_id": None,
+        "requested_by": "alarm",
+        "requested_at": EVENT_AT + 1_000_000,
+    }
+    return ExtractionRequest(**(values | changes))
+
+
+def noted(kind: str, subject_id: UUID, chain_id: str = "operations") -> list[Note]:
+    return [Note(kind=kind, payload={"subject": str(subject_id)}, subject_id=subject_id, chain_id=chain_id)]
+
+
+def stored(clip: Clip, name: str, **changes: Any) -> StoredObject:
+    values: dict[str, Any] = {"key": clip.key_prefix + name, "version_id": "v1", "size": 100, "sha256": "ab" * 32}
+    return StoredObject(**(values | changes))
+
+
+def preserved(clip: Clip, names: tuple[str, ...] = tuple(ROLES), **changes: Any) -> Preserved:
+    artefacts = tuple(
+        Artefact(name=name, role=ROLES[name], media_type="x/y", stored=stored(clip, name)) for name in names
+    )
+    values: dict[str, Any] = {
+        "artefacts": artefacts,
+        "actual_from": clip.asked_from,
+        "actual_to": clip.asked_to,
+        "gaps": ({"starts_at": 1, "ends_at": 2, "why": "missing"},),
+        "facts": {"codec": "hevc"},
+        "preserved_at": now_us(),
+    }
+    return Preserved(**(values | changes))
+
+
+def failed(clip: Clip) -> Failed:
+    kept = Attempt(
+        key=clip.key_prefix + "clip.mp4",
+        version_id="v1",
+        size=100,
+        expected_sha256="ab" * 32,
+        found_size=99,
+        found_sha256="cd" * 32,
+        problem="short",
+    )
+    return Failed(reason="STORED_MISMATCH", message="not what was sent", failed_at=now_us(), kept=(kept,))
+
+
+async def claimed(records: Records, lease_seconds: float = 60) -> Job:
+    job = await records.claim(worker="one", lease_seconds=lease_seconds)
+    assert job is not None
+    return job
+
+
+async def make_clip(records: Records, incident: str = "inc-1", **changes: Any) -> Clip:
+    """A clip that was asked for, made and indexed. Nothing else may be due."""
+    await records.request(asked(incident, **changes))
+    job = await records.heartbeat(await claimed(records), "STORING")
+    await records.finish(job, preserved(job.clip), noted("clip.preserved", job.clip.clip_id))
+    return await records.get_clip(job.clip.organisation_id, job.clip.clip_id)
+
+
+async def hold(records: Records, clip: Clip, key: str = "", reason: str = "case 7") -> Hold:
+    one = Hold(hold_id=uuid4(), clip_id=clip.clip_id, reason=reason, placed_by="rosa", placed_at=now_us())
+    placed, _ = await records.place_hold(
+        clip.organisation_id, one, idempotency_key=key or str(one.hold_id), notes=noted("hold.placed", one.hold_id)
+    )
+    return placed
+
+
+async def lift(records: Records, clip: Clip, placed: Hold) -> Hold:
+    lifted, _ = await records.lift_hold(
+        clip.organisation_id,
+        placed.hold_id,
+        by="rosa",
+        reason="settled",
+        at=now_us(),
+        notes=noted("hold.lifted", placed.hold_id),
+    )
+    return lifted
+
+
+async def access(records: Records, clip: Clip) -> Access:
+    one = Access(access_id=uuid4(), clip_id=clip.clip_id, kind="link", who="rosa", at=now_us(), artefact="clip.mp4")
+    await records.add_access(clip.organisation_id, one, noted("clip.accessed", one.access_id))
+    return one
