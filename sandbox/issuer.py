@@ -21,6 +21,7 @@ EVERY_SCOPE = (
     "ledger:export",
     "ledger:links",
     "ledger:disclose",
+    "ledger:erase",
 )
 DEFAULT_SECONDS = 3600
 

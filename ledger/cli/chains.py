@@ -1,28 +1,22 @@
-"""Commands that call a running ledger: chains, anchors, verify links, bundles."""
+"""Commands that call a running ledger about chains and their bundles."""
 
 import json
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ledger.cli.caller import chain_id_argument, reach_ledger, time_text
 from ledger.cli.main import REFUSED, UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
-from ledger.client import BlockingLedgerClient, Chain, ClientTls, NewEvent, Receipt
-from ledger.settings import CallerSettings
-from ledger.settings_reader import SettingsError
+from ledger.client import Chain, NewEvent, Receipt
 
 # Of what is read from standard input: more than a whole append can hold.
 MAX_INPUT_BYTES = 16 * 1024 * 1024
-# Waiting for an unreachable ledger longer than this helps nobody at a terminal.
-TIMEOUT_SECONDS = 5.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-chain_id_argument = click.argument("chain_id", metavar="CHAIN")
 
 
 @click.group()
@@ -40,7 +34,7 @@ def chain() -> None:
 @as_json
 def open_chain(chain_id: str, subject: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Open a chain."""
-    with _ledger() as ledger:
+    with reach_ledger() as ledger:
         opened, receipt = ledger.open_chain(chain_id, subject.encode())
     print_fields(_chain_fields(opened) | {"receipt": receipt.signed_note}, as_json=as_json)
 
@@ -73,7 +67,7 @@ def append_events(  # noqa: PLR0913, PLR0917 - one argument for each option
         events = _read_events()
     else:
         events = [NewEvent(kind=kind, payload=payload.encode(), sealed_members=sealed)]
-    with _ledger() as ledger:
+    with reach_ledger() as ledger:
         receipt = ledger.append_events(
             chain_id, events, idempotency_key=idempotency_key, expected_sequence=expected_sequence
         )
@@ -85,7 +79,7 @@ def append_events(  # noqa: PLR0913, PLR0917 - one argument for each option
 @as_json
 def checkpoint_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Commit to every event so far and have that anchored."""
-    with _ledger() as ledger:
+    with reach_ledger() as ledger:
         receipt = ledger.checkpoint_chain(chain_id)
     print_fields(_receipt_fields(receipt), as_json=as_json)
 
@@ -96,7 +90,7 @@ def checkpoint_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - cl
 @as_json
 def close_chain(chain_id: str, closing: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Seal a chain for ever and have its head anchored."""
-    with _ledger() as ledger:
+    with reach_ledger() as ledger:
         closed, receipt = ledger.close_chain(chain_id, None if closing is None else closing.encode())
     print_fields(_chain_fields(closed) | {"receipt": receipt.signed_note}, as_json=as_json)
 
@@ -106,7 +100,7 @@ def close_chain(chain_id: str, closing: str | None, as_json: bool) -> None:  # n
 @as_json
 def list_chains(state: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """List your organisation's chains."""
-    with _ledger() as ledger:
+    with reach_ledger() as ledger:
         rows = [_chain_fields(found) for found in ledger.list_chains(state=state)]
     print_rows(("chain_id", "type", "state", "event_count", "head"), rows, as_json=as_json, empty="There is no chain.")
 
@@ -120,7 +114,7 @@ def show_chain(chain_id: str, kinds: tuple[str, ...], follow: bool, as_json: boo
     """Show a chain and its events; with --json, one event a line."""
     if follow and kinds:
         raise click.UsageError("--follow shows every event; leave --kind out")
-    with _ledger() as ledger:
+    with reach_ledger() as ledger:
         if not as_json:
             print_fields(_chain_fields(ledger.get_chain(chain_id)), as_json=False)
             click.echo()
@@ -129,7 +123,7 @@ def show_chain(chain_id: str, kinds: tuple[str, ...], follow: bool, as_json: boo
             fields = {
                 "sequence": event.sequence,
                 "kind": event.kind,
-                "occurred_at": _time(_EPOCH + timedelta(microseconds=event.occurred_at_us)),
+                "occurred_at": time_text(_EPOCH + timedelta(microseconds=event.occurred_at_us)),
                 "hash": event.hash.hex(),
                 "payload": event.content,
             }
@@ -149,7 +143,7 @@ def check_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's
 
     For a check that trusts nobody, export the chain and use indelible-verify.
     """
-    with _ledger() as ledger:
+    with reach_ledger() as ledger:
         result = ledger.check_chain(chain_id)
     print_fields(
         {
@@ -169,10 +163,13 @@ def check_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's
 @chain_id_argument
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The zip file to write.")
 @click.option("--include-disclosures", is_flag=True, help="Add what sealed members say.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there already.")
 @as_json
-def export_chain(chain_id: str, out: Path, include_disclosures: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Write a chain's bundle: all that verifying it takes."""
-    with _ledger() as ledger:
+def export_chain(chain_id: str, out: Path, include_disclosures: bool, force: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
+    """Write a chain's bundle: all that verifying it takes. An existing file is only replaced with --force."""
+    if not force and os.path.lexists(out):
+        raise Failure(f"{out} exists already; choose another name, or replace it with --force", UNUSABLE)
+    with reach_ledger() as ledger:
         try:
             size = ledger.export_bundle(chain_id, out, include_disclosures=include_disclosures)
         except OSError as error:
@@ -180,85 +177,20 @@ def export_chain(chain_id: str, out: Path, include_disclosures: bool, as_json: b
     print_fields({"bundle": str(out), "bytes": size}, as_json=as_json)
 
 
-@click.group()
-def anchors() -> None:
-    """Look at the outside evidence for a chain."""
-
-
-@anchors.command("list")
+@chain.command("erase-disclosures")
 @chain_id_argument
+@click.option("--sequence", type=click.IntRange(min=1), required=True, help="The event whose sealed members are meant.")
+@click.option("--member", "members", multiple=True, help="Only this sealed member. May be given more than once.")
+@click.option("--reason", required=True, help="Why. It stays on the operations chain, so it must name no person.")
 @as_json
-def list_anchors(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
-    """List a chain's anchors, obtained and still asked for."""
-    with _ledger() as ledger:
-        rows = [
-            {
-                "sequence": anchor.sequence,
-                "backend": anchor.backend,
-                "authority": anchor.authority,
-                "state": anchor.state,
-                "anchored_at": _time(anchor.anchored_at),
-                "attempts": anchor.attempts,
-                "last_error": anchor.last_error or None,
-                "digest": anchor.digest.hex(),
-            }
-            for anchor in ledger.list_anchors(chain_id)
-        ]
-    names = ("sequence", "backend", "authority", "state", "anchored_at", "attempts", "last_error")
-    print_rows(names, rows, as_json=as_json, empty="Nothing of this chain has been asked to be anchored yet.")
+def erase_disclosures(chain_id: str, sequence: int, members: tuple[str, ...], reason: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Erase for ever what sealed members of an event say.
 
-
-@click.group()
-def verify_link() -> None:
-    """Make and revoke links that show a chain to their holder."""
-
-
-@verify_link.command("create")
-@chain_id_argument
-@click.option("--days", type=click.IntRange(1, 366), default=90, show_default=True, help="How long it is valid.")
-@as_json
-def create_verify_link(chain_id: str, days: int, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
-    """Make a link to a chain as it is now."""
-    with _ledger() as ledger:
-        link = ledger.create_verify_link(chain_id, valid_days=days)
-    print_fields(
-        {
-            "url": link.url or None,
-            "token": link.token,
-            "link_id": link.link_id,
-            "expires_at": _time(link.expires_at),
-            "head": link.head.hex(),
-        },
-        as_json=as_json,
-    )
-
-
-@verify_link.command("revoke")
-@click.argument("link_id", metavar="LINK")
-@as_json
-def revoke_verify_link(link_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
-    """End a link before its time."""
-    with _ledger() as ledger:
-        revoked_at = ledger.revoke_verify_link(link_id)
-    print_fields({"link_id": link_id, "revoked_at": _time(revoked_at)}, as_json=as_json)
-
-
-@contextmanager
-def _ledger() -> Iterator[BlockingLedgerClient]:
-    """The ledger that the environment names."""
-    caller = CallerSettings.from_environment()
-    tls = None
-    if caller.certificate_authority is not None:
-        try:
-            tls = ClientTls(certificate_authority=caller.certificate_authority.read_bytes())
-        except ValueError as error:
-            raise SettingsError((f"INDELIBLE_LEDGER_CA: {error}",)) from error
-    try:
-        client = BlockingLedgerClient(caller.address, token=caller.token, tls=tls, timeout_seconds=TIMEOUT_SECONDS)
-    except ValueError as error:
-        raise SettingsError((f"INDELIBLE_LEDGER: {error}; set INDELIBLE_LEDGER_CA",)) from error
-    with client:
-        yield client
+    The chain still verifies: it holds digests only. Bundles that were exported with disclosures keep what they have.
+    """
+    with reach_ledger() as ledger:
+        erased, receipt = ledger.erase_disclosures(chain_id, sequence, members=members, reason=reason)
+    print_fields({"erased": erased, "receipt": receipt.signed_note if receipt else None}, as_json=as_json)
 
 
 def _read_events() -> list[NewEvent]:
@@ -292,8 +224,8 @@ def _chain_fields(found: Chain) -> dict[str, Any]:
         "subject": json.loads(found.subject),
         "event_count": found.event_count,
         "head": found.head.hex(),
-        "opened_at": _time(found.opened_at),
-        "closed_at": _time(found.closed_at),
+        "opened_at": time_text(found.opened_at),
+        "closed_at": time_text(found.closed_at),
     }
 
 
@@ -304,11 +236,6 @@ def _receipt_fields(receipt: Receipt) -> dict[str, Any]:
         "last_sequence": receipt.last_sequence,
         "event_hashes": [digest.hex() for digest in receipt.event_hashes],
         "replayed": receipt.replayed,
-        "occurred_at": _time(_EPOCH + timedelta(microseconds=receipt.occurred_at_us)),
+        "occurred_at": time_text(_EPOCH + timedelta(microseconds=receipt.occurred_at_us)),
         "receipt": receipt.signed_note,
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    """As bundles and reports write times."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if moment else None

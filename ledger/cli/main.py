@@ -28,14 +28,14 @@ ENTRY_POINTS = "indelible.commands"
 
 # Modules are imported when their command is used: a server's libraries take a second that `--help` should not.
 _COMMANDS = {
-    "anchors": "ledger.cli.chains:anchors",
+    "anchors": "ledger.cli.links:anchors",
     "chain": "ledger.cli.chains:chain",
     "keys": "ledger.cli.operate:keys",
     "migrate": "ledger.cli.install:migrate",
     "organisation": "ledger.cli.install:organisation",
     "serve": "ledger.cli.operate:serve",
     "settings": "ledger.cli.operate:settings",
-    "verify-link": "ledger.cli.chains:verify_link",
+    "verify-link": "ledger.cli.links:verify_link",
 }
 
 

@@ -121,6 +121,12 @@ class BlockingLedgerClient:
         """As LedgerClient.revoke_verify_link."""
         return self._wait(self._client.revoke_verify_link(link_id))
 
+    def erase_disclosures(
+        self, chain_id: str, sequence: int, *, members: Sequence[str] = (), reason: str
+    ) -> tuple[int, Receipt | None]:
+        """As LedgerClient.erase_disclosures."""
+        return self._wait(self._client.erase_disclosures(chain_id, sequence, members=members, reason=reason))
+
     def export_bundle(self, chain_id: str, path: Path, *, include_disclosures: bool = False) -> int:
         """As LedgerClient.export_bundle."""
         return self._wait(self._client.export_bundle(chain_id, path, include_disclosures=include_disclosures))

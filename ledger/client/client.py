@@ -188,6 +188,20 @@ class LedgerClient:
         answer = await self._connection.call(self._stub.RevokeVerifyLink, request)
         return convert.moment(answer.revoked_at)
 
+    async def erase_disclosures(
+        self, chain_id: str, sequence: int, *, members: Sequence[str] = (), reason: str
+    ) -> tuple[int, Receipt | None]:
+        """Erase for ever what sealed members of an event say: the named ones, or all of them.
+
+        How many were still there, and the receipt of the operations chain's note, if there were any. `reason` stays on
+        that chain.
+        """
+        request = ledger_pb2.EraseDisclosuresRequest(
+            chain_id=chain_id, sequence=sequence, members=members, reason=reason
+        )
+        answer = await self._connection.call(self._stub.EraseDisclosures, request)
+        return answer.erased_count, self._checked(answer.receipt) if answer.HasField("receipt") else None
+
     async def export_bundle(self, chain_id: str, path: Path, *, include_disclosures: bool = False) -> int:
         """Write the chain's bundle to `path` and give its size in bytes. The file appears whole or not at all."""
         request = ledger_pb2.ExportBundleRequest(chain_id=chain_id, include_disclosures=include_disclosures)

@@ -130,6 +130,23 @@ class Chains:
             following = write_page_token(question, [page[-1].sequence, page[-1].backend, page[-1].authority])
         return ledger_pb2.ListAnchorsResponse(anchors=map(anchor_message, page), next_page_token=following)
 
+    async def erase_disclosures(
+        self, request: ledger_pb2.EraseDisclosuresRequest, caller: Caller
+    ) -> ledger_pb2.EraseDisclosuresResponse:
+        """Erase what sealed members of one event say."""
+        check_chain_id(request.chain_id)
+        erased, receipt = await self._store.erase_disclosures(
+            caller.organisation_id,
+            request.chain_id,
+            request.sequence,
+            members=tuple(request.members),
+            reason=request.reason,
+            erased_by=caller.subject,
+        )
+        return ledger_pb2.EraseDisclosuresResponse(
+            erased_count=erased, receipt=receipt_message(receipt) if receipt else None
+        )
+
     async def check_chain(self, request: ledger_pb2.CheckChainRequest, caller: Caller) -> ledger_pb2.CheckChainResponse:
         """Re-hash the whole chain from what is stored."""
         check_chain_id(request.chain_id)

@@ -58,6 +58,7 @@ def make_handler(  # noqa: PLR0913 - everything the handlers work with
         "CheckChain": guard.unary("CheckChain", chains.check_chain, MAX_CHECK_SECONDS),
         "CreateVerifyLink": guard.unary("CreateVerifyLink", bundles.create_verify_link),
         "RevokeVerifyLink": guard.unary("RevokeVerifyLink", bundles.revoke_verify_link),
+        "EraseDisclosures": guard.unary("EraseDisclosures", chains.erase_disclosures),
         "ExportLinkedBundle": guard.public_stream("ExportLinkedBundle", bundles.export_linked_bundle),
     }
     contract = ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"]

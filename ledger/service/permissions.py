@@ -10,6 +10,7 @@ EXPORT = "ledger:export"
 LINKS = "ledger:links"
 # Besides EXPORT, to receive what sealed members say.
 DISCLOSE = "ledger:disclose"
+ERASE = "ledger:erase"
 
 METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
     {
@@ -27,6 +28,7 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
         "ExportBundle": EXPORT,
         "CreateVerifyLink": LINKS,
         "RevokeVerifyLink": LINKS,
+        "EraseDisclosures": ERASE,
     }
 )
 # Methods whose request carries its own permission.

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from ledger.chain.sealed import digest_of, salt_of
 from ledger.database.connections import Connection
 from ledger.errors import LedgerError, Reason
-from ledger.store.intake import ChainPlace
+from ledger.store.intake import MAX_SEALED_MEMBERS, ChainPlace
 from ledger.store.values import NewEvent
 
 MAX_REASON_CHARACTERS = 500
+# docs/spec/chain.md, section 2: a sequence is below 2^48.
+SEQUENCE_LIMIT = 2**48
 
 _FIND = """
 SELECT d.disclosure
@@ -27,16 +29,18 @@ DELETE FROM indelible.disclosures
 """
 
 
-def check_erasure(sequence: int, reason: str) -> None:
+def check_erasure(sequence: int, members: Sequence[str], reason: str) -> None:
     """Refuse what can be told without looking. Raises `LedgerError` INVALID_ARGUMENT."""
-    if sequence < 1:
-        raise LedgerError(Reason.INVALID_ARGUMENT, "sequence counts from 1", {"field": "sequence"})
-    if not 1 <= len(reason) <= MAX_REASON_CHARACTERS or not reason.isprintable():
-        raise LedgerError(
-            Reason.INVALID_ARGUMENT,
-            f"reason must be 1 to {MAX_REASON_CHARACTERS} printable characters: it stays on the operations chain",
-            {"field": "reason"},
-        )
+    field = problem = ""
+    if not 1 <= sequence < SEQUENCE_LIMIT:
+        field, problem = "sequence", "sequence counts from 1"
+    elif len(members) > MAX_SEALED_MEMBERS:
+        field, problem = "members", f"an event has at most {MAX_SEALED_MEMBERS} sealed members"
+    elif not 1 <= len(reason) <= MAX_REASON_CHARACTERS or not reason.isprintable():
+        problem = f"reason must be 1 to {MAX_REASON_CHARACTERS} printable characters; the operations chain keeps it"
+        field = "reason"
+    if problem:
+        raise LedgerError(Reason.INVALID_ARGUMENT, problem, {"field": field})
 
 
 async def find_disclosures(

@@ -91,7 +91,7 @@ class Notes:
         erased_by: str,
     ) -> tuple[int, Receipt | None]:
         """Erase what sealed members of one event say; how many, and the receipt of the note if there were any."""
-        erasures.check_erasure(sequence, reason)
+        erasures.check_erasure(sequence, members, reason)
         place = await self._places.get(organisation_id, chain_id)
         operations = await self._lifecycle.operations_chain(organisation_id)
         async with self._transactions.begin(organisation_id) as transaction:

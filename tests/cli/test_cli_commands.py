@@ -84,6 +84,7 @@ def caller(service: Service) -> dict[str, str]:
         ("chain", "close"),
         ("chain", "list"),
         ("chain", "show"),
+        ("chain", "erase-disclosures"),
         ("chain", "export"),
         ("chain", "check"),
         ("anchors", "list"),
@@ -139,6 +140,34 @@ def test_a_session_is_kept_from_the_command_line(caller: dict[str, str], tmp_pat
     assert link["url"].endswith(link["token"])
     revoked = run("verify-link", "revoke", link["link_id"], "--json", environment=caller).json()
     assert revoked["link_id"] == link["link_id"]
+
+
+def test_an_export_replaces_a_file_only_when_told_to(caller: dict[str, str], tmp_path: Path) -> None:
+    run("chain", "open", "exported", environment=caller)
+    bundle = tmp_path / "bundle.zip"
+    bundle.write_text("somebody's evidence")
+    refused = run("chain", "export", "exported", "--out", bundle, environment=caller)
+    assert refused.code == UNUSABLE
+    assert f"{bundle} exists already" in refused.err
+    assert bundle.read_text() == "somebody's evidence"
+    assert run("chain", "export", "exported", "--out", bundle, "--force", environment=caller).code == 0
+    assert zipfile.ZipFile(bundle).testzip() is None
+    dangling = tmp_path / "link.zip"
+    dangling.symlink_to(tmp_path / "nothing")
+    assert run("chain", "export", "exported", "--out", dangling, environment=caller).code == UNUSABLE
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.zip", "link.zip"]
+
+
+def test_what_sealed_members_say_is_erased_from_the_command_line(caller: dict[str, str]) -> None:
+    run("chain", "open", "to-erase", environment=caller)
+    event = ("--kind", "person.seen", "--payload", '{"name":"Ann","door":1}', "--seal", "name")
+    run("chain", "append", "to-erase", *event, environment=caller)
+    command = ("chain", "erase-disclosures", "to-erase", "--sequence", "2", "--reason", "asked for", "--json")
+    erased = run(*command, environment=caller).json()
+    assert erased["erased"] == 1
+    assert "operations" in erased["receipt"]
+    assert run(*command, environment=caller).json() == {"erased": 0, "receipt": None}
+    assert run("chain", "check", "to-erase", environment=caller).code == 0
 
 
 def test_people_get_tables_and_sentences(caller: dict[str, str]) -> None:

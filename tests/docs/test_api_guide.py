@@ -10,6 +10,7 @@ from ledger.identity import tokens
 from ledger.service import appends, bundles, chains, permissions
 from ledger.service.errors import CODES
 from ledger.serving import calls, paging, server
+from ledger.store import erasures, intake
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/api.md").read_text(encoding="utf-8")
 
@@ -39,6 +40,10 @@ def test_the_guide_lists_every_reason_with_its_status() -> None:
         ("appends under way on one stream", [appends.MAX_IN_FLIGHT, appends.MAX_IN_FLIGHT_BYTES]),
         ("page", [paging.DEFAULT_PAGE_SIZE, paging.MAX_PAGE_SIZE]),
         ("kinds to filter by", [chains.MAX_KINDS]),
+        ("events in one append", [intake.MAX_EVENTS]),
+        ("canonical payloads of one append, together with what is sealed", [intake.MAX_APPEND_BYTES]),
+        ("sealed members of one event", [intake.MAX_SEALED_MEMBERS]),
+        ("reason of an erasure", [erasures.MAX_REASON_CHARACTERS]),
         (
             "bundles being exported at once",
             [bundles.MAX_EXPORTS_PER_ORGANISATION, bundles.MAX_EXPORTS, int(bundles.MAX_EXPORT_SECONDS)],

@@ -34,6 +34,8 @@ def ask(channel: grpc.Channel, method: str, chain_id: str, headers: object) -> l
         link_id=NOWHERE,
         token="forged",
         idempotency_key=secrets.token_hex(8),
+        sequence=1,
+        reason="asked for",
         events=[{"kind": "door.opened", "payload": b"{}"}],
     )
     return call_on(channel, method, request, headers)

@@ -111,6 +111,8 @@ async def test_another_organisation_erases_nothing(seen: LedgerStore) -> None:
     [
         ({"sequence": 0}, "sequence"),
         ({"sequence": -1}, "sequence"),
+        ({"sequence": 2**63}, "sequence"),
+        ({"members": ["a"] * 33}, "members"),
         ({"reason": ""}, "reason"),
         ({"reason": "x" * 501}, "reason"),
         ({"reason": "line\nbreak"}, "reason"),

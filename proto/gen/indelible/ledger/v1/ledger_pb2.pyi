@@ -1005,6 +1005,65 @@ class RevokeVerifyLinkResponse(_message.Message):
 Global___RevokeVerifyLinkResponse: _TypeAlias = RevokeVerifyLinkResponse  # noqa: Y015
 
 @_typing.final
+class EraseDisclosuresRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    chain_id: _builtins.str
+    sequence: _builtins.int
+    """The event whose sealed members are concerned."""
+    reason: _builtins.str
+    """Why: 1 to 500 printable characters. It stays on the operations chain for ever, so it must name no person."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the members; every sealed member of the event when empty. At most 32."""
+
+    def __init__(
+        self,
+        *,
+        chain_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "members", b"members", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseDisclosuresRequest: _TypeAlias = EraseDisclosuresRequest  # noqa: Y015
+
+@_typing.final
+class EraseDisclosuresResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASED_COUNT_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    erased_count: _builtins.int
+    """How many were erased now; 0 when none was left, because there never was one or it was erased before."""
+    @_builtins.property
+    def receipt(self) -> Global___Receipt:
+        """Of the note on the operations chain; unset when nothing was erased."""
+
+    def __init__(
+        self,
+        *,
+        erased_count: _builtins.int = ...,
+        receipt: Global___Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_count", b"erased_count", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseDisclosuresResponse: _TypeAlias = EraseDisclosuresResponse  # noqa: Y015
+
+@_typing.final
 class ExportLinkedBundleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

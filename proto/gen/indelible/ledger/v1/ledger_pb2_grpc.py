@@ -108,6 +108,11 @@ class LedgerServiceStub:
                 request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.RevokeVerifyLinkRequest.SerializeToString,
                 response_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.RevokeVerifyLinkResponse.FromString,
                 _registered_method=True)
+        self.EraseDisclosures = channel.unary_unary(
+                '/indelible.ledger.v1.LedgerService/EraseDisclosures',
+                request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EraseDisclosuresRequest.SerializeToString,
+                response_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EraseDisclosuresResponse.FromString,
+                _registered_method=True)
         self.ExportLinkedBundle = channel.unary_stream(
                 '/indelible.ledger.v1.LedgerService/ExportLinkedBundle',
                 request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.ExportLinkedBundleRequest.SerializeToString,
@@ -214,6 +219,14 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseDisclosures(self, request, context):
+        """Erases for ever what sealed members of an event say. The event, its digests and its place on the chain stay, and the
+        operations chain notes what was erased, by whom and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportLinkedBundle(self, request, context):
         """The bundle a verify link points at. The link itself is the permission: no bearer token is needed.
         """
@@ -293,6 +306,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.RevokeVerifyLink,
                     request_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.RevokeVerifyLinkRequest.FromString,
                     response_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.RevokeVerifyLinkResponse.SerializeToString,
+            ),
+            'EraseDisclosures': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseDisclosures,
+                    request_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EraseDisclosuresRequest.FromString,
+                    response_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EraseDisclosuresResponse.SerializeToString,
             ),
             'ExportLinkedBundle': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportLinkedBundle,
@@ -682,6 +700,33 @@ class LedgerService:
             '/indelible.ledger.v1.LedgerService/RevokeVerifyLink',
             indelible_dot_ledger_dot_v1_dot_ledger__pb2.RevokeVerifyLinkRequest.SerializeToString,
             indelible_dot_ledger_dot_v1_dot_ledger__pb2.RevokeVerifyLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseDisclosures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.ledger.v1.LedgerService/EraseDisclosures',
+            indelible_dot_ledger_dot_v1_dot_ledger__pb2.EraseDisclosuresRequest.SerializeToString,
+            indelible_dot_ledger_dot_v1_dot_ledger__pb2.EraseDisclosuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,10 @@ class LedgerServiceStub:
     """Re-hashes a whole chain on the server."""
     CreateVerifyLink: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CreateVerifyLinkRequest, _ledger_pb2.CreateVerifyLinkResponse]
     RevokeVerifyLink: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.RevokeVerifyLinkRequest, _ledger_pb2.RevokeVerifyLinkResponse]
+    EraseDisclosures: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.EraseDisclosuresRequest, _ledger_pb2.EraseDisclosuresResponse]
+    """Erases for ever what sealed members of an event say. The event, its digests and its place on the chain stay, and the
+    operations chain notes what was erased, by whom and why.
+    """
     ExportLinkedBundle: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportLinkedBundleRequest, _ledger_pb2.ExportLinkedBundleResponse]
     """The bundle a verify link points at. The link itself is the permission: no bearer token is needed."""
 
@@ -93,6 +97,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Re-hashes a whole chain on the server."""
     CreateVerifyLink: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CreateVerifyLinkRequest, _ledger_pb2.CreateVerifyLinkResponse]  # type: ignore[assignment]
     RevokeVerifyLink: _aio.UnaryUnaryMultiCallable[_ledger_pb2.RevokeVerifyLinkRequest, _ledger_pb2.RevokeVerifyLinkResponse]  # type: ignore[assignment]
+    EraseDisclosures: _aio.UnaryUnaryMultiCallable[_ledger_pb2.EraseDisclosuresRequest, _ledger_pb2.EraseDisclosuresResponse]  # type: ignore[assignment]
+    """Erases for ever what sealed members of an event say. The event, its digests and its place on the chain stay, and the
+    operations chain notes what was erased, by whom and why.
+    """
     ExportLinkedBundle: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportLinkedBundleRequest, _ledger_pb2.ExportLinkedBundleResponse]  # type: ignore[assignment]
     """The bundle a verify link points at. The link itself is the permission: no bearer token is needed."""
 
@@ -208,6 +216,16 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.RevokeVerifyLinkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.RevokeVerifyLinkResponse, _abc.Awaitable[_ledger_pb2.RevokeVerifyLinkResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def EraseDisclosures(
+        self,
+        request: _ledger_pb2.EraseDisclosuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.EraseDisclosuresResponse, _abc.Awaitable[_ledger_pb2.EraseDisclosuresResponse]]:
+        """Erases for ever what sealed members of an event say. The event, its digests and its place on the chain stay, and the
+        operations chain notes what was erased, by whom and why.
+        """
 
     @_abc_1.abstractmethod
     def ExportLinkedBundle(
