@@ -112,18 +112,28 @@ def readable(path: Path) -> Iterator[None]:
         raise MediaError(Reason.FOOTAGE_UNREADABLE, f"{path.name} cannot be read as video: {error.strerror}") from error
 
 
-def timed_packets(source: Opened, *, audio: bool = True) -> Iterator[Timed]:
+def timed_packets(source: Opened) -> Iterator[Timed]:
     """Every packet of the video, and of the audio, in the order of the file; raises `av.FFmpegError` where it breaks.
 
     Time stamps that are missing are made from their neighbours.
     """
-    streams = [source.video] if source.audio is None or not audio else [source.video, source.audio]
+    streams = [source.video] if source.audio is None else [source.video, source.audio]
     clocks = {stream.index: _StreamClock(time_base_of(stream)) for stream in streams}
     for packet in source.container.demux(*streams):
         # libav ends a stream with an empty packet; files may hold others, which carry nothing.
         if packet.size > 0:
             is_video = packet.stream_index == source.video.index
             yield clocks[packet.stream_index].timed(packet, is_video=is_video)
+
+
+def packets_until_break(source: Opened) -> Iterator[Timed]:
+    """As `timed_packets`, up to where the file breaks: what comes before is footage all the same."""
+    try:
+        yield from timed_packets(source)
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        return
 
 
 def to_us(ticks: int, time_base: Fraction) -> int:

@@ -47,6 +47,7 @@ class Scan:
     probe: Probe
     zero_us: int  # the first frame on the file's clock, as `Timed` tells it
     pts: "array[int]"
+    dts: "array[int]"
     keys: "array[int]"  # indices of packets
     hidden: frozenset[int]  # indices of packets which only help to decode others (edit lists)
     shown: "array[int]"  # positions of all shown frames, sorted
@@ -55,6 +56,7 @@ class Scan:
     sets: ParameterSets
     unit_length: int | None
     changes: tuple[ParameterChange, ...]
+    audio_extradata: bytes | None
 
     def frame_end(self, position: int) -> int:
         """Where the frame shown at this position ends."""
@@ -68,8 +70,9 @@ def scan(path: Path, limits: Limits) -> Scan:
         index = _Index(source, limits)
         broken = False
         try:
-            for timed in timed_packets(source, audio=False):
-                index.add(timed)
+            for timed in timed_packets(source):
+                if timed.is_video:
+                    index.add(timed)
         except MemoryError:
             raise
         except av.FFmpegError:
@@ -88,6 +91,7 @@ class _Index:
         self._limits = limits
         self._codec = source.video_codec
         self._stamps = array("q")
+        self._decoded_at = array("q")
         self.keys = array("q")
         self._hidden: set[int] = set()
         self.shown: list[int] = []
@@ -101,6 +105,7 @@ class _Index:
         if index >= self._limits.packets:
             raise MediaError(Reason.TOO_LARGE, f"a file has more than {self._limits.packets} packets of video")
         self._stamps.append(timed.pts)
+        self._decoded_at.append(timed.dts)
         if timed.packet.is_keyframe:
             self.keys.append(index)
         if timed.packet.is_keyframe or timed.packet.has_sidedata("new_extradata"):
@@ -118,8 +123,9 @@ class _Index:
         nominal = _nominal(shown, 0 if self._last is None else self._last.duration)
         last = 0 if self._last is None else self._last.duration
         duration = shown[-1] + (last if 0 < last <= _LONGEST_LAST_FRAME * nominal else nominal)
-        for position, stamp in enumerate(self._stamps):
-            self._stamps[position] = stamp - zero
+        for stamps in (self._stamps, self._decoded_at):
+            for index, stamp in enumerate(stamps):
+                stamps[index] = stamp - zero
         video = self._source.video
         return Scan(
             probe=Probe(
@@ -141,6 +147,7 @@ class _Index:
             ),
             zero_us=zero,
             pts=self._stamps,
+            dts=self._decoded_at,
             keys=self.keys,
             hidden=frozenset(self._hidden),
             shown=shown,
@@ -149,6 +156,7 @@ class _Index:
             sets=self._parameters.first,
             unit_length=self._parameters.unit_length,
             changes=tuple(self._parameters.changes),
+            audio_extradata=None if self._source.audio is None else self._source.audio.codec_context.extradata,
         )
 
     def _less_than_declared(self, shown: "array[int]") -> bool:

@@ -1,0 +1,108 @@
+"""The child process that looks at footage: libav parses hostile bytes here, and nothing else runs here.
+
+It reads one line of JSON, limits itself before it loads libav, and answers in lines of JSON: progress, results, or an
+error. When its parent goes away, so does it.
+"""
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from media.errors import MediaError, Reason
+from media.video.values import Limits, Progress, Segment, VideoSettings, Window
+from media.video.wire import from_json, to_json
+
+_REPORT_SECONDS: Final = 1.0
+_SPARE_CPU_SECONDS: Final = 10
+
+
+def main() -> None:
+    """Do the one task that comes in."""
+    request = json.loads(sys.stdin.buffer.readline())
+    limits = from_json(Limits, request["limits"])
+    _limit_this_process(limits)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tasks: dict[str, Callable[[Any, Limits], None]] = {"probe": _probe, "write": _write}
+    tasks[request["task"]](request, limits)
+
+
+def _probe(request: Any, limits: Limits) -> None:
+    from media.video.probe import probe  # noqa: PLC0415 - libav is loaded within the limits
+
+    for path in request["paths"]:
+        _answer("probe", partial(probe, Path(path), limits=limits))
+
+
+def _write(request: Any, limits: Limits) -> None:
+    from media.video.artefacts import write_artefacts  # noqa: PLC0415 - libav is loaded within the limits
+
+    task = partial(
+        write_artefacts,
+        from_json(tuple[Segment, ...], request["segments"]),
+        from_json(Window, request["window"]),
+        Path(request["directory"]),
+        settings=from_json(VideoSettings, request["settings"]),
+        limits=limits,
+        progress=_reporter(),
+    )
+    _answer("artefacts", task)
+
+
+def _answer(name: str, task: Callable[[], Any]) -> None:
+    try:
+        _say({name: to_json(task())})
+    except MediaError as error:
+        _say({"error": {"reason": error.reason.value, "message": error.message, "metadata": error.metadata}})
+    except MemoryError:
+        message = "the footage needs more memory than is allowed"
+        _say({"error": {"reason": Reason.TOO_LARGE.value, "message": message, "metadata": {}}})
+
+
+def _reporter() -> Callable[[Progress], None]:
+    said = -_REPORT_SECONDS
+    step = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal said, step
+        if progress.step != step or time.monotonic() - said >= _REPORT_SECONDS:
+            said, step = time.monotonic(), progress.step
+            _say({"progress": to_json(progress)})
+
+    return report
+
+
+def _say(document: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(document)}\n")
+    sys.stdout.flush()
+
+
+def _limit_this_process(limits: Limits) -> None:
+    for kind, most in (
+        (resource.RLIMIT_AS, limits.address_space_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_FSIZE, limits.output_bytes),
+        (resource.RLIMIT_CORE, 0),  # a core would hold footage
+    ):
+        _, hard = resource.getrlimit(kind)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        # At the hard limit of processor time the kernel kills without telling why (setrlimit(2)).
+        spare = _SPARE_CPU_SECONDS if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else 0
+        resource.setrlimit(kind, (allowed, allowed + spare))
+
+
+def _end_with_parent() -> None:
+    # The parent keeps its end of the pipe open and writes no more: the end of the pipe is the end of the parent.
+    while sys.stdin.buffer.read(1 << 16):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Puts decoded pictures into the shape an encoder wants: size, pixel format and range; upright where players differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final, cast
+
+from av.filter import Graph
+from av.sidedata.sidedata import SideData, Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
+
+# Eight bits at full range. libav keeps the names of old JPEG formats for it.
+FULL_RANGE: Final = "yuvj420p"
+_EIGHT_BITS: Final = 8
+_MATRIX: Final = 9
+
+
+@dataclass(slots=True)
+class Canvas:
+    """Fits pictures into one size and pixel format: larger ones are made smaller, the rest is black."""
+
+    width: int
+    height: int
+    pixel_format: str
+    _graphs: dict[tuple[int, int], Graph] = field(default_factory=dict, init=False)
+
+    def fit(self, frame: VideoFrame) -> VideoFrame:
+        """The picture in the canvas's shape; the picture itself when it already has it."""
+        width, height = frame.width, frame.height
+        if not (0 <= self.width - width <= 1 and 0 <= self.height - height <= 1):
+            width, height = contained(width, height, self.width, self.height)
+        fitted = reshaped(frame, (width, height), self.pixel_format)
+        if (width, height) == (self.width, self.height):
+            return fitted
+        if (width, height) not in self._graphs:
+            pad = f"{self.width}:{self.height}:{(self.width - width) // 2}:{(self.height - height) // 2}"
+            self._graphs[width, height] = _graph(fitted, [("pad", pad)])
+        graph = self._graphs[width, height]
+        graph.vpush(fitted)
+        return graph.vpull()
+
+
+def encodable_format(frame: VideoFrame) -> str:
+    """The pixel format of the clip: 4:2:0, which every H.265 player shows, with the depth and range of the source."""
+    if any(component.bits > _EIGHT_BITS for component in frame.format.components):
+        return "yuv420p10le"
+    return FULL_RANGE if frame.format.name.startswith("yuvj") else "yuv420p"
+
+
+def reshaped(
+    frame: VideoFrame,
+    size: tuple[int, int],
+    pixel_format: str,
+    *,
+    full_range: bool | None = None,
+    matrix: str | None = None,
+) -> VideoFrame:
+    """The picture in another size or pixel format, and in another range and matrix where those are given."""
+    jpeg = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+    wanted = jpeg if full_range is None else full_range
+    if frame.format.is_rgb and full_range is None:
+        wanted = False
+    if ((frame.width, frame.height), frame.format.name, wanted, None) == (size, pixel_format, jpeg, matrix):
+        return frame
+    return frame.reformat(
+        width=size[0],
+        height=size[1],
+        format=pixel_format,
+        interpolation="BICUBIC",
+        dst_colorspace="ITU709" if matrix is None and frame.format.is_rgb else matrix,
+        src_color_range=ColorRange.JPEG if jpeg or frame.format.is_rgb else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG if wanted else ColorRange.MPEG,
+        threads=1,
+    )
+
+
+def contained(
+    width: int, height: int, box_width: int, box_height: int, aspect: Fraction = Fraction(1)
+) -> tuple[int, int]:
+    """The largest even size within the box that keeps the shape of the picture; `aspect` is that of a pixel."""
+    shown = width * aspect
+    scale = min(Fraction(box_width) / shown, Fraction(box_height, height))
+    return max(2, round(shown * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2)
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
+    """How a player turns or mirrors the picture: nine 16.16 numbers of ISO/IEC 14496-12, 6.2.2; None for not at all."""
+    side_data = cast(Mapping[Type, SideData], frame.side_data)  # its declared type knows motion vectors only
+    data = side_data.get(Type.DISPLAYMATRIX) if len(side_data) else None
+    if data is None:
+        return None
+    numbers = memoryview(bytes(data)).cast("i").tolist()
+    return tuple(numbers) if len(numbers) == _MATRIX else None
+
+
+@dataclass(slots=True)
+class Upright:
+    """Turns pictures as a player would, for files whose players do not."""
+
+    _graph: Graph | None = field(default=None, init=False)
+    _shape: tuple[object, ...] | None = field(default=None, init=False)
+
+    def turned(self, frame: VideoFrame, aspect: Fraction) -> tuple[VideoFrame, Fraction]:
+        """The picture upright, and the shape of its pixels."""
+        matrix = display_matrix(frame)
+        filters = [] if matrix is None else _turning(matrix, frame.rotation)
+        if not filters:
+            return frame, aspect
+        shape = (frame.width, frame.height, frame.format.name, tuple(filters))
+        if self._graph is None or self._shape != shape:
+            self._graph, self._shape = _graph(frame, filters), shape
+        self._graph.vpush(frame)
+        turned = self._graph.vpull()
+        return turned, 1 / aspect if (turned.width, turned.height) != (frame.width, frame.height) else aspect
+
+
+def _turning(matrix: Sequence[int], rotation: int) -> list[tuple[str, str]]:
+    # As ffmpeg turns pictures by itself (fftools/ffmpeg_filter.c). Players know quarter turns and mirrors only.
+    match -rotation % 360:
+        case 90:
+            return [("transpose", "cclock_flip" if matrix[3] > 0 else "clock")]
+        case 270:
+            return [("transpose", "clock_flip" if matrix[3] < 0 else "cclock")]
+        case 180:
+            flips = ("hflip", matrix[0] < 0), ("vflip", matrix[4] < 0)
+        case _:
+            flips = ("hflip", False), ("vflip", matrix[4] < 0)
+    return [(name, "") for name, wanted in flips if wanted]
+
+
+def _graph(frame: VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
+    graph = Graph()
+    graph.threads = 1
+    nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))]
+    nodes += [graph.add(name, arguments or None) for name, arguments in filters]
+    nodes.append(graph.add("buffersink"))
+    graph.link_nodes(*nodes).configure()
+    return graph
