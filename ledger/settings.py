@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ledger.address import Address
+from ledger.roles import APPEND_ROLE, RUNTIME_ROLE, WORKER_ROLE
 from ledger.settings_reader import (
     LogSettings,
     Reader,
@@ -43,9 +44,9 @@ class DatabaseSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "DatabaseSettings":
-        """Read the three addresses. Raises SettingsError."""
+        """Read the three addresses, whoever they log in as. Raises SettingsError."""
         read = Reader(environ)
-        settings = _database(read)
+        settings = _database(read, as_roles=False)
         read.finish()
         return settings
 
@@ -77,7 +78,7 @@ class LedgerSettings:
         """Read and check everything. Raises SettingsError with every problem found."""
         read = Reader(environ)
         settings = cls(
-            database=_database(read),
+            database=_database(read, as_roles=True),
             listen=read.value("INDELIBLE_LISTEN", Address.parse, Address.parse(DEFAULT_LISTEN)),
             tls=read_tls(read),
             token=TokenSettings(
@@ -161,12 +162,17 @@ class CallerSettings:
         return settings
 
 
-def _database(read: Reader) -> DatabaseSettings:
-    return DatabaseSettings(
-        runtime_dsn=read_dsn(read, "INDELIBLE_RUNTIME_DSN"),
-        append_dsn=read_dsn(read, "INDELIBLE_APPEND_DSN"),
-        worker_dsn=read_dsn(read, "INDELIBLE_WORKER_DSN"),
+def _database(read: Reader, *, as_roles: bool) -> DatabaseSettings:
+    """The three addresses; with `as_roles`, each must log in as its role."""
+    runtime, append, worker = (
+        read_dsn(read, name, role=role if as_roles else "")
+        for name, role in (
+            ("INDELIBLE_RUNTIME_DSN", RUNTIME_ROLE),
+            ("INDELIBLE_APPEND_DSN", APPEND_ROLE),
+            ("INDELIBLE_WORKER_DSN", WORKER_ROLE),
+        )
     )
+    return DatabaseSettings(runtime_dsn=runtime, append_dsn=append, worker_dsn=worker)
 
 
 def _web_address(text: str) -> str:

@@ -110,14 +110,19 @@ class Reader:
         return path
 
 
-def read_dsn(read: Reader, name: str) -> str:
-    """The PostgreSQL address that the variable `name` must hold."""
-    text = read.required(name, "a PostgreSQL address, for example postgresql://USER:PASSWORD@HOST/DATABASE")
+def read_dsn(read: Reader, name: str, *, role: str = "") -> str:
+    """The PostgreSQL address that the variable `name` must hold; with `role`, one that logs in as that."""
+    text = read.required(
+        name, f"a PostgreSQL address, for example postgresql://{role or 'USER'}:PASSWORD@HOST/DATABASE"
+    )
     try:
-        conninfo_to_dict(text)
+        parts = conninfo_to_dict(text)
     except ProgrammingError:
         # The text is not repeated: it holds a password.
         read.problem(name, "is not a PostgreSQL address; write it as postgresql://USER:PASSWORD@HOST/DATABASE")
+    else:
+        if text and role and parts.get("user") != role:
+            read.problem(name, f"names another user; the service logs in here as {role}")
     return text
 
 

@@ -14,12 +14,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
 from ledger.database.history import read_sql
+from ledger.roles import APPEND_ROLE, OWNER_ROLE, RUNTIME_ROLE, WORKER_ROLE
 from ledger.store.tables import SCHEMA
 
-OWNER_ROLE = "indelible_owner"
-RUNTIME_ROLE = "indelible_runtime"
-APPEND_ROLE = "indelible_append"
-WORKER_ROLE = "indelible_worker"
 _LOGIN_ROLES = (RUNTIME_ROLE, APPEND_ROLE, WORKER_ROLE)
 _MIGRATIONS = "ledger.store.migrations"
 
