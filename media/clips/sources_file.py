@@ -36,6 +36,8 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_KEYS_FILE_BYTES = 4096
 
 DEFAULT_CLOCK_ERROR_SECONDS = 2.0
+# Names of our recorder's segments say when their first picture arrived, which a slow start may delay.
+RECORDER_CLOCK_ERROR_SECONDS = 5.0
 DEFAULT_LONGEST_SEGMENT_SECONDS = 3600.0
 DEFAULT_SETTLE_SECONDS = 10.0
 DEFAULT_WAIT_SECONDS = 120.0
@@ -133,7 +135,11 @@ def _source(
         kind=kind,
         location=location,
         names=NamePattern(SEGMENT_NAMES, None) if kind is SourceKind.RECORDER else table.names(),
-        clock_error_us=table.microseconds("clock_error_seconds", DEFAULT_CLOCK_ERROR_SECONDS, MAX_CLOCK_ERROR_SECONDS),
+        clock_error_us=table.microseconds(
+            "clock_error_seconds",
+            RECORDER_CLOCK_ERROR_SECONDS if kind is SourceKind.RECORDER else DEFAULT_CLOCK_ERROR_SECONDS,
+            MAX_CLOCK_ERROR_SECONDS,
+        ),
         longest_segment_us=table.microseconds(
             "longest_segment_seconds", DEFAULT_LONGEST_SEGMENT_SECONDS, MAX_SEGMENT_SECONDS
         ),

@@ -93,15 +93,19 @@ class Ring:
                     interrupted.append(path)
         return interrupted
 
-    def prune(self, now: int, *, writing: Path | None) -> Kept:
-        """Delete what is too old at `now` (µs), then the oldest until the rest fits. Raises OSError."""
+    def prune(self, now: int, *, writing: Path | None, spare: int = 0) -> Kept:
+        """Delete what is too old at `now` (µs), then the oldest until the rest fits. Raises OSError.
+
+        `spare`: free so many bytes at least, because the disk is full before the ring is.
+        """
         sizes = {path: _size(path) for path in self._segments()}
         total = sum(sizes.values())
+        most = min(self._keep_bytes, total - spare)
         complete = [path for path in sizes if path != writing]
         oldest_kept = f"{moment(max(0, now - self._keep_us)):%Y%m%dT%H%M%S.%f}"
         deleted = in_use = 0
         for path in complete[:-1]:  # rule 3
-            if path.name >= oldest_kept and total <= self._keep_bytes:
+            if path.name >= oldest_kept and total <= most:
                 break
             if not _delete_unless_read(path):
                 in_use += 1
