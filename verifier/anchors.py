@@ -262,7 +262,7 @@ def _judge_opentimestamps(
 ) -> TokenReport:
     trust = policy.bitcoin.get(anchor.authority, BitcoinTrust(headers={}))
     result = check_proof(files["proof"], digest=digest, headers=trust.headers, network=trust.network)
-    return opentimestamps_token(result, authority=anchor.authority, sequence=anchor.sequence)
+    return opentimestamps_token(result, authority=anchor.authority, sequence=anchor.sequence, network=trust.network)
 
 
 _JUDGES = {RFC3161: _judge_rfc3161, TEZOS: _judge_tezos, OPENTIMESTAMPS: _judge_opentimestamps}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from verifier.opentimestamps import ProofResult
+from verifier.opentimestamps import Network, ProofResult
 from verifier.report import TokenReport
 from verifier.statement import OPENTIMESTAMPS, TEZOS
 from verifier.tezos import ReceiptResult
@@ -36,7 +36,9 @@ def tezos_token(result: ReceiptResult, *, authority: str, sequence: int) -> Toke
     )
 
 
-def opentimestamps_token(result: ProofResult, *, authority: str, sequence: int) -> TokenReport:
+def opentimestamps_token(
+    result: ProofResult, *, authority: str, sequence: int, network: Network = "bitcoin"
+) -> TokenReport:
     """The report entry of an OpenTimestamps proof. A proof that no header was given for is "unconfirmed"."""
     token = TokenReport(
         ok=result.ok,
@@ -48,8 +50,8 @@ def opentimestamps_token(result: ProofResult, *, authority: str, sequence: int) 
         qualified=NOT_QUALIFIED,
         findings=result.findings,
         block=None if result.height is None else str(result.height),
-        root="bitcoin" if result.ok else "",
-        signer_key="bitcoin" if result.ok else "",
+        root=network if result.ok else "",
+        signer_key=network if result.ok else "",
     )
     return replace(token, time_accuracy=BITCOIN_ACCURACY_MICROSECONDS) if result.time else token
 

@@ -59,7 +59,7 @@ def read_opentimestamps(table: dict[str, Any], where: str, folder: Path) -> Bitc
     if name is None:
         raise ValueError(f"{where} names no file of block headers, so nothing of it could be trusted")
     stated = read_text(table, "network", where)
-    network = next((known for known in _BITCOIN_NETWORKS if known == (stated or "bitcoin")), None)
+    network = next((known for known in _BITCOIN_NETWORKS if known == ("bitcoin" if stated is None else stated)), None)
     if network is None:
         raise ValueError(f'{where}.network must be "bitcoin", or "regtest" for tests only')
     try:

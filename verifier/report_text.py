@@ -102,7 +102,8 @@ def _voucher(token: TokenReport) -> str:
     if token.backend == TEZOS:
         return f"The Tezos network vouches for it by block {token.block}; sent by {_safe(token.signer)}."
     if token.backend == OPENTIMESTAMPS:
-        return f"The Bitcoin network vouches for it by block {token.block}."
+        network = "The Bitcoin network" if token.root == "bitcoin" else "A test network, where anybody can make blocks,"
+        return f"{network} vouches for it by block {token.block}."
     return f"Signed by {_safe(token.signer)}."
 
 

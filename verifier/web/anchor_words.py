@@ -63,6 +63,14 @@ _KINDS = {
         has_certificate=False,
     ),
 }
+_TEST_NETWORK = KindOfAnchor(
+    proves="Nothing outside of tests: it leads to block {block} of a test network, where anybody can make blocks.",
+    checks=(
+        "The proof is for the fingerprint of this very event, as this page computed it.",
+        "It leads, step by step, to the summary that the header of a block of the test network holds.",
+    ),
+    has_certificate=False,
+)
 _OTHER = KindOfAnchor(proves="{authority} vouches for event {sequence}.", checks=(), has_certificate=False)
 
 
@@ -92,4 +100,6 @@ def qualified(token: Mapping[str, Any]) -> str:
 
 
 def _kind(token: Mapping[str, Any]) -> KindOfAnchor:
+    if any(finding["code"] == "ots-test-network" for finding in token["findings"]):
+        return _TEST_NETWORK
     return _KINDS.get(token["backend"], _OTHER)
