@@ -71,15 +71,13 @@ class Availability:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """What a bucket was seen to do, by trying; lifecycle rules are judged when they are applied."""
+    """What a bucket was seen to do, by trying."""
 
     versioning: bool
+    # Whether it stops the deletion of a locked version, and of one under a legal hold.
     object_lock: bool
     legal_hold: bool
     # Whether our key may delete a version that is locked in GOVERNANCE mode.
     bypass_governance: bool
     conditional_writes: bool
     sha256_checksums: bool
-    # Archive classes that lifecycle rules may move objects to; empty where there is none.
-    transitions: tuple[str, ...]
-    expiry: bool
