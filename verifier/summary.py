@@ -1,6 +1,7 @@
 """The parts of a report that look at the whole: the list of checks, and what a reader must know beside the verdict."""
 
 from verifier.anchors import covered_events
+from verifier.artefacts import ARTEFACTS
 from verifier.bundle import Bundle
 from verifier.chain import ChainClaims, ChainResult
 from verifier.event import format_time
@@ -90,10 +91,9 @@ def general_findings(  # noqa: PLR0913 - it looks at the whole
     if sealed_left:
         text = f"{sealed_left} members of events are sealed and not disclosed: unreadable here, but not damaged."
         findings.append(Finding(code="sealed-not-disclosed", severity=Severity.INFO, message=text))
-    artefacts = sum(path.startswith("data/artefacts/") for path in bundle.sizes)
-    if artefacts:
-        text = f"The bundle holds {artefacts} other files. Their digests were checked; what they show was not."
-        findings.append(Finding(code="artefacts-not-interpreted", severity=Severity.INFO, message=text))
+    if not chain.ok and any(path.startswith(ARTEFACTS) for path in bundle.sizes):
+        text = "The files of clips were not compared with the chain, since the chain itself is not intact."
+        findings.append(Finding(code="artefacts-not-compared", severity=Severity.WARNING, message=text))
     return findings
 
 

@@ -7,7 +7,7 @@ What must hold for VERIFIED, in the order in which it is checked:
 2. bundle.json is canonical, complete and of the known format.
 3. The chain is intact from event 1 to the head and count that bundle.json states (the nine rules in `chain.py`), and
    reaches the head and count that the caller knows, if he does.
-4. Every disclosure belongs to a sealed member of its event.
+4. Every disclosure belongs to a sealed member of its event; every file of a clip is the one that the chain recorded.
 5. For each anchor: the chain has an intact checkpoint at its sequence with the digest stated, the backend's rules hold
    for its files over that hash, and a root or a block the user trusts vouches for it.
 6. As many independent tokens are good as the policy requires, of every backend it requires.
@@ -31,6 +31,7 @@ from verifier.anchors import (
     pending_report,
     read_evidence,
 )
+from verifier.artefacts import ARTEFACTS, check_artefacts
 from verifier.bag import MAX_TEXT_BYTES, PAYLOAD
 from verifier.bundle import BUNDLE_JSON, DISCLOSURES, EVENTS, Bundle, UnusableBundle, open_bundle, read_limited
 from verifier.chain import ChainClaims, ChainResult, check_chain
@@ -46,7 +47,6 @@ from verifier.summary import chain_checks, general_findings
 from verifier.tezos import Observer
 from verifier.workers import BYTES_WORTH_A_WORKER, available_workers, check_ranges
 
-ARTEFACTS = "data/artefacts/"
 _KNOWN_FILES = frozenset({BUNDLE_JSON, EVENTS, DISCLOSURES, "data/README.txt"})
 _KNOWN_FOLDERS = (ANCHORS, EVIDENCE, ARTEFACTS)
 
@@ -93,6 +93,13 @@ def verify_bundle(  # noqa: PLR0913 - each is a separate piece of what the calle
         if statement is not None:
             findings += check_anchor_files(bundle, statement.anchors)
             tokens = _tokens(bundle, statement, chain, policy, findings, observer)
+            if chain.ok:
+                findings += check_artefacts(
+                    bundle,
+                    chain_id=statement.chain_id,
+                    organisation_id=statement.organisation_id,
+                    covered_events=covered_events(tokens, policy),
+                )
         findings += general_findings(
             bundle=bundle,
             statement=statement,

@@ -1,0 +1,138 @@
+"""Checks data/artefacts: preserved clips against the chain's own record of them (`docs/spec/clip.md`, section 6).
+
+A clip's files are evidence because the chain says which bytes they have. What its custody documents tell is worth what
+the chain confirms of it.
+"""
+
+from collections.abc import Iterator
+
+from verifier.bundle import Bundle, read_limited
+from verifier.clip_records import ClipRecord, TooManyEventsError, read_records
+from verifier.custody import CUSTODY, CUSTODY_TO_DATE, Custody, CustodyError, contradictions, omissions, read_custody
+from verifier.event import format_time
+from verifier.findings import Finding, Severity
+
+ARTEFACTS = "data/artefacts/"
+
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+"""A custody document with some ten thousand entries; it is read into memory."""
+
+MAX_FINDINGS = 100
+"""After so many a reader knows enough; memory stays bounded."""
+
+
+def check_artefacts(bundle: Bundle, *, chain_id: str, organisation_id: str, covered_events: int) -> list[Finding]:
+    """Findings about every file under data/artefacts of a bundle whose chain was found intact.
+
+    Events up to `covered_events` are vouched for by anchors.
+    """
+    clips = _clips(bundle)
+    if not clips:
+        return []
+    try:
+        records = read_records(bundle, clips)
+    except TooManyEventsError as error:
+        text = f"The files of clips could not be compared with the chain: {error}."
+        return [_wrong("artefact-events-too-many", ARTEFACTS, text)]
+    findings: list[Finding] = []
+    for clip_id, files in sorted(clips.items()):
+        record = records.get(clip_id)
+        if record is None:
+            text = f"The chain records no preserved clip {clip_id!r:.80}, so nothing says what these files are."
+            findings.append(_wrong("artefact-clip-unknown", f"{ARTEFACTS}{clip_id}", text))
+            continue
+        clip = _Clip(clip_id, files, record, bundle)
+        wrong = [*clip.differences(), *clip.custody_findings(chain_id, organisation_id)]
+        findings += wrong or clip.praise(covered_events)
+    return findings[:MAX_FINDINGS]
+
+
+def _clips(bundle: Bundle) -> dict[str, dict[str, str]]:
+    """The files of each clip: paths by name, by the clip's id."""
+    clips: dict[str, dict[str, str]] = {}
+    for path in sorted(bundle.sizes):
+        if path.startswith(ARTEFACTS):
+            clip_id, _, name = path.removeprefix(ARTEFACTS).partition("/")
+            clips.setdefault(clip_id, {})[name] = path
+    return clips
+
+
+class _Clip:
+    """The files of one clip beside what the chain says of it."""
+
+    def __init__(self, clip_id: str, files: dict[str, str], record: ClipRecord, bundle: Bundle) -> None:
+        self._id = clip_id
+        self._files = files
+        self._record = record
+        self._bundle = bundle
+
+    def differences(self) -> Iterator[Finding]:
+        """Files that are not, byte for byte, those that the chain names."""
+        event = self._record.sequence
+        for name, path in self._files.items():
+            if name == CUSTODY_TO_DATE:
+                continue
+            recorded = self._record.artefacts.get(name)
+            if recorded is None:
+                text = f"Event {event}, which records the clip {self._id}, names no file {name!r:.80}."
+                yield _wrong("artefact-unknown", path, text)
+            elif recorded != (self._bundle.bag.digests.get(path), self._bundle.sizes[path]):
+                text = f"The file {name} is not the one that event {event} recorded: its digest or its size is another."
+                yield _wrong("artefact-digest-differs", path, text)
+
+    def custody_findings(self, chain_id: str, organisation_id: str) -> Iterator[Finding]:
+        """Where the custody documents and the chain disagree."""
+        documents: dict[str, Custody] = {}
+        for name in (CUSTODY, CUSTODY_TO_DATE):
+            if name not in self._files:
+                continue
+            path = self._files[name]
+            try:
+                custody = self._read(path)
+            except CustodyError as error:
+                yield _wrong("custody-malformed", path, f"The custody document {name} cannot be read: {error}.")
+                continue
+            if (custody.clip_id, custody.organisation_id) != (self._id, organisation_id):
+                text = f"The custody document {name} is about another clip or of another organisation."
+                yield _wrong("custody-foreign", path, text)
+                continue
+            documents[name] = custody
+            for code, sentence in contradictions(custody, self._record, chain_id):
+                yield _wrong(code, path, f"The custody document {name} contradicts the chain: {sentence}.")
+        if len(documents) == 2:  # noqa: PLR2004 - both
+            yield from self._carried_on(documents[CUSTODY], documents[CUSTODY_TO_DATE])
+
+    def _carried_on(self, stored: Custody, to_date: Custody) -> Iterator[Finding]:
+        path = self._files[CUSTODY_TO_DATE]
+        if list(to_date.entries[: len(stored.entries)]) != list(stored.entries):
+            text = f"The document {CUSTODY_TO_DATE} does not begin with the entries of {CUSTODY}."
+            yield _wrong("custody-rewritten", path, text)
+        for event in omissions(to_date, self._record):
+            text = f"The document {CUSTODY_TO_DATE} does not tell of event {event.sequence} ({event.kind})."
+            yield _wrong("custody-incomplete", path, text)
+
+    def _read(self, path: str) -> Custody:
+        raw = read_limited(self._bundle, path, MAX_DOCUMENT_BYTES)
+        if raw is None:
+            raise CustodyError(f"it is damaged or longer than {MAX_DOCUMENT_BYTES} bytes")
+        return read_custody(raw)
+
+    def praise(self, covered_events: int) -> Iterator[Finding]:
+        """What the good files prove."""
+        record = self._record
+        compared = len(self._files.keys() - {CUSTODY_TO_DATE})
+        text = (
+            f"{compared} files of the clip of incident {record.incident!r:.80} on camera {record.camera!r:.80} are "
+            f"byte for byte those that event {record.sequence} recorded at {format_time(record.occurred_at)}."
+        )
+        if record.sequence > covered_events:
+            text += " No anchor covers that event, so only the chain's keeper vouches for its time."
+        where = f"{ARTEFACTS}{self._id}"
+        yield Finding(code="artefacts-recorded", severity=Severity.INFO, where=where, message=text)
+        if absent := sorted(record.artefacts.keys() - self._files.keys()):
+            text = f"Of this clip the bundle does not hold {', '.join(absent)}: not shown here, but recorded."
+            yield Finding(code="artefacts-left-out", severity=Severity.INFO, where=where, message=text)
+
+
+def _wrong(code: str, where: str, message: str) -> Finding:
+    return Finding(code=code, severity=Severity.ERROR, where=where, message=message)
