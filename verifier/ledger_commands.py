@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from textwrap import wrap
 
 import click
 
-from verifier.findings import Severity
+from verifier.layout import fact, findings, not_proved, opening
 from verifier.ledger_tokens import opentimestamps_token, tezos_token
 from verifier.opentimestamps import UnusableHeadersError, check_proof, read_headers
 from verifier.opentimestamps.proof import MAX_PROOF_BYTES
@@ -21,20 +20,19 @@ from verifier.rfc3161.names import printable
 from verifier.tezos import NodeWitnesses, Observer, ReceiptResult, TezosTrust, check_receipt
 from verifier.tezos.receipt import MAX_RECEIPT_BYTES
 
-_WIDTH = 96
 _VERDICTS: dict[str, Verdict] = {"valid": "VERIFIED", "invalid": "FAILED"}
-_MARKS = {Severity.ERROR: "wrong", Severity.WARNING: "note", Severity.INFO: "note"}
 _MEANINGS: dict[Verdict, str] = {
-    "VERIFIED": (
-        "What this proves: the data existed, exactly as it is, when the block was made. What it does not prove: who "
-        "made the data, whether what it says is true, or that it did not exist even earlier."
-    ),
-    "FAILED": "What this means: the file proves nothing about this data. What is wrong is named above.",
+    "VERIFIED": "The data existed, exactly as it is, when the block below was made.",
+    "FAILED": "The file proves nothing about this data. What is wrong is told below.",
     "INDETERMINATE": (
-        "What this means: nothing is wrong, but what would make it count is missing, as said above. Until then it "
-        "proves nothing: anybody can make such a file."
+        "Nothing is wrong, but what would make it count is missing, as told below. Until then it proves nothing: "
+        "anybody can make such a file."
     ),
 }
+_NOT_PROVED = (
+    "Who made the data, or whether what it says is true.",
+    "That the data did not exist even earlier.",
+)
 _HEX = re.compile(r"([0-9a-fA-F]{2})+")
 _VALUE_BYTES = 32
 
@@ -143,30 +141,16 @@ def _show(ctx: click.Context, token: TokenReport, heading: list[tuple[str, str]]
 
 
 def _lines(token: TokenReport, verdict: Verdict, heading: list[tuple[str, str]]) -> Iterator[str]:
-    (name, file), *rest = heading
-    facts = [(name, file), ("Verdict", verdict), *rest]
-    facts += [
-        (title, text)
-        for title, text in (("Block", token.block), ("Time", token.time), ("Signer", token.signer))
-        if text
-    ]
-    for title, text in facts:
-        yield f"{title:<13}{text}"
-    yield ""
-    for finding in token.findings:
-        text = f"{finding.message} ({finding.code})"
-        first = f"  {_MARKS[finding.severity]:<7}"
-        # Codes and hashes stay in one piece, for whoever searches for them.
-        yield from wrap(
-            text,
-            _WIDTH,
-            initial_indent=first,
-            subsequent_indent=" " * 9,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    yield ""
-    yield from wrap(_MEANINGS[verdict], _WIDTH)
+    yield from opening(verdict, _MEANINGS[verdict])
+    for title, text in (*heading, ("Block", token.block), ("Time", token.time), ("Signer", token.signer)):
+        if text:
+            yield fact(title, text)
+    if token.findings:
+        yield ""
+        yield "Findings"
+        yield from findings(token.findings)
+    if verdict == "VERIFIED":
+        yield from not_proved(_NOT_PROVED)
 
 
 def _digest(text: str, option: str) -> bytes:

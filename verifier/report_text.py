@@ -1,15 +1,12 @@
 """The report as a person reads it: each check, what it proves, and what the whole does not prove."""
 
 from collections.abc import Iterator
-from textwrap import wrap
 
-from verifier.findings import Finding, Severity
+from verifier.layout import check, fact, findings, not_proved, opening, safe, wrapped
 from verifier.report import Report, TokenReport
 from verifier.statement import OPENTIMESTAMPS, RFC3161, TEZOS
 
-_WIDTH = 96
 _MARKS = {True: "holds", False: "FAILS", None: "not checked to the end"}
-_SEVERITIES = {Severity.ERROR: "WRONG", Severity.WARNING: "NOTE", Severity.INFO: "note"}
 _MEANINGS = {
     "VERIFIED": "The record is intact, and somebody you trust vouches that it existed at the times below.",
     "FAILED": "Something about this record is provably wrong. Do not rely on it.",
@@ -41,23 +38,20 @@ def render(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield f"{report.verdict}"
-    yield from _wrapped(_MEANINGS[report.verdict])
-    yield ""
-    yield f"Chain          {_safe(report.chain_id) or '(not known)'} {_state(report)}"
-    yield f"Organisation   {_safe(report.organisation_name) or '(not known)'} {_safe(f'({report.organisation_id})')}"
-    yield (
-        f"Events         {report.event_count}, of which {report.intact_events} intact "
-        f"and {report.covered_events} covered by the anchors you require"
-    )
+    yield from opening(report.verdict, _MEANINGS[report.verdict])
+    yield fact("Chain", f"{safe(report.chain_id) or '(not known)'} {_state(report)}")
+    organisation = f"{safe(report.organisation_name) or '(not known)'} {safe(f'({report.organisation_id})')}"
+    yield fact("Organisation", organisation)
+    counted = f"{report.event_count}, of which {report.intact_events} intact and {report.covered_events} covered"
+    yield fact("Events", f"{counted} by the anchors you require")
     if report.first_divergent_sequence is not None:
-        yield f"First fault    event {report.first_divergent_sequence}; nothing from there on is vouched for"
-    yield f"Fingerprint    {report.head} (of event {report.intact_events})"
+        fault = f"event {report.first_divergent_sequence}; nothing from there on is vouched for"
+        yield fact("First fault", fault)
+    yield fact("Fingerprint", f"{report.head} (of event {report.intact_events})")
     yield ""
     yield "What was checked"
-    for check in report.checks:
-        yield f"  {check.name:<15}{_MARKS[check.ok]}"
-        yield from _wrapped(check.proves, indent=17)
+    for checked in report.checks:
+        yield from check(checked.name, _MARKS[checked.ok], checked.proves)
     if report.tokens:
         yield ""
         yield "Anchors: what others say about this record"
@@ -66,12 +60,8 @@ def _lines(report: Report) -> Iterator[str]:
     if report.findings:
         yield ""
         yield "Findings"
-        for finding in report.findings:
-            yield from _finding(finding, indent=2)
-    yield ""
-    yield "What this does not prove"
-    for text in _NOT_PROVED:
-        yield from _wrapped(text, indent=4, first="  - ")
+        yield from findings(report.findings)
+    yield from not_proved(_NOT_PROVED)
 
 
 def _state(report: Report) -> str:
@@ -83,43 +73,24 @@ def _state(report: Report) -> str:
 
 
 def _token(token: TokenReport) -> Iterator[str]:
-    yield f"  event {token.sequence}, {_safe(token.authority)} ({token.backend}): {_STATUSES[token.status]}"
+    yield f"  event {token.sequence}, {safe(token.authority)} ({token.backend}): {_STATUSES[token.status]}"
     if token.ok and token.time is not None:
         accuracy = f", give or take {token.time_accuracy / 1_000_000:g} s" if token.time_accuracy else ""
-        yield from _wrapped(
+        yield from wrapped(
             f"Events 1 to {token.sequence} existed, exactly as they are here, at {token.time}{accuracy}. "
             f"{_voucher(token)}",
             indent=4,
         )
         if token.backend == RFC3161:
-            yield from _wrapped(f"Revocation: {token.revocation}. Qualified under eIDAS: {token.qualified}.", indent=4)
-    for finding in token.findings:
-        yield from _finding(finding, indent=4)
+            yield from wrapped(f"Revocation: {token.revocation}. Qualified under eIDAS: {token.qualified}.", indent=4)
+    yield from findings(token.findings, indent=4)
 
 
 def _voucher(token: TokenReport) -> str:
     """Who vouches for the time of a token."""
     if token.backend == TEZOS:
-        return f"The Tezos network vouches for it by block {token.block}; sent by {_safe(token.signer)}."
+        return f"The Tezos network vouches for it by block {token.block}; sent by {safe(token.signer)}."
     if token.backend == OPENTIMESTAMPS:
         network = "The Bitcoin network" if token.root == "bitcoin" else "A test network, where anybody can make blocks,"
         return f"{network} vouches for it by block {token.block}."
-    return f"Signed by {_safe(token.signer)}."
-
-
-def _finding(finding: Finding, *, indent: int) -> Iterator[str]:
-    mark = _SEVERITIES[finding.severity]
-    text = f"{_safe(finding.message)} [{finding.code}]"
-    yield from _wrapped(text, indent=indent + 7, first=f"{' ' * indent}{mark:<7}")
-
-
-def _wrapped(text: str, *, indent: int = 0, first: str | None = None) -> list[str]:
-    space = " " * indent
-    return wrap(
-        text, _WIDTH, initial_indent=space if first is None else first, subsequent_indent=space, break_on_hyphens=False
-    )
-
-
-def _safe(text: str) -> str:
-    """Names in a bundle are a stranger's: nothing in them may move the cursor or turn the writing direction round."""
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
+    return f"Signed by {safe(token.signer)}."

@@ -120,12 +120,8 @@ def token(  # noqa: PLR0913 - one parameter per option
     if as_json:
         click.echo(json.dumps(_report(result, verdict), indent=2, ensure_ascii=True))
     else:
-        heading = [
-            f"Time-stamp   {printable(tsr.name)}",
-            f"Verdict      {verdict}",
-            f"Data         {algorithm} {expected.hex()}",
-        ]
-        click.echo("\n".join([*heading, *explain(result)]))
+        heading = [("Time-stamp", printable(tsr.name)), ("Data", f"{algorithm} {expected.hex()}")]
+        click.echo("\n".join(explain(result, verdict, heading)))
     ctx.exit(EXIT_CODES[verdict])
 
 

@@ -166,7 +166,7 @@ _ABSURD = 10**30_000
 def test_a_number_too_long_to_print_is_refused(token: bytes) -> None:
     result = judge(token)
     assert not result.ok
-    assert "\n".join(explain(result))
+    assert "\n".join(explain(result, "FAILED", []))
 
 
 def test_a_digest_of_an_unknown_algorithm_matches_nothing() -> None:
