@@ -61,7 +61,7 @@ def explain(result: TokenResult, verdict: str, heading: Sequence[tuple[str, str]
     if result.policy is not None:
         yield fact("Policy", f"{result.policy}, serial number {result.serial_number}")
     yield fact("Qualified", _QUALIFIED[result.qualified])
-    yield fact("revocation", _REVOCATION[result.revocation])
+    yield fact("Revocation", _REVOCATION[result.revocation])
     yield ""
     yield "What was checked"
     for check, (title, shows) in _CHECKS.items():
