@@ -16,9 +16,10 @@ from ledger.timestamps import moment
 from media.clips.window import EARLIEST_EVENT, LATEST_EVENT
 
 MAX_PATTERN_CHARACTERS = 500
-# Each one multiplies the ways a hostile name can be tried.
-MAX_WILDCARDS = 4
+# Each multiplies the ways in which a hostile name must be tried by the length of a file name.
+MAX_WILDCARDS = 2
 MAX_NAME_CHARACTERS = 1000
+_LONGEST_PART = 255  # of a path, on every file system
 
 _MICROSECONDS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -186,7 +187,7 @@ def _expression(tokens: list[tuple[str, str]]) -> str:
     parts = []
     for kind, value in tokens:
         if kind == "wildcard":
-            parts.append("[^/]*")
+            parts.append(f"[^/]{{0,{_LONGEST_PART}}}")
         elif kind == "literal":
             parts.append(re.escape(value))
         elif value in seen:

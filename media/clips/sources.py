@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 
 from media.clips.naming import NamePattern
 from media.clips.window import WindowLengths, choose_window
@@ -66,7 +65,7 @@ class Organisation:
 class Sources:
     """Every organisation's sources."""
 
-    organisations: Mapping[str, Organisation] = MappingProxyType({})
+    organisations: Mapping[str, Organisation] = field(default_factory=dict)
 
     def find(self, organisation_id: str, source_id: str) -> Source:
         """The source of this organisation. Raises MediaError (SOURCE_NOT_FOUND), for another's as for none."""
@@ -107,5 +106,5 @@ class Sources:
         )
 
     def _organisation(self, organisation_id: str) -> Organisation:
-        nothing = Organisation(lengths=WindowLengths(), sources=MappingProxyType({}))
+        nothing = Organisation(lengths=WindowLengths(), sources={})
         return self.organisations.get(organisation_id, nothing)

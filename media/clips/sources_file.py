@@ -123,11 +123,10 @@ def _source(
     if kind is None:
         return None
     table.refuse_unknown(_COMMON_KEYS | _KEYS[kind])
-    camera = table.text("camera") or ""
-    table.check("camera", lambda text: check_identifier(text, "camera"), camera)
+    camera = table.required("camera", "give the camera's name")
+    if camera:
+        table.check("camera", lambda text: check_identifier(text, "camera"), camera)
     location = _bucket(table, directory) if kind is SourceKind.S3 else _directory(table, directory)
-    if location is None:
-        return None
     return Source(
         organisation_id=organisation_id,
         source_id=source_id,
@@ -149,20 +148,16 @@ def _source(
     )
 
 
-def _directory(table: "_Table", directory: Path) -> Path | None:
-    text = table.text("path")
-    if not text or "\0" in text:
-        table.note("path", "give the directory that the footage lies in")
-        return None
+def _directory(table: "_Table", directory: Path) -> Path:
+    text = table.required("path", "give the directory that the footage lies in")
+    if "\0" in text:
+        table.note("path", "is no path")
     # Not required to be there: a network drive may come later than the service.
     return directory / text
 
 
-def _bucket(table: "_Table", directory: Path) -> Bucket | None:
-    name = table.text("bucket")
-    if not name:
-        table.note("bucket", "give the name of the bucket that the footage lies in")
-        return None
+def _bucket(table: "_Table", directory: Path) -> Bucket:
+    name = table.required("bucket", "give the name of the bucket that the footage lies in")
     endpoint = table.text("endpoint_url")
     if endpoint is not None:
         address = urlsplit(endpoint)
@@ -226,6 +221,11 @@ class _Table:
             self.note(key, "must be a text")
             return None
         return value
+
+    def required(self, key: str, meaning: str) -> str:
+        if key not in self._content:
+            self.note(key, f"missing; {meaning}")
+        return self.text(key) or ""
 
     def kind(self) -> SourceKind | None:
         value = self._content.get("kind")
