@@ -1,0 +1,180 @@
+"""The chain of custody of one clip: who or what did what to it, when, and the digest before and after.
+
+The stored custody.json ends with the preservation, since nothing stored may change. What happens later is on record,
+and on the operations chain; `live_custody` puts both together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Literal
+
+from media.clips.events import ACCESSED, DISPOSED, HOLD_LIFTED, HOLD_PLACED, PRESERVED, time_text
+from media.records.values import Access, Clip, Hold, NoteState
+
+FORMAT = "indelible-clip-custody/1"
+CUSTODY_NAME = "custody.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One step. `actor_kind` says whether `actor` is a person (a token's subject) or software with its version."""
+
+    at: int
+    actor: str
+    actor_kind: Literal["person", "software"]
+    action: str
+    object: str | None = None
+    digest_before: str | None = None
+    digest_after: str | None = None
+    detail: Mapping[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The entry as documents show it, without its number."""
+        return {
+            "at": time_text(self.at),
+            "actor": {"kind": self.actor_kind, "name": self.actor},
+            "action": self.action,
+            "object": self.object,
+            "digest_before": self.digest_before,
+            "digest_after": self.digest_after,
+            "detail": dict(self.detail or {}),
+        }
+
+
+def software(part: str) -> str:
+    """How our own software is named as an actor."""
+    return f"indelible {part} {version('indelible')}"
+
+
+def custody_document(clip: Clip, entries: Sequence[Mapping[str, Any]], *, as_of: int) -> dict[str, Any]:
+    """custody.json: `entries` as `Entry.document` gives them, numbered in their order."""
+    return {
+        "format": FORMAT,
+        "clip_id": str(clip.clip_id),
+        "organisation_id": clip.organisation_id,
+        "source": clip.source_id,
+        "camera": clip.camera_id,
+        "incident": clip.incident_id,
+        "as_of": time_text(as_of),
+        "entries": [{"number": number, **entry} for number, entry in enumerate(entries, start=1)],
+    }
+
+
+def live_custody(
+    clip: Clip, holds: Sequence[Hold], accesses: Sequence[Access], notes: Sequence[NoteState], *, as_of: int
+) -> dict[str, Any]:
+    """The custody document up to now: what is stored, and everything since, each with its event once that is known."""
+    events = {(note.kind, note.subject_id): note for note in notes if note.chain_id == "operations"}
+
+    def event(kind: str, subject: Any) -> dict[str, Any]:
+        note = events.get((kind, subject))
+        if note is None or note.sequence is None:
+            return {"event": None}
+        return {"event": {"chain_id": note.chain_id, "sequence": note.sequence, "hash": note.event_hash}}
+
+    later = [*_ending(clip, event), *_holds(holds, event), *_accesses(clip, accesses, event)]
+    # Placing and lifting may fall into the same microsecond: the order above then decides.
+    later.sort(key=lambda entry: entry.at)
+    begun: list[Mapping[str, Any]] = list((clip.facts or {}).get("custody", ()))
+    return custody_document(clip, [*begun, *(entry.document() for entry in later)], as_of=as_of)
+
+
+def _ending(clip: Clip, event: Any) -> list[Entry]:
+    entries = []
+    if clip.state in {"PRESERVED", "DISPOSING", "DISPOSED"} and clip.ended_at is not None and clip.facts is not None:
+        entries += [
+            Entry(
+                at=clip.ended_at,
+                actor=software("evidence worker"),
+                actor_kind="software",
+                action="stored and read back",
+                object=artefact.name,
+                digest_before=artefact.stored.sha256,
+                digest_after=artefact.stored.sha256,
+            )
+            # All the others tell it in the stored document, which cannot tell it of itself.
+            for artefact in clip.artefacts
+            if artefact.role == "custody"
+        ]
+        entries.append(
+            Entry(
+                at=clip.ended_at,
+                actor=software("evidence worker"),
+                actor_kind="software",
+                action="preserved",
+                detail=event(PRESERVED, clip.clip_id),
+            )
+        )
+    if clip.disposal is not None:
+        entries.append(
+            Entry(
+                at=clip.disposal.decided_at,
+                actor=clip.disposal.by,
+                actor_kind="person",
+                action="disposal decided",
+                detail={"reason": clip.disposal.reason},
+            )
+        )
+    if clip.disposed_at is not None:
+        entries += [
+            Entry(
+                at=clip.disposed_at,
+                actor=software("evidence worker"),
+                actor_kind="software",
+                action="deleted",
+                object=artefact.name,
+                digest_before=artefact.stored.sha256,
+                detail=event(DISPOSED, clip.clip_id),
+            )
+            for artefact in clip.artefacts
+        ]
+    return entries
+
+
+def _holds(holds: Sequence[Hold], event: Any) -> list[Entry]:
+    entries = []
+    for hold in holds:
+        about = {"hold_id": str(hold.hold_id)}
+        entries.append(
+            Entry(
+                at=hold.placed_at,
+                actor=hold.placed_by,
+                actor_kind="person",
+                action="hold placed",
+                detail={**about, "reason": hold.reason, **event(HOLD_PLACED, hold.hold_id)},
+            )
+        )
+        if hold.lifted_at is not None:
+            entries.append(
+                Entry(
+                    at=hold.lifted_at,
+                    actor=hold.lifted_by or "",
+                    actor_kind="person",
+                    action="hold lifted",
+                    detail={**about, "reason": hold.lift_reason, **event(HOLD_LIFTED, hold.hold_id)},
+                )
+            )
+    return entries
+
+
+def _accesses(clip: Clip, accesses: Sequence[Access], event: Any) -> list[Entry]:
+    actions = {"link": "link issued", "download": "downloaded", "export": "exported", "verify": "verified"}
+    digests = {artefact.name: artefact.stored.sha256 for artefact in clip.artefacts}
+    entries = []
+    for access in accesses:
+        digest = digests.get(access.artefact) if access.artefact else None
+        entries.append(
+            Entry(
+                at=access.at,
+                actor=access.who,
+                actor_kind="person",
+                action=actions[access.kind],
+                object=access.artefact,
+                # Reading changes nothing: what is read back otherwise is a finding of the verification.
+                digest_before=digest,
+                digest_after=digest,
+                detail={"access_id": str(access.access_id), **access.detail, **event(ACCESSED, access.access_id)},
+            )
+        )
+    return entries

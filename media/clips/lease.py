@@ -1,0 +1,76 @@
+"""Keeping a job while it is worked on: signs of life go to the records, and a job that was lost is dropped at once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from media.errors import MediaError, Reason
+from media.records.records import Records
+from media.records.values import ClipState, Job, LeaseLostError
+
+# Work that shows no sign of life for so long is stuck, and another worker shall try.
+MAX_SILENT_SECONDS = 900.0
+_BEATS_PER_LEASE = 3
+
+
+class Lease:
+    """One job in one worker's hands."""
+
+    def __init__(self, records: Records, job: Job) -> None:
+        """Use `held`."""
+        self._records = records
+        self._job = job
+        self._lost = False
+        self._moved_at = time.monotonic()
+
+    def tick(self, *_: object) -> None:
+        """The work goes on. From any thread; raises LeaseLostError where it must not."""
+        if self._lost:
+            raise LeaseLostError("this job is another worker's now")
+        self._moved_at = time.monotonic()
+
+    def drop(self) -> None:
+        """Let no thread that still works for this job do anything more."""
+        self._lost = True
+
+    async def enter(self, state: ClipState) -> None:
+        """Say how far the job is. Raises LeaseLostError."""
+        self.tick()
+        await self._records.heartbeat(self._job, state)
+
+    async def beat(self) -> None:
+        """Extend the lease until the work is over. Raises LeaseLostError, MediaError (TOO_SLOW) when it is stuck."""
+        while True:
+            await asyncio.sleep(self._job.lease_seconds / _BEATS_PER_LEASE)
+            if time.monotonic() - self._moved_at > MAX_SILENT_SECONDS:
+                raise MediaError(Reason.TOO_SLOW, f"nothing happened for {MAX_SILENT_SECONDS:.0f} seconds")
+            try:
+                await self._records.heartbeat(self._job)
+            except MediaError as error:
+                # The lease may outlast the outage; if it does not, the next beat finds it lost.
+                if error.reason not in {Reason.DATABASE_UNAVAILABLE, Reason.OVERLOADED}:
+                    raise
+
+
+@asynccontextmanager
+async def held(records: Records, job: Job) -> AsyncIterator[Lease]:
+    """Keep the lease while the block runs; the block is cancelled as soon as the job is lost or stuck.
+
+    Raises LeaseLostError or MediaError in place of that cancellation.
+    """
+    lease = Lease(records, job)
+    try:
+        async with asyncio.TaskGroup() as group:
+            beating = group.create_task(lease.beat())
+            yield lease
+            beating.cancel()
+    except BaseExceptionGroup as failures:
+        raise _first(failures) from None
+    finally:
+        lease.drop()
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = failures.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

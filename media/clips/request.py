@@ -1,0 +1,65 @@
+"""Asking for a clip: what every way in (gRPC, NATS) does."""
+
+import time
+from dataclasses import dataclass
+
+from media.clips.sources import Sources
+from media.errors import MediaError, Reason
+from media.records.records import Records
+from media.records.values import Clip, ExtractionRequest
+from media.storage.keys import check_identifier
+
+# The ledger's rule for chains (docs/guides/api.md).
+MAX_CHAIN_CHARACTERS = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What somebody asks to be preserved; `event_at` in microseconds since 1970. None takes the source's default."""
+
+    source_id: str
+    incident_id: str
+    event_at: int
+    before_seconds: int | None = None
+    after_seconds: int | None = None
+    session_chain_id: str | None = None
+
+
+async def request_clip(
+    records: Records, sources: Sources, organisation_id: str, wish: Wish, *, by: str
+) -> tuple[Clip, bool]:
+    """The clip of this source and incident, and whether it is a new one. Returns after the commit.
+
+    The first request decides: the same source and incident give the same clip for ever, whatever else is asked.
+    Raises MediaError: INVALID_ARGUMENT, SOURCE_NOT_FOUND (also for another organisation's), IDEMPOTENCY_CONFLICT.
+    """
+    check_identifier(wish.source_id, "source")
+    check_identifier(wish.incident_id, "incident")
+    chain_id = wish.session_chain_id
+    if chain_id is not None and not _is_chain_id(chain_id):
+        raise MediaError(
+            Reason.INVALID_ARGUMENT,
+            f"session_chain_id must be 1 to {MAX_CHAIN_CHARACTERS} of a-z, 0-9 and '-', and not the operations chain",
+            {"field": "session_chain_id"},
+        )
+    source = sources.find(organisation_id, wish.source_id)
+    window = sources.window(source, wish.event_at, before_seconds=wish.before_seconds, after_seconds=wish.after_seconds)
+    return await records.request(
+        ExtractionRequest(
+            organisation_id=organisation_id,
+            source_id=source.source_id,
+            camera_id=source.camera_id,
+            incident_id=wish.incident_id,
+            event_at=wish.event_at,
+            asked_from=window.asked_from,
+            asked_to=window.asked_to,
+            session_chain_id=chain_id,
+            requested_by=by,
+            requested_at=time.time_ns() // 1000,
+        )
+    )
+
+
+def _is_chain_id(text: str) -> bool:
+    allowed = text.replace("-", "").isalnum() and text.isascii() and text == text.lower()
+    return allowed and 1 <= len(text) <= MAX_CHAIN_CHARACTERS and text.strip("-") == text and text != "operations"

@@ -1,0 +1,49 @@
+"""Background work that one process at a time does, whoever has the turn; another takes over when it dies."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from media.errors import MediaError
+from media.records.records import Records
+
+_RENEWALS = 3
+
+
+class Turn:
+    """The turn for one kind of work, as one process sees it."""
+
+    def __init__(self, records: Records, name: str, *, owner: str, seconds: float) -> None:
+        """`seconds`: how long a dead process may keep others from the work."""
+        self._records = records
+        self._name = name
+        self._owner = owner
+        self._seconds = seconds
+
+    async def take(self) -> bool:
+        """Whether this process may work now. Raises MediaError."""
+        return await self._records.take_turn(self._name, owner=self._owner, seconds=self._seconds)
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep the turn that was taken while the block runs."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self._seconds / _RENEWALS)
+                # Two processes at the same work do nothing twice, only needlessly: there is no need to stop this one.
+                with contextlib.suppress(MediaError):
+                    await self.take()
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+
+    async def give_up(self) -> None:
+        """Let another process begin at once."""
+        with contextlib.suppress(MediaError):
+            await self._records.end_turn(self._name, owner=self._owner)

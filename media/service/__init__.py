@@ -1,0 +1,1 @@
+"""The evidence service: `indelible.evidence.v1` over gRPC, and extraction requests over NATS."""
