@@ -13,7 +13,7 @@ from sandbox.database import Database, Databases
 from sandbox.issuer import Issuer
 from sandbox.postgres import Postgres
 from sandbox.processes import LOOPBACK, Process, accepts_connections, find_program, free_port
-from sandbox.services import RECEIPT_KEY_NAME, LedgerFiles
+from sandbox.services import LedgerFiles
 
 ORGANISATION = "bench"
 _ROOT = Path(__file__).parents[1]
@@ -87,18 +87,7 @@ def _start_service(directory: Path, database: Database, issuer: Issuer, address:
         # The API alone, as in a deployment where relay and anchoring run elsewhere: no NATS server, no authorities.
         [find_program("indelible"), "serve", "--only", "api"],
         log=files.log,
-        env={
-            "INDELIBLE_RUNTIME_DSN": database.runtime_dsn,
-            "INDELIBLE_APPEND_DSN": database.append_dsn,
-            "INDELIBLE_WORKER_DSN": database.worker_dsn,
-            "INDELIBLE_LISTEN": address,
-            "INDELIBLE_TOKEN_ISSUER": issuer.issuer,
-            "INDELIBLE_TOKEN_AUDIENCE": issuer.audience,
-            "INDELIBLE_TOKEN_JWKS": str(issuer.jwks_file),
-            "INDELIBLE_RECEIPT_KEY": str(files.receipt_key),
-            "INDELIBLE_RECEIPT_KEY_NAME": RECEIPT_KEY_NAME,
-            "INDELIBLE_LINK_KEYS": str(files.link_keys),
-        },
+        env=files.environment(database, issuer, address),
     )
     try:
         service.wait_ready(lambda: accepts_connections(int(address.rpartition(":")[2])), seconds=_READY_SECONDS)

@@ -70,6 +70,21 @@ class LedgerFiles:
             files.link_keys.write_text(f'current = "sandbox"\n\n[keys]\nsandbox = "{secret}"\n')
         return files
 
+    def environment(self, database: Database, issuer: Issuer, address: str) -> dict[str, str]:
+        """What no ledger service can do without."""
+        return {
+            "INDELIBLE_RUNTIME_DSN": database.runtime_dsn,
+            "INDELIBLE_APPEND_DSN": database.append_dsn,
+            "INDELIBLE_WORKER_DSN": database.worker_dsn,
+            "INDELIBLE_LISTEN": address,
+            "INDELIBLE_TOKEN_ISSUER": issuer.issuer,
+            "INDELIBLE_TOKEN_AUDIENCE": issuer.audience,
+            "INDELIBLE_TOKEN_JWKS": str(issuer.jwks_file),
+            "INDELIBLE_RECEIPT_KEY": str(self.receipt_key),
+            "INDELIBLE_RECEIPT_KEY_NAME": RECEIPT_KEY_NAME,
+            "INDELIBLE_LINK_KEYS": str(self.link_keys),
+        }
+
 
 def start_ledger(files: LedgerFiles, database: Database, issuer: Issuer, nats_url: str, ports: Ports) -> Process:
     """Run `indelible serve` and wait until it says it is healthy. Raises StartError."""
@@ -79,16 +94,7 @@ def start_ledger(files: LedgerFiles, database: Database, issuer: Issuer, nats_ur
         [find_program("indelible"), "serve"],
         log=files.log,
         env={
-            "INDELIBLE_RUNTIME_DSN": database.runtime_dsn,
-            "INDELIBLE_APPEND_DSN": database.append_dsn,
-            "INDELIBLE_WORKER_DSN": database.worker_dsn,
-            "INDELIBLE_LISTEN": address,
-            "INDELIBLE_TOKEN_ISSUER": issuer.issuer,
-            "INDELIBLE_TOKEN_AUDIENCE": issuer.audience,
-            "INDELIBLE_TOKEN_JWKS": str(issuer.jwks_file),
-            "INDELIBLE_RECEIPT_KEY": str(files.receipt_key),
-            "INDELIBLE_RECEIPT_KEY_NAME": RECEIPT_KEY_NAME,
-            "INDELIBLE_LINK_KEYS": str(files.link_keys),
+            **files.environment(database, issuer, address),
             "INDELIBLE_AUTHORITIES": str(files.authorities),
             "INDELIBLE_PUBLIC_URL": f"http://{LOOPBACK}:{ports.page}",
             "INDELIBLE_NATS_URL": nats_url,
