@@ -5,6 +5,11 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def utc_now() -> datetime:
+    """The machine's time."""
+    return datetime.now(tz=UTC)
+
+
 def moment(microseconds: int) -> datetime:
     """The time `microseconds` after 1970-01-01 UTC, without the rounding of floating point."""
     return _EPOCH + timedelta(microseconds=microseconds)

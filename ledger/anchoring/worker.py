@@ -17,8 +17,8 @@ import contextlib
 import random
 import secrets
 import socket
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -34,6 +34,7 @@ from ledger.anchoring.port import (
 )
 from ledger.errors import LedgerError, Reason
 from ledger.store.values import AnchorJob, AnchorTarget, Evidence
+from ledger.timestamps import utc_now
 
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 3600.0
@@ -82,19 +83,27 @@ class AnchorStore(Protocol):
 
 
 class AnchoringWorker:
-    """Serves every backend of `source` until told to stop."""
+    """Serves every backend of `source` until told to stop. `clock` says when failed jobs are to be tried again."""
 
-    def __init__(self, store: AnchorStore, source: BackendSource, *, metrics: AnchoringMetrics) -> None:
+    def __init__(
+        self,
+        store: AnchorStore,
+        source: BackendSource,
+        *,
+        metrics: AnchoringMetrics,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._store = store
         self._source = source
         self._metrics = metrics
+        self._clock = clock
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish what is under way, for at most DRAIN_SECONDS, and return."""
         owner = f"{socket.gethostname()}-{secrets.token_hex(6)}"
         async with self._source.open_backends() as backends, asyncio.TaskGroup() as group:
             for backend in backends:
-                lane = _Lane(self._store, backend, self._metrics, owner)
+                lane = _Lane(self._store, backend, self._metrics, self._clock, owner)
                 group.create_task(lane.run(stop), name=f"anchoring-{backend.target.authority}")
             group.create_task(self._keep_gauges(stop, [backend.target for backend in backends]))
 
@@ -109,7 +118,7 @@ class AnchoringWorker:
     async def _refresh_gauges(self, targets: Sequence[AnchorTarget]) -> None:
         oldest = await self._store.oldest_unanchored()
         counts = await self._store.pending_anchor_counts()
-        age = (datetime.now(tz=UTC) - oldest).total_seconds() if oldest is not None else 0.0
+        age = (self._clock() - oldest).total_seconds() if oldest is not None else 0.0
         self._metrics.oldest_unanchored_seconds.set(max(age, 0.0))
         # Jobs of an authority that is no longer configured wait for ever; they are counted here, not in the age.
         for target in {*targets, *counts}:
@@ -119,10 +128,18 @@ class AnchoringWorker:
 class _Lane:
     """One authority's jobs."""
 
-    def __init__(self, store: AnchorStore, backend: AnchorBackend, metrics: AnchoringMetrics, owner: str) -> None:
+    def __init__(
+        self,
+        store: AnchorStore,
+        backend: AnchorBackend,
+        metrics: AnchoringMetrics,
+        clock: Callable[[], datetime],
+        owner: str,
+    ) -> None:
         self._store = store
         self._backend = backend
         self._metrics = metrics
+        self._clock = clock
         self._owner = owner
         self._lease = timedelta(seconds=backend.attempt_seconds + LEASE_MARGIN_SECONDS)
         self._running: set[asyncio.Task[None]] = set()
@@ -267,7 +284,7 @@ class _Lane:
             error=text,
             again_in_seconds=round(pause, 1),
         )
-        await self._give_back(job, text, datetime.now(tz=UTC) + timedelta(seconds=pause), None)
+        await self._give_back(job, text, self._clock() + timedelta(seconds=pause), None)
 
     async def _give_back(
         self, job: AnchorJob, error: str, next_attempt_at: datetime, state: dict[str, object] | None

@@ -89,9 +89,15 @@ class Ledger:
 
 
 @contextlib.asynccontextmanager
-async def open_ledger(database: Database, targets: Sequence[AnchorTarget]) -> AsyncIterator[Ledger]:
-    """A ledger that anchors at `targets`, with an organisation of its own and no job left behind in the end."""
-    organisation = f"acme-{secrets.token_hex(4)}"
+async def open_ledger(
+    database: Database, targets: Sequence[AnchorTarget], *, organisation: str = ""
+) -> AsyncIterator[Ledger]:
+    """A ledger that anchors at `targets`, with an organisation of its own and no job left behind in the end.
+
+    With `organisation`, one that is there already, and the jobs stay.
+    """
+    kept = organisation != ""
+    organisation = organisation or f"acme-{secrets.token_hex(4)}"
     await asyncio.to_thread(add_organisation, database.admin_dsn, organisation, "Acme Security")
     store = await LedgerStore.open(
         runtime_dsn=database.runtime_dsn,
@@ -105,7 +111,8 @@ async def open_ledger(database: Database, targets: Sequence[AnchorTarget]) -> As
         yield ledger
     finally:
         await store.close()
-        await ledger.sql("DELETE FROM indelible.anchor_jobs")
+        if not kept:
+            await ledger.sql("DELETE FROM indelible.anchor_jobs")
 
 
 def write_authorities(authorities: Authorities, path: Path) -> Path:
