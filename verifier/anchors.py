@@ -1,81 +1,32 @@
 """The check of a bundle's anchors: what the outside world says about the chain's checkpoints."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from verifier.bundle import Bundle, read_limited
+from verifier.evidence import Evidence
 from verifier.findings import Finding, Severity
 from verifier.ledger_tokens import opentimestamps_token, tezos_token
 from verifier.opentimestamps import BitcoinTrust, check_proof
+from verifier.opentimestamps.headers import block_hash
 from verifier.policy import TrustPolicy
 from verifier.report import TokenReport
-from verifier.rfc3161 import RevocationEvidence, TimestampTrust, verify_token
-from verifier.rfc3161.certificate import Certificate, read_certificate
-from verifier.rfc3161.der import DerError
+from verifier.rfc3161 import TimestampTrust, verify_token
+from verifier.rfc3161.certificate import read_certificate
 from verifier.statement import OPENTIMESTAMPS, RFC3161, TEZOS, AnchorStatement, PendingAnchor
 from verifier.tezos import Observer, TezosTrust, check_receipt
 from verifier.tezos.receipt import UnusableReceiptError, parse_aggregation
 
 ANCHORS = "data/anchors/"
-EVIDENCE = "data/evidence/"
 MAX_ANCHOR_BYTES = 64 * 1024
 """The largest time-stamp a verifier parses."""
-
-MAX_EVIDENCE_BYTES = 32 * 1024 * 1024
-"""All evidence together: it is kept in memory while the anchors are checked."""
-
-MAX_EVIDENCE_CERTIFICATES = 5_000
-"""Each is read once and looked at for every anchor; an authority with a new certificate every day needs 14 years."""
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """How far a ledger's clock may run ahead of an authority's before it is worth a warning."""
 
-_FOLDERS = {"certificates": ".der", "crls": ".crl", "ocsp": ".ocsp"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """What helps to judge the signers of anchors. Hints only: whatever is used is verified."""
-
-    certificates: tuple[Certificate, ...]
-    revocation: RevocationEvidence
-
-
-def read_evidence(bundle: Bundle) -> tuple[Evidence, list[Finding]]:
-    """Read the evidence files; findings name files that are misplaced, misnamed or too large together."""
-    found: dict[str, list[bytes]] = {folder: [] for folder in _FOLDERS}
-    findings: list[Finding] = []
-    room = MAX_EVIDENCE_BYTES
-    for path in sorted(path for path in bundle.sizes if path.startswith(EVIDENCE)):
-        folder, _, name = path.removeprefix(EVIDENCE).partition("/")
-        content = read_limited(bundle, path, room)
-        if folder not in _FOLDERS or content is None:
-            findings.append(_error("evidence-unusable", path, "is not evidence of a known kind, or too large"))
-            continue
-        room -= len(content)
-        if name != hashlib.sha256(content).hexdigest() + _FOLDERS[folder]:
-            findings.append(_error("evidence-misnamed", path, "is not named by its own digest"))
-            continue
-        found[folder].append(content)
-    revocation = RevocationEvidence(crls=tuple(found["crls"]), ocsp_responses=tuple(found["ocsp"]))
-    encoded = found["certificates"]
-    if len(encoded) > MAX_EVIDENCE_CERTIFICATES:
-        text = f"holds more than {MAX_EVIDENCE_CERTIFICATES} certificates"
-        findings.append(_error("evidence-unusable", f"{EVIDENCE}certificates", text))
-    certificates = tuple(_read_certificates(encoded[:MAX_EVIDENCE_CERTIFICATES]))
-    return Evidence(certificates=certificates, revocation=revocation), findings
-
-
-def _read_certificates(encoded: list[bytes]) -> Iterator[Certificate]:
-    for data in encoded:
-        # What cannot be read is no help; if it was needed, its absence is what gets reported.
-        with suppress(DerError):
-            yield read_certificate(data)
 
 
 def check_anchor_files(bundle: Bundle, anchors: tuple[AnchorStatement, ...]) -> list[Finding]:
@@ -257,12 +208,25 @@ def _judge_opentimestamps(
     files: dict[str, bytes],
     digest: bytes,
     policy: TrustPolicy,
-    _evidence: Evidence,
+    evidence: Evidence,
     _observer: Observer | None,
 ) -> TokenReport:
     trust = policy.bitcoin.get(anchor.authority, BitcoinTrust(headers={}))
     result = check_proof(files["proof"], digest=digest, headers=trust.headers, network=trust.network)
+    if result.status == "anchored-unchecked":
+        hint = check_proof(files["proof"], digest=digest, headers=evidence.headers, network=trust.network)
+        if hint.ok and hint.height is not None:
+            note = _header_hint(hint.height, evidence.headers[hint.height])
+            result = replace(result, findings=(*result.findings, note))
     return opentimestamps_token(result, authority=anchor.authority, sequence=anchor.sequence, network=trust.network)
+
+
+def _header_hint(height: int, header: bytes) -> Finding:
+    text = (
+        f"The bundle brings a header for block {height} that fits and carries the work it declares. If a source that "
+        f"you trust shows that block with the hash {block_hash(header)}, the proof holds: give it in your policy."
+    )
+    return Finding(code="ots-header-hint", severity=Severity.INFO, message=text)
 
 
 _JUDGES = {RFC3161: _judge_rfc3161, TEZOS: _judge_tezos, OPENTIMESTAMPS: _judge_opentimestamps}

@@ -24,18 +24,17 @@ from typing import BinaryIO
 
 from verifier.anchors import (
     ANCHORS,
-    EVIDENCE,
     check_anchor_files,
     covered_events,
     judge_anchor,
     pending_report,
-    read_evidence,
 )
 from verifier.artefacts import ARTEFACTS, check_artefacts
 from verifier.bag import MAX_TEXT_BYTES, PAYLOAD
 from verifier.bundle import BUNDLE_JSON, DISCLOSURES, EVENTS, Bundle, UnusableBundle, open_bundle, read_limited
 from verifier.chain import ChainClaims, ChainResult, check_chain
 from verifier.disclosures import DisclosureCheck
+from verifier.evidence import EVIDENCE, read_evidence
 from verifier.findings import Finding, Severity
 from verifier.line_patterns import LinePatterns
 from verifier.line_source import blocks_of_lines, ranges_of_lines

@@ -28,6 +28,7 @@ MAX_EVIDENCE_FILE_BYTES = 16 * 1024 * 1024
 # Hundreds of revocation lists say no more than the newest; this keeps the number of files within a reader's limit.
 MAX_EVIDENCE_FILES = 150
 
+HEADERS = "data/evidence/bitcoin-headers.txt"
 _EVIDENCE_PLACES = {
     "certificate": ("certificates", "der"),
     "crl": ("crls", "crl"),
@@ -210,7 +211,10 @@ def _anchor_entry(anchor: ListedAnchor, files: dict[str, str]) -> dict[str, Any]
 
 async def _stage_evidence(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> None:
     """As much as a reader accepts: certificates before revocation data, the newest before the older."""
-    room, files = MAX_EVIDENCE_BYTES, 0
+    headers = _header_lines(await snapshot.headers(floor=floor))
+    if headers:
+        bag.add(HEADERS, headers)
+    room, files = MAX_EVIDENCE_BYTES - len(headers), 0
     async for item in snapshot.evidence(floor=floor):
         if item.size > MAX_EVIDENCE_FILE_BYTES:
             continue
@@ -220,6 +224,14 @@ async def _stage_evidence(snapshot: ChainSnapshot, bag: Bag, *, floor: int) -> N
         bag.add(f"data/evidence/{folder}/{item.digest.hex()}.{suffix}", await snapshot.evidence_bytes(item))
         room -= item.size
         files += 1
+
+
+def _header_lines(lines: Sequence[bytes]) -> bytes:
+    """The headers by height. Of two that claim one height, at least one is wrong, and a reader would refuse both."""
+    by_height: dict[int, set[bytes]] = {}
+    for line in lines:
+        by_height.setdefault(int(line.split()[0]), set()).add(line)
+    return b"".join(line for _, (line, *others) in sorted(by_height.items()) if not others)
 
 
 async def _stage_disclosures(snapshot: ChainSnapshot, bag: Bag) -> None:

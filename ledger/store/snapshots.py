@@ -90,9 +90,15 @@ SELECT DISTINCT a.sequence
 _REVOCATION_EVIDENCE = """
 SELECT v.kind, sha256(v.der) AS digest, octet_length(v.der) AS size
   FROM indelible.anchor_evidence AS v
- WHERE v.chain_key = %(chain_key)s AND v.sequence = ANY (%(sequences)s) AND v.kind <> 'certificate'
+ WHERE v.chain_key = %(chain_key)s AND v.sequence = ANY (%(sequences)s) AND v.kind IN ('crl', 'ocsp')
  GROUP BY v.kind, digest, size
  ORDER BY max(v.sequence) DESC, v.kind, digest
+"""
+
+_HEADERS = """
+SELECT DISTINCT v.der
+  FROM indelible.anchor_evidence AS v
+ WHERE v.chain_key = %(chain_key)s AND v.sequence > %(floor)s AND v.kind = 'header'
 """
 
 _EVIDENCE_FILE = """
@@ -214,6 +220,11 @@ class ChainSnapshot:
                 if item.digest not in seen:
                     seen.add(item.digest)
                     yield item
+
+    async def headers(self, *, floor: int = 0) -> list[bytes]:
+        """The lines about the Bitcoin blocks that the anchors past `floor` lead to, each once, in no order."""
+        rows = await self._rows(_HEADERS, {"chain_key": self.chain.chain_key, "floor": floor})
+        return [bytes(row[0]) for row in rows]
 
     async def evidence_bytes(self, item: EvidenceFile) -> bytes:
         """The DER bytes of one piece of evidence."""

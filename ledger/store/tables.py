@@ -183,7 +183,7 @@ anchor_evidence = Table(
             "indelible.anchors.authority",
         ],
     ),
-    CheckConstraint("kind IN ('certificate', 'crl', 'ocsp')", name="kind"),
+    CheckConstraint("kind IN ('certificate', 'crl', 'ocsp', 'header')", name="kind"),
     Index("anchor_evidence_anchor", "chain_key", "sequence", "backend", "authority"),
 )
 

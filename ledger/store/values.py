@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 ChainType = Literal["session", "operations"]
 ChainState = Literal["open", "closed"]
-EvidenceKind = Literal["certificate", "crl", "ocsp"]
+EvidenceKind = Literal["certificate", "crl", "ocsp", "header"]
 
 # The chain_id of the one operations chain every organisation has.
 OPERATIONS_CHAIN_ID = "operations"
@@ -108,7 +108,10 @@ class AnchorJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """Bytes that help to judge an anchor years later: a certificate, a CRL or an OCSP response, in DER."""
+    """Bytes that help to judge an anchor years later: a certificate, a CRL or an OCSP response, in DER.
+
+    Or the header of a Bitcoin block, as a line of a header file (docs/spec/opentimestamps.md, section 3).
+    """
 
     kind: EvidenceKind
     der: bytes

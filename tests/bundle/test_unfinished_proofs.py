@@ -10,7 +10,7 @@ import pytest
 
 from ledger.anchoring.opentimestamps.timestamp import Leaf, write_proof
 from ledger.bundle import write_bundle, writer
-from ledger.store.values import AnchorJob, AnchorTarget, NewEvent
+from ledger.store.values import AnchorJob, AnchorTarget, Evidence, NewEvent
 from sandbox.database import Database
 from tests.bundle.opened import Ledger, open_ledger
 from tests.bundle.test_writing_bundles import exported, files_of
@@ -51,11 +51,12 @@ async def begin(ledger: Ledger, **state: object) -> AnchorJob:
     return job
 
 
-async def complete(ledger: Ledger) -> bytes:
+async def complete(ledger: Ledger, *headers: bytes) -> bytes:
     job = await lease(ledger)
+    evidence = tuple(Evidence(kind="header", der=line) for line in headers)
     proof = write_proof(job.digest, [Leaf(steps=(), tag=BITCOIN_TAG, payload=b"\x07", message=None)])
     assert await ledger.store.complete_anchor_job(
-        job, request=bytes(32), response=proof, anchored_at=datetime(2026, 1, 2, tzinfo=UTC), evidence=()
+        job, request=bytes(32), response=proof, anchored_at=datetime(2026, 1, 2, tzinfo=UTC), evidence=evidence
     )
     return proof
 
@@ -152,3 +153,14 @@ async def test_unfinished_proofs_count_towards_the_number_of_anchors_a_bundle_ma
     monkeypatch.setattr(writer, "MAX_ANCHORS", 2)
     files = files_of(await exported(ledger.store, "long"), "long")
     assert [entry["sequence"] for entry in json.loads(files["data/bundle.json"])["anchors"]] == [5, 7]
+
+
+async def test_the_headers_that_proofs_lead_to_are_listed_by_height_and_contradictions_left_out(ledger: Ledger) -> None:
+    lines = [b"100 cc\n", b"99 bb\n", b"7 aa\n", b"99 dd\n"]
+    await complete(ledger, *lines)
+    assert files_of(await exported(ledger.store))["data/evidence/bitcoin-headers.txt"] == b"7 aa\n100 cc\n"
+
+
+async def test_a_bundle_without_finished_proofs_has_no_headers(ledger: Ledger) -> None:
+    await begin(ledger)
+    assert not any("/evidence/" in name for name in files_of(await exported(ledger.store)))

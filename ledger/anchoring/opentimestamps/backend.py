@@ -32,7 +32,7 @@ from ledger.anchoring.opentimestamps.state import MAX_PROMISES, MAX_PROOF_BYTES,
 from ledger.anchoring.opentimestamps.timestamp import Leaf, nonce_steps
 from ledger.anchoring.port import InProgress, Obtained, UnavailableError
 from ledger.anchoring.rfc3161.transport import open_evidence_client
-from ledger.store.values import AnchorTarget
+from ledger.store.values import AnchorTarget, Evidence
 from verifier.opentimestamps import check_proof
 from verifier.opentimestamps.headers import merkle_root
 from verifier.opentimestamps.proof import UnusableProofError, parse_proof
@@ -206,7 +206,9 @@ class OpenTimestampsBackend:
         result = check_proof(proof, digest=head.digest, headers=headers, network=self._configuration.network)
         if result.ok and result.time is not None:
             _log.info("opentimestamps_proof_complete", height=result.height, paths=len(complete.bitcoin))
-            return Obtained(request=head.commitment, response=proof, anchored_at=result.time)
+            lines = (f"{height} {header.hex()}\n".encode() for height, header in headers.items())
+            evidence = tuple(Evidence(kind="header", der=line) for line in lines)
+            return Obtained(request=head.commitment, response=proof, anchored_at=result.time, evidence=evidence)
         # A block was replaced although it was so deep, or the operator's file was corrected: nothing here is of use.
         _log.warning("opentimestamps_proof_contradicted", findings=[finding.code for finding in result.findings])
         return await self.anchor(head.digest, None)

@@ -93,6 +93,7 @@ async def test_a_bundle_holds_the_promise_first_and_the_path_to_a_block_later(
     bundle.write_bytes(late)
     code, report = await verified("bundle", str(bundle), "--trust", str(policy))
     assert (code, report["tokens"][0]["status"]) == (3, "unconfirmed")
+    assert "ots-header-hint" in [finding["code"] for finding in report["tokens"][0]["findings"]]
     (tmp_path / "headers.txt").write_text(anchoring.sandbox.headers())
     code, report = await verified("bundle", str(bundle), "--trust", str(policy))
     assert (code, report["verdict"], report["tokens"][0]["block"]) == (0, "VERIFIED", str(anchoring.sandbox.height()))

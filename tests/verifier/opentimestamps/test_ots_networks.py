@@ -12,11 +12,12 @@ import pytest
 from tests.verifier.bundle_forge import zipped
 from tests.verifier.opentimestamps import public_facts as facts
 from tests.verifier.opentimestamps.test_ots_reference import attested, forked
-from tests.verifier.tezos.ledger_bundles import HEAD, with_proof
+from tests.verifier.tezos.ledger_bundles import HEAD, PROOF, bundle_files, entry, with_proof
 from verifier.findings import Severity
 from verifier.opentimestamps import BitcoinTrust, UnusableHeadersError, check_proof, load_headers
 from verifier.opentimestamps.proof import PENDING_TAG
 from verifier.policy import TrustPolicy, UnusablePolicyError, load_policy
+from verifier.report import Report
 from verifier.report_text import render
 from verifier.verify import verify_bundle
 from verifier.web import WebSettings
@@ -131,3 +132,55 @@ def test_of_very_many_calendars_a_few_are_named() -> None:
     message = promised(*(b"https://%03d.example" % number for number in range(100)))
     assert message.count("https://") == 8
     assert message.endswith(" and 92 more.")
+
+
+HINTS = "data/evidence/bitcoin-headers.txt"
+CLAIM = facts.MAGIC + b"\x01\x08" + HEAD + attested(facts.BITCOIN, b"\xe0\xa7\x12")
+
+
+def with_headers(lines: bytes) -> bytes:
+    entries = [entry("opentimestamps", "calendars", "proof", PROOF)]
+    return zipped(bundle_files({PROOF: CLAIM, HINTS: lines}, entries))
+
+
+def judged(bundle: bytes, policy: TrustPolicy | None = None) -> Report:
+    return verify_bundle(io.BytesIO(bundle), policy=policy or TrustPolicy())
+
+
+def codes(report: Report) -> list[str]:
+    return [finding.code for token in report.tokens for finding in token.findings]
+
+
+def test_a_header_in_the_bundle_only_names_the_block_to_look_for() -> None:
+    header = mined(HEAD)
+    trust = BitcoinTrust(headers={}, network="regtest")
+    report = judged(with_headers(line(header)), TrustPolicy(bitcoin={"calendars": trust}))
+    assert (report.verdict, report.tokens[0].status) == ("INDETERMINATE", "unconfirmed")
+    (hint,) = [finding for finding in report.tokens[0].findings if finding.code == "ots-header-hint"]
+    assert hashlib.sha256(hashlib.sha256(header).digest()).digest()[::-1].hex() in hint.message
+
+
+@pytest.mark.parametrize("header", [mined(HEAD), mined(bytes(32))], ids=["too easy for Bitcoin", "of another block"])
+def test_a_header_that_does_not_bear_a_proof_out_is_no_hint(header: bytes) -> None:
+    report = judged(with_headers(line(header)))
+    assert (report.verdict, "ots-header-hint" in codes(report)) == ("INDETERMINATE", False)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"",
+        b"\n",
+        b"# only a comment\n",
+        b"300000 00\n",
+        b"not a header\n",
+        line(mined(HEAD)) * 2,
+        line(mined(HEAD)) + line(mined(HEAD))[1:],
+        b"0" * 3_000_000,
+    ],
+    ids=["empty", "blank", "comment", "short", "text", "twice", "falling", "large"],
+)
+def test_a_list_of_headers_that_no_ledger_writes_fails_the_bundle(lines: bytes) -> None:
+    report = judged(with_headers(lines))
+    assert report.verdict == "FAILED"
+    assert "evidence-unusable" in [finding.code for finding in report.findings]
