@@ -67,7 +67,10 @@ async def open_tezos(
 def make_signer(configuration: TezosConfiguration, client: httpx.AsyncClient) -> Signer:
     """The signer that the configuration names. Raises ValueError when a secret key is not one."""
     key = configuration.key
-    return LocalSigner(key.secret) if isinstance(key, LocalKey) else RemoteSigner(client, key.url, key.address)
+    if isinstance(key, LocalKey):
+        return LocalSigner(key.secret)
+    authentication = LocalSigner(key.authentication) if key.authentication else None
+    return RemoteSigner(client, key.url, key.address, authentication)
 
 
 class TezosBackend:

@@ -27,10 +27,14 @@ class LocalKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemoteKey:
-    """An account whose key a remote signer at `url` keeps."""
+    """An account whose key a remote signer at `url` keeps.
+
+    `authentication` is the secret of the key by which the signer knows us, as text; empty where it asks for none.
+    """
 
     url: str
     address: str
+    authentication: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

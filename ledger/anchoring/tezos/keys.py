@@ -16,6 +16,7 @@ from ledger.anchoring.port import RefusedError
 from ledger.anchoring.rfc3161.transport import fetch
 from verifier.tezos import base58
 from verifier.tezos.keys import (
+    ADDRESS_BYTES,
     ED25519,
     P256,
     SECP256K1,
@@ -30,6 +31,7 @@ MAX_SIGNER_ANSWER_BYTES = 4096
 SIGNER_SECONDS = 30.0  # a signer may ask a hardware module
 
 _OPERATION_WATERMARK = b"\x03"
+_REQUEST_WATERMARK, _SIGN_REQUEST = b"\x04", b"\x01"  # what octez-signer wants a client's key to sign
 _ED25519_SEED = bytes([13, 15, 58, 7])
 _ED25519_EXPANDED = bytes([43, 246, 78, 7])
 _ECDSA_SECRETS = {SECP256K1: bytes([17, 162, 224, 201]), P256: bytes([16, 81, 238, 189])}
@@ -68,7 +70,11 @@ class LocalSigner:
 
     async def sign(self, unsigned: bytes) -> bytes:
         """The signature. Deterministic (RFC 8032, RFC 6979): the same operation is signed with the same bytes."""
-        digest = _digest(unsigned)
+        return self.sign_marked(_OPERATION_WATERMARK + unsigned)
+
+    def sign_marked(self, data: bytes) -> bytes:
+        """The signature over bytes that say by their first one what they are."""
+        digest = _digest(data)
         if isinstance(self._private, ed25519.Ed25519PrivateKey):
             signature = self._private.sign(digest)
         else:
@@ -82,12 +88,18 @@ class LocalSigner:
 
 
 class RemoteSigner:
-    """Signs at a remote signer that speaks the HTTP interface of octez-signer: GET and POST /keys/ADDRESS."""
+    """Signs at a remote signer that speaks the HTTP interface of octez-signer: GET and POST /keys/ADDRESS.
 
-    def __init__(self, client: httpx.AsyncClient, url: str, address: str) -> None:
+    With `authentication`, requests to sign carry that key's signature, for signers that ask for one.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, url: str, address: str, authentication: LocalSigner | None = None
+    ) -> None:
         self._client = client
         self._url = f"{url.rstrip('/')}/keys/{address}"
         self._address = address
+        self._authentication = authentication
         self._public: PublicKey | None = None
 
     async def public_key(self) -> PublicKey:
@@ -102,19 +114,24 @@ class RemoteSigner:
     async def sign(self, unsigned: bytes) -> bytes:
         """The signature. The signer gets the whole operation, so that it may judge what it signs."""
         key = await self.public_key()
-        body = json.dumps((_OPERATION_WATERMARK + unsigned).hex()).encode()
-        text = await self._ask("POST", "signature", body)
+        marked = _OPERATION_WATERMARK + unsigned
+        query = ""
+        if self._authentication is not None:
+            account = bytes([key.kind]) + hashlib.blake2b(key.raw, digest_size=ADDRESS_BYTES).digest()
+            proof = self._authentication.sign_marked(_REQUEST_WATERMARK + _SIGN_REQUEST + account + marked)
+            query = f"?authentication={base58.encode(_SIGNATURES[-1], proof)}"
+        text = await self._ask("POST", "signature", json.dumps(marked.hex()).encode(), query)
         for prefix in _SIGNATURES:
             signature = base58.decode(text, prefix, SIGNATURE_BYTES)
             if signature is not None:
-                return _checked(key, signature, _digest(unsigned))
+                return _checked(key, signature, _digest(marked))
         raise RefusedError("the remote signer's answer holds no signature")
 
-    async def _ask(self, method: str, member: str, content: bytes | None) -> str:
+    async def _ask(self, method: str, member: str, content: bytes | None, query: str = "") -> str:
         answer = await fetch(
             self._client,
             method,
-            self._url,
+            f"{self._url}{query}",
             content=content,
             headers={"Content-Type": "application/json"},
             answer_types=frozenset(),
@@ -151,8 +168,8 @@ def _read_secret(text: str) -> tuple[ed25519.Ed25519PrivateKey | ec.EllipticCurv
     raise ValueError("it is not an unencrypted Tezos secret key (edsk..., spsk..., p2sk...)")
 
 
-def _digest(unsigned: bytes) -> bytes:
-    return hashlib.blake2b(_OPERATION_WATERMARK + unsigned, digest_size=32).digest()
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=32).digest()
 
 
 def _checked(key: PublicKey, signature: bytes, digest: bytes) -> bytes:

@@ -45,6 +45,8 @@ _KEYS = frozenset(
         "key_variable",
         "remote_signer",
         "address",
+        "authentication_key_file",
+        "authentication_key_variable",
         "confirmations",
         "maximum_wait_seconds",
         "maximum_heads",
@@ -53,6 +55,7 @@ _KEYS = frozenset(
     }
 )
 _SIGNER_KEYS = ("key_file", "key_variable", "remote_signer")
+_AUTHENTICATION_KEYS = ("authentication_key_file", "authentication_key_variable")
 
 N = TypeVar("N", int, float)
 
@@ -124,25 +127,33 @@ class TezosTable:
         if len(given) != 1:
             self._note("key_file", f"give exactly one of {', '.join(_SIGNER_KEYS)}")
             return nothing
-        value = self._content[given[0]]
-        if not isinstance(value, str) or not value:
-            self._note(given[0], "must be a text")
-            return nothing
         if given[0] == "remote_signer":
-            return self._remote(value)
-        if "address" in self._content:
-            self._note("address", "is only for a remote signer; a key says itself whose it is")
-        secret = self._read_file(value) if given[0] == "key_file" else self._environ.get(value)
+            return self._remote(self._content["remote_signer"])
+        for key in ("address", *_AUTHENTICATION_KEYS):
+            if key in self._content:
+                self._note(key, "is only for a remote signer")
+        return LocalKey(secret=self._secret(given[0]))
+
+    def _secret(self, key: str) -> str:
+        """The secret key that `key`, the name of a file or of a variable, leads to."""
+        value = self._content[key]
+        if not isinstance(value, str) or not value:
+            self._note(key, "must be a text")
+            return ""
+        secret = self._read_file(value) if key.endswith("_file") else self._environ.get(value)
         if secret is None:
-            self._note(given[0], f"{value!r} cannot be read; is the name right?")
-            return nothing
+            self._note(key, f"{value!r} cannot be read; is the name right?")
+            return ""
         try:
             LocalSigner(secret)
         except ValueError as error:
-            self._note(given[0], f"holds no usable key: {error}")
-        return LocalKey(secret=secret)
+            self._note(key, f"holds no usable key: {error}")
+        return secret
 
-    def _remote(self, url: str) -> RemoteKey:
+    def _remote(self, url: object) -> RemoteKey:
+        if not isinstance(url, str) or not url:
+            self._note("remote_signer", "must be a text")
+            url = ""
         address = self._content.get("address")
         if not isinstance(address, str) or not is_address(address) or address.startswith("tz4"):
             self._note(
@@ -153,7 +164,10 @@ class TezosTable:
             parse_node(url)
         except ValueError as error:
             self._note("remote_signer", str(error))
-        return RemoteKey(url=url, address=address)
+        given = [key for key in _AUTHENTICATION_KEYS if key in self._content]
+        if len(given) > 1:
+            self._note(given[1], f"is given beside {given[0]}; leave one of them out")
+        return RemoteKey(url=url, address=address, authentication=self._secret(given[0]) if given else "")
 
     def _read_file(self, name: str) -> str | None:
         try:

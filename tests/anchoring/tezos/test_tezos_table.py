@@ -44,6 +44,15 @@ def test_a_table_is_read_with_a_key_from_the_environment_a_file_or_a_remote_sign
     )
 
 
+def test_a_remote_signer_may_want_to_know_who_asks(tmp_path: Path) -> None:
+    remote = {"remote_signer": "http://127.0.0.1:6732", "address": "tz1burnburnburnburnburnburnburjAYjjX"}
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    for key, value in (("authentication_key_file", "key"), ("authentication_key_variable", "ANCHOR_KEY")):
+        configured = read(tmp_path, key_variable=None, **remote, **{key: value}).key
+        assert configured.authentication == SECRET
+        assert SECRET not in repr(configured)
+
+
 def test_a_secret_does_not_show_when_a_configuration_is_printed(tmp_path: Path) -> None:
     assert SECRET not in repr(read(tmp_path))
 
@@ -65,6 +74,21 @@ def test_a_secret_does_not_show_when_a_configuration_is_printed(tmp_path: Path) 
         ({"key_variable": None, "key_file": "missing"}, "cannot be read"),
         ({"key_variable": None, "remote_signer": "https://signer.example.com"}, "address: missing"),
         ({"address": "tz1burnburnburnburnburnburnburjAYjjX"}, "only for a remote signer"),
+        ({"key_variable": None, "remote_signer": 3}, "remote_signer: must be a text"),
+        ({"authentication_key_variable": "ANCHOR_KEY"}, "only for a remote signer"),
+        (
+            {"key_variable": None, "remote_signer": "https://s.example.com", "authentication_key_file": "missing"},
+            "authentication_key_file: 'missing' cannot be read",
+        ),
+        (
+            {
+                "key_variable": None,
+                "remote_signer": "https://s.example.com",
+                "authentication_key_file": "missing",
+                "authentication_key_variable": "ANCHOR_KEY",
+            },
+            "given beside authentication_key_file",
+        ),
         ({"confirmations": 1}, "from 2 to 500"),
         ({"confirmations": 10.5}, "whole number"),
         ({"confirmations": True}, "whole number"),
