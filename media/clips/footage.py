@@ -23,7 +23,7 @@ from typing import TypeVar
 from ledger.timestamps import moment, rfc3339
 from media.clips.acquiring import MAX_NOTES, Acquisition, Candidate
 from media.clips.bucket_shelf import BucketShelf
-from media.clips.placing import Placed, arrange, find_gaps, needed
+from media.clips.placing import Placed, arrange, depends_on_earlier, find_gaps, needed
 from media.clips.shelves import DirectoryShelf, Shelf
 from media.clips.sources import Bucket, Source
 from media.errors import MediaError, Reason
@@ -35,6 +35,8 @@ MAX_SEGMENTS = 2000
 MAX_UNNAMED = 200
 # Segments before the window are tried until one reaches into it; overlapping ones are hardly deeper nested.
 MAX_LOOK_BACK = 3
+# A group of pictures may begin some segments earlier: a minute in segments of two seconds.
+MAX_GROUP_SEGMENTS = 30
 SHORTEST_PAUSE_US = 2_000_000
 
 _BATCH = 8  # files without telling names that are copied before the next look at whether enough was found
@@ -184,8 +186,11 @@ class _Search:
                 Reason.TOO_LARGE, f"the window touches {len(inside)} segments; at most {MAX_SEGMENTS} are read"
             )
         placed = await self._acquisition.acquire([*before[-1:], *inside])
-        for one in before[-MAX_LOOK_BACK:-1][::-1]:
-            if any(found.starts_at <= window.asked_from < found.ends_at for found in placed):
+        for looked_back, one in enumerate(reversed(before[:-1]), start=1):
+            reaching = [found for found in placed if found.starts_at <= window.asked_from < found.ends_at]
+            if looked_back >= (MAX_GROUP_SEGMENTS if reaching else MAX_LOOK_BACK):
+                break
+            if any(not depends_on_earlier(found, window) for found in reaching):
                 break
             placed += await self._acquisition.acquire([one])
         return placed

@@ -118,25 +118,29 @@ def arrange(placed: Sequence[Placed]) -> tuple[list[Placed], list[str]]:
     notes: list[str] = []
     arranged: list[Placed] = []
     digests: set[str] = set()
+    as_told: Placed | None = None  # the last one arranged, before it was moved
     for segment in sorted(placed, key=lambda one: (one.starts_at, -one.ends_at, one.acquired.listed.name)):
         name, digest = segment.acquired.listed.name, segment.acquired.fetched.sha256
         if digest in digests:
             notes.append(f"{name} was left out: it holds the same bytes as another segment")
             continue
-        joined = _joined(arranged[-1], segment) if arranged else segment
+        joined = _joined(arranged[-1], as_told, segment) if arranged and as_told else segment
         if arranged and joined.ends_at <= arranged[-1].ends_at:
             notes.append(f"{name} was left out: {arranged[-1].acquired.listed.name} shows all of its time")
             continue
         digests.add(digest)
         arranged.append(joined)
+        as_told = segment
     return arranged, notes
 
 
-def _joined(earlier: Placed, later: Placed) -> Placed:
-    shift = earlier.ends_at - later.starts_at
+def _joined(earlier: Placed, earlier_as_told: Placed, later: Placed) -> Placed:
     lost = later.acquired.sidecar is not None and later.acquired.sidecar.lost_before is not None
-    if lost or not 0 < abs(shift) <= min(later.clock.error_us, _LONGEST_JOIN_US):
+    most = min(later.clock.error_us, _LONGEST_JOIN_US)
+    if lost or abs(earlier_as_told.ends_at - later.starts_at) > most:
         return later
+    # Small holes may add up to more than a clock can be wrong; then it is moved as far as that.
+    shift = max(-most, min(earlier.ends_at - later.starts_at, most))
     clock = replace(
         later.clock,
         anchors=tuple((media, utc + shift) for media, utc in later.clock.anchors),
@@ -152,13 +156,14 @@ def needed(arranged: Sequence[Placed], window: Window) -> list[Placed]:
         return []
     first = arranged.index(chosen[0])
     # A segment need not begin with a keyframe: what it shows until its first one hangs on the segment before.
-    while first > 0 and _depends(arranged[first], window) and _touches(arranged[first - 1], arranged[first]):
+    while first > 0 and depends_on_earlier(arranged[first], window) and _touches(arranged[first - 1], arranged[first]):
         first -= 1
         chosen.insert(0, arranged[first])
     return chosen
 
 
-def _depends(segment: Placed, window: Window) -> bool:
+def depends_on_earlier(segment: Placed, window: Window) -> bool:
+    """Whether the first pictures it shows of the window come before its first keyframe."""
     keyframes = segment.acquired.probe.video.keyframes
     return not keyframes or segment.clock.utc_of(keyframes[0]) > max(window.asked_from, segment.starts_at)
 
