@@ -19,6 +19,8 @@ from typing import Any, Final, TypeVar
 
 from media.errors import MediaError, Reason
 from media.video.values import (
+    DEFAULT_LIMITS,
+    DEFAULT_SETTINGS,
     Artefacts,
     Derivative,
     Limits,
@@ -43,8 +45,8 @@ async def write_artefacts_apart(  # noqa: PLR0913 - as write_artefacts
     window: Window,
     directory: Path,
     *,
-    settings: VideoSettings = VideoSettings(),  # noqa: B008 - a frozen value
-    limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    settings: VideoSettings = DEFAULT_SETTINGS,
+    limits: Limits = DEFAULT_LIMITS,
     progress: Report | None = None,
 ) -> Artefacts:
     """As `write_artefacts`, in a child process. After a failure nothing is left in `directory`, which is made.
@@ -78,7 +80,7 @@ async def write_artefacts_apart(  # noqa: PLR0913 - as write_artefacts
 async def probe_apart(
     paths: Sequence[Path],
     *,
-    limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[Probe | MediaError]:
     """As `probe`, for each file in turn: what it holds, or why it is refused."""
     found: list[Probe | MediaError] = []

@@ -28,6 +28,8 @@ from media.video.showing import Heard, Player
 from media.video.sound import can_be_copied
 from media.video.thumbnail import ThumbnailWriter
 from media.video.values import (
+    DEFAULT_LIMITS,
+    DEFAULT_SETTINGS,
     Artefacts,
     Derivative,
     Limits,
@@ -39,16 +41,14 @@ from media.video.values import (
     Window,
 )
 
-_EXTENSIONS = {"mp4": "mp4", "matroska": "mkv"}
-
 
 def write_artefacts(  # noqa: PLR0913 - the footage, where to, and how
     segments: Sequence[Segment],
     window: Window,
     directory: Path,
     *,
-    settings: VideoSettings = VideoSettings(),  # noqa: B008 - a frozen value
-    limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    settings: VideoSettings = DEFAULT_SETTINGS,
+    limits: Limits = DEFAULT_LIMITS,
     progress: Report | None = None,
 ) -> Artefacts:
     """Write native copy, clip, thumbnail and preview into `directory`. Raises MediaError; files may then be left there.
@@ -89,11 +89,12 @@ def _native_files(work: _Work, pieces: Sequence[Piece]) -> Iterator[Derivative]:
     parts = stretches(pieces)
     for number, part in enumerate(parts):
         work.report(Progress(step="copy", done=number / len(parts)))
-        container = container_for(part)
-        name = f"native{f'-{number + 1}' if number else ''}.{_EXTENSIONS[container]}"
-        copied = copy_packets(part, work.directory / name, work.limits)
+        extension, audio = container_for(part)
+        name = f"native{f'-{number + 1}' if number else ''}.{extension}"
+        copied = copy_packets(part, work.directory / name, work.limits, audio=audio)
         video = part[0].piece.scan.probe.video
-        check_video(work.directory / name, Expected(frames=copied.frames, codec=video.codec, tag=None))
+        apart = 2 * sum(stretch.piece.segment.clock.error_us for stretch in part)
+        check_video(work.directory / name, Expected(frames=copied.frames, codec=video.codec, tag=None, clock_us=apart))
         yield Derivative(
             name=name,
             path=work.directory / name,
@@ -106,16 +107,18 @@ def _native_files(work: _Work, pieces: Sequence[Piece]) -> Iterator[Derivative]:
             height=video.height,
             frames=len(copied.frames),
             copied=True,
-            tool=work.tool("stream copy", container=container),
-            notes=tuple(_native_notes(work, part, container, copied)),
+            tool=work.tool("stream copy", container=extension),
+            notes=tuple(_native_notes(work, part, extension, copied)),
         )
 
 
-def _native_notes(work: _Work, part: Sequence[Stretch], container: str, copied: Copied) -> Iterator[str]:
+def _native_notes(work: _Work, part: Sequence[Stretch], extension: str, copied: Copied) -> Iterator[str]:
     probe = part[0].piece.scan.probe
-    if container != "mp4":
+    if extension != "mp4":
         codecs = probe.video.codec if probe.audio is None else f"{probe.video.codec} and {probe.audio.codec}"
-        yield f"MP4 cannot hold {codecs} as recorded, so this copy is a Matroska file"
+        yield f"MP4 cannot hold {codecs} as recorded, so this copy is another kind of file"
+    if probe.audio is not None and not copied.has_audio:
+        yield f"no container holds sound of the codec {probe.audio.codec} with this video: the copy is without sound"
     early = work.window.asked_from - copied.frames[0][0]
     if early > part[0].piece.scan.nominal_us:
         yield f"it starts {early / 1_000_000:.3f} s before the window, at the last keyframe before it"
@@ -195,7 +198,8 @@ def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: ClipWriter, lost
 
 def _copied_clip(work: _Work, pieces: Sequence[Piece], copied: Copied) -> Derivative:
     path = work.directory / "clip.mp4"
-    check_video(path, Expected(frames=copied.frames, codec="hevc", tag="hvc1"))
+    apart = 2 * sum(piece.segment.clock.error_us for piece in pieces)
+    check_video(path, Expected(frames=copied.frames, codec="hevc", tag="hvc1", clock_us=apart))
     video = pieces[0].scan.probe.video
     return Derivative(
         name=path.name,

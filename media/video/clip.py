@@ -96,7 +96,7 @@ class ClipWriter:
         """Take a packet of audio. The decoder of pictures lags behind, so sound may come before the first one."""
         if self._video is None:
             self._early.append(heard)
-        elif self._sound is not None and heard.starts_at >= self.frames[0][0]:
+        elif self._sound is not None:
             self._sound.hear(heard)
 
     def finish(self) -> None:

@@ -15,11 +15,14 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from media.errors import MediaError, Reason
 from media.video.parameters import annex_b, units
 from media.video.plan import Stretch
 from media.video.reading import SECOND, Opened, Timed, opened, packets_until_break, time_base_of, to_ticks
 from media.video.values import Limits
 
+# In the order of how many players know them: by extension, libav's name.
+_CONTAINERS: Final = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 # MP4 counts ticks of its tracks in 32 bits per second; finer clocks than this one are of no use to video.
 _FINEST_TICK: Final = Fraction(1, 90_000)
 
@@ -66,16 +69,27 @@ class Writer:
         self.container.mux(packet)
 
 
-def container_for(stretches: Sequence[Stretch]) -> str:
-    """`mp4`, or `matroska` where MP4 cannot hold the video or the audio as it is."""
-    with av.open("/dev/null", "w", format="mp4") as container:
-        holds = container.supported_codecs
+def container_for(stretches: Sequence[Stretch]) -> tuple[str, bool]:
+    """The file name extension of a container that holds the video as it is, and whether it holds the audio too."""
     probe = stretches[0].piece.scan.probe
-    wanted = {probe.video.codec} if probe.audio is None else {probe.video.codec, probe.audio.codec}
-    return "mp4" if wanted <= holds else "matroska"
+    video = {probe.video.codec}
+    both = video if probe.audio is None else {*video, probe.audio.codec}
+    for wanted in (both, video):
+        for extension, name in _CONTAINERS.items():
+            with av.open("/dev/null", "w", format=name) as container:
+                if wanted <= container.supported_codecs:
+                    return extension, wanted == both
+    raise MediaError(Reason.UNSUPPORTED_CODEC, f"no container holds video of the codec {probe.video.codec}")
 
 
-def copy_packets(stretches: Sequence[Stretch], path: Path, limits: Limits, *, tag: str | None = None) -> Copied:
+def copy_packets(
+    stretches: Sequence[Stretch],
+    path: Path,
+    limits: Limits,
+    *,
+    audio: bool = True,
+    tag: str | None = None,
+) -> Copied:
     """Write the stretches, which share their codec parameters, into one file; audio of the same time goes with them.
 
     `tag` is the four letters that name the codec in MP4; by default the source's own. Raises MediaError.
@@ -83,34 +97,29 @@ def copy_packets(stretches: Sequence[Stretch], path: Path, limits: Limits, *, ta
     origin = stretches[0].piece.utc(stretches[0].first)
     frames: list[tuple[int, int]] = []
     writer: Writer | None = None
-    options = {"movflags": "+faststart"} if path.suffix == ".mp4" else {}
-    with av.open(str(path), "w", format=_format(path), container_options=options) as container:
+    options = {} if path.suffix == ".mkv" else {"movflags": "+faststart"}
+    with av.open(str(path), "w", format=_CONTAINERS[path.suffix[1:]], container_options=options) as container:
         for stretch in stretches:
             with opened(stretch.piece.segment.path, limits) as source:
                 if writer is None:
-                    writer = _writer(container, source, stretch, tag)
+                    writer = _writer(container, source, stretch, tag, audio=audio)
                 frames += _copy_stretch(writer, source, stretch, origin)
     return Copied(frames=tuple(sorted(frames)), has_audio=writer is not None and False in writer.streams)
 
 
-def _format(path: Path) -> str:
-    return "matroska" if path.suffix == ".mkv" else "mp4"
-
-
-def _writer(container: OutputContainer, source: Opened, stretch: Stretch, tag: str | None) -> Writer:
+def _writer(container: OutputContainer, source: Opened, stretch: Stretch, tag: str | None, *, audio: bool) -> Writer:
     video = container.add_stream_from_template(source.video, opaque=True)
     extradata = stretch.extradata
     if extradata is None and not source.video.codec_context.extradata and stretch.sets:
         extradata = annex_b(stretch.sets)
     if extradata is not None:
         video.codec_context.extradata = extradata
-    if source.video_codec == "hevc" and container.format.name == "mp4":
+    if source.video_codec == "hevc" and container.format.name != "matroska":
         video.codec_context.codec_tag = tag or ("hvc1" if source.video.codec_context.codec_tag == "hvc1" else "hev1")
     streams: dict[bool, Stream] = {True: video}
-    if source.audio is not None:
-        streams[False] = container.add_stream_from_template(source.audio, opaque=True)
     ticks = {True: max(_FINEST_TICK, time_base_of(source.video))}
-    if source.audio is not None:
+    if audio and source.audio is not None:
+        streams[False] = container.add_stream_from_template(source.audio, opaque=True)
         ticks[False] = Fraction(1, source.audio.codec_context.sample_rate)
     for is_video, stream in streams.items():
         stream.time_base = ticks[is_video]
@@ -140,7 +149,7 @@ def _copy_stretch(writer: Writer, source: Opened, stretch: Stretch, origin: int)
             # Pictures after the first keyframe that are shown before it need frames that are not copied.
             if index >= stretch.first and scan.pts[index] >= start:
                 writer.write(_reframed(timed.packet, stretch), timed, shift)
-        elif audio_from <= clock.utc_of(timed.pts - scan.zero_us) < audio_to:
+        elif False in writer.streams and audio_from <= clock.utc_of(timed.pts - scan.zero_us) < audio_to:
             writer.write(timed.packet, timed, shift)
     return frames
 

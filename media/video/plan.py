@@ -6,12 +6,13 @@
 4. The clip shows every frame f of the rest with asked_from <= f < asked_to.
 5. The native copy goes from the keyframe at or before asked_from to the first frame at or after asked_to.
 6. The native copy starts a new file where the camera's codec parameters change: players and courts' tools trust the
-   parameters at the start of a track.
+   parameters at the start of a track. It also does where sound that cannot be timed (PCM) would run out of step.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from ledger.timestamps import moment, rfc3339
@@ -24,6 +25,8 @@ from media.video.values import Segment, Window
 # Further apart than this, and than ten frames, two frames of one file have a hole between them.
 _LONGEST_FRAME_US: Final = 2 * SECOND
 _LONGEST_FRAMES: Final = 10
+# Sound and picture this far apart are noticed (ITU-R BT.1359: 45 to 125 ms).
+_OUT_OF_STEP_US: Final = SECOND // 10
 _FOR_EVER: Final = 1 << 62
 # Beyond so many native files nobody can look at them all; see also scan.py.
 MOST_PARTS: Final = 16
@@ -102,7 +105,7 @@ def stretches(pieces: Sequence[Piece]) -> list[list[Stretch]]:
     parts: list[list[Stretch]] = []
     for piece in pieces:
         for stretch in _stretches_of(piece):
-            if parts and parts[-1][-1].kind == stretch.kind:
+            if parts and parts[-1][-1].kind == stretch.kind and not _drifts([*parts[-1], stretch]):
                 parts[-1].append(stretch)
             else:
                 parts.append([stretch])
@@ -181,7 +184,11 @@ def _native_stop(segment: Segment, found: Scan, window: Window, limit: int, firs
     after = bisect_left(found.shown, window.asked_to, key=utc_of)
     if after >= len(found.shown):
         return count
-    return next((index for index in range(count, 0, -1) if found.pts[index - 1] <= found.shown[after]), count)
+    # That frame, and whatever must be decoded before it; then the frames shown before those, so that none is missing.
+    stop, last = first, found.shown[after]
+    while stop < (stop := next((index for index in range(count, 0, -1) if found.pts[index - 1] <= last), count)):
+        last = max(found.pts[first:stop])
+    return stop
 
 
 def _stretches_of(piece: Piece) -> Iterator[Stretch]:
@@ -190,7 +197,7 @@ def _stretches_of(piece: Piece) -> Iterator[Stretch]:
     within = [change for change in scan.changes if piece.native_first < change.index < piece.native_stop]
     bounds = [piece.native_first, *(change.index for change in within), piece.native_stop]
     origins: list[ParameterChange | None] = [before[-1] if before else None, *within]
-    for change, first, stop in zip(origins, bounds, bounds[1:], strict=False):
+    for change, (first, stop) in zip(origins, pairwise(bounds), strict=True):
         yield Stretch(
             piece=piece,
             first=first,
@@ -199,6 +206,19 @@ def _stretches_of(piece: Piece) -> Iterator[Stretch]:
             extradata=None if change is None else change.extradata,
             reframe=change is not None and change.reframe,
         )
+
+
+def _drifts(part: Sequence[Stretch]) -> bool:
+    # The containers that hold PCM count its samples and have no times for them: after a gap the sound would be early.
+    audio = part[0].piece.scan.probe.audio
+    if audio is None or not audio.codec.startswith("pcm_"):
+        return False
+    holes = (after.piece.utc(after.first) - _ends_at(before) for before, after in pairwise(part))
+    return abs(sum(holes)) > _OUT_OF_STEP_US
+
+
+def _ends_at(stretch: Stretch) -> int:
+    return stretch.piece.end_of(max(stretch.piece.scan.pts[stretch.first : stretch.stop]))
 
 
 def _outside(ordered: Sequence[tuple[Segment, Scan]], starts: Sequence[int]) -> MediaError:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from media.video.scan import scan
-from media.video.values import Limits, Probe
+from media.video.values import DEFAULT_LIMITS, Limits, Probe
 
 
-def probe(path: Path, *, limits: Limits = Limits()) -> Probe:  # noqa: B008 - a frozen value
+def probe(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Probe:
     """Read a whole file, decoding nothing.
 
     Raises MediaError: FOOTAGE_EMPTY, FOOTAGE_UNREADABLE, FOOTAGE_TRUNCATED, NO_VIDEO, UNSUPPORTED_CODEC, TOO_LARGE.

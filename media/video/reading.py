@@ -52,6 +52,9 @@ _PROBE_US: Final = 30 * SECOND
 _CLOCK_LIMIT_US: Final = 10**16
 # Steps back of decoding time by less are a careless muxer; by more, the camera's clock has started anew.
 _RESTART_US: Final = SECOND
+# In MPEG streams a new start may also look like a leap ahead, as their clocks go round. A shorter one is a hole.
+_ROUND_FORMATS: Final = frozenset({"mpegts", "mpeg"})
+_LONGEST_HOLE_US: Final = 3_600 * SECOND
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +121,8 @@ def timed_packets(source: Opened) -> Iterator[Timed]:
     Time stamps that are missing are made from their neighbours.
     """
     streams = [source.video] if source.audio is None else [source.video, source.audio]
-    clocks = {stream.index: _StreamClock(time_base_of(stream)) for stream in streams}
+    leap = _LONGEST_HOLE_US if source.container.format.name in _ROUND_FORMATS else _CLOCK_LIMIT_US
+    clocks = {stream.index: _StreamClock(time_base_of(stream), leap) for stream in streams}
     for packet in source.container.demux(*streams):
         # libav ends a stream with an empty packet; files may hold others, which carry nothing.
         if packet.size > 0:
@@ -162,6 +166,7 @@ class _StreamClock:
     """Fills in missing time stamps of one stream, and lets its time go on where the file starts it anew."""
 
     time_base: Fraction
+    leap_us: int
     _last: int | None = field(default=None, init=False)
     _last_duration: int = field(default=0, init=False)
     _shift: int = field(default=0, init=False)
@@ -170,13 +175,14 @@ class _StreamClock:
         duration = max(0, to_us(packet.duration or 0, self.time_base))
         stamp = packet.dts if packet.dts is not None else packet.pts
         dts = to_us(stamp, self.time_base) + self._shift if stamp is not None else self._expected()
-        if self._last is not None and dts < self._last - _RESTART_US:
+        if self._last is not None and not -_RESTART_US <= dts - self._last <= self.leap_us:
             self._shift += self._expected() - dts
             dts = self._expected()
         pts = to_us(packet.pts, self.time_base) + self._shift if packet.pts is not None else dts
         if max(abs(pts), abs(dts), duration) > _CLOCK_LIMIT_US:
             raise MediaError(Reason.FOOTAGE_UNREADABLE, "the file has time stamps that no recording can have")
-        self._last, self._last_duration = dts, duration
+        step = 0 if self._last is None else dts - self._last
+        self._last, self._last_duration = dts, duration or max(0, step)
         return Timed(packet=packet, is_video=is_video, pts=pts, dts=dts, duration=duration)
 
     def _expected(self) -> int:

@@ -67,7 +67,7 @@ class Player:
                 yield from pictures.of(timed, ends_at)
                 if pictures.ended and at > sound_to + SECOND:
                     break
-            elif self.audio and sound_from <= at < sound_to:
+            elif self.audio and sound_from < at + timed.duration and at < sound_to:
                 yield Heard(packet=timed.packet, starts_at=at, duration=timed.duration)
         yield from pictures.of(None, ends_at)
         self.lost += max(0, len(wanted) - pictures.found)

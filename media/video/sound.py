@@ -7,7 +7,6 @@ from typing import Final, cast
 
 import av
 from av.audio.fifo import AudioFifo
-from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -51,7 +50,8 @@ def add_sound(
     stream = container.add_stream("aac", rate=rate, bit_rate=settings.audio_bit_rate)
     layout = "mono" if audio.channels == 1 else "stereo"
     stream.codec_context.layout = layout
-    return EncodedSound(container=container, stream=stream, rate=rate, layout=layout, origin=origin)
+    ends_at = to_ticks(pieces[-1].shown_to - origin, Fraction(1, rate))
+    return EncodedSound(container=container, stream=stream, rate=rate, layout=layout, origin=origin, ends_at=ends_at)
 
 
 @dataclass(slots=True)
@@ -67,6 +67,8 @@ class CopiedSound:
     def hear(self, heard: Heard) -> None:
         """Take the next packet."""
         packet = heard.packet
+        if heard.starts_at < self.origin:
+            return
         at = to_ticks(heard.starts_at - self.origin, Fraction(1, self.rate))
         if self._last is not None:
             at = max(at, self._last + 1)
@@ -90,6 +92,7 @@ class EncodedSound:
     rate: int
     layout: str
     origin: int
+    ends_at: int  # in samples
     _resampler: AudioResampler | None = field(default=None, init=False)
     _source: Stream | None = field(default=None, init=False)
     _fifo: AudioFifo = field(default_factory=AudioFifo, init=False)
@@ -131,7 +134,12 @@ class EncodedSound:
         self.stream.codec_context.open(strict=False)
         size = self.stream.codec_context.frame_size
         while self._fifo.samples_written and (self._fifo.samples >= size or (partial and self._fifo.samples)):
-            frame = cast(AudioFrame, self._fifo.read(size, partial=partial))
+            # Before the first picture and after the last one there is nothing to hear.
+            wanted = min(size, -self._position if self._position < 0 else self.ends_at - self._position)
+            frame = self._fifo.read(wanted, partial=partial) if wanted > 0 else None
+            if frame is None:
+                return
             frame.pts, frame.time_base = self._position, Fraction(1, self.rate)
             self._position += frame.samples
-            self.container.mux(self.stream.encode(frame))
+            if frame.pts >= 0:
+                self.container.mux(self.stream.encode(frame))

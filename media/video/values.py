@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 
 class ClockSource(StrEnum):
@@ -217,6 +218,10 @@ class Limits:
     cpu_seconds: int = 4 * 3600
     wall_seconds: int = 2 * 3600
     silent_seconds: int = 300  # without progress the child counts as stuck
+
+
+DEFAULT_SETTINGS: Final = VideoSettings()
+DEFAULT_LIMITS: Final = Limits()
 
 
 def _interpolated(value: int, points: tuple[tuple[int, int], ...] | list[tuple[int, int]]) -> int:
