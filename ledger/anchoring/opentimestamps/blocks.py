@@ -108,5 +108,7 @@ def _find_in_file(path: Path, height: int, network: Network) -> bytes | None:
 
 
 def _lines_about(file: BinaryIO, height: int) -> Iterator[bytes]:
-    wanted = str(height).encode()
-    return (line for line in header_lines(file) if line.partition(b"#")[0].lstrip(b" \t0").startswith(wanted))
+    for line in header_lines(file):
+        fields = line.partition(b"#")[0].split(maxsplit=1)
+        if fields and fields[0].lstrip(b"0") == str(height).lstrip("0").encode():
+            yield line
