@@ -59,8 +59,10 @@ class _Copy:
 class Acquisition:
     """The copies of one search. What it could not read stands in `unreadable` (when it begins) and in `notes`."""
 
-    def __init__(self, source: Source, shelf: Shelf, directory: Path, limits: Limits, *, unsettled_since: int) -> None:
-        """Files changed after `unsettled_since` are still being written, and left out."""
+    def __init__(
+        self, source: Source, shelf: Shelf, directory: Path, limits: Limits, *, unsettled_since: int | None
+    ) -> None:
+        """Files changed after `unsettled_since` are still being written and left out; None takes them as they are."""
         self.notes: list[str] = []
         self.unreadable: list[int] = []
         self._source = source
@@ -114,7 +116,7 @@ class Acquisition:
             _log.info("segment_gone", source_id=self._source.source_id, name=listed.name)
             return None
         self._room -= fetched.size
-        if fetched.changed and self._unsettled_since < listed.modified_at:
+        if fetched.changed and self._unsettled_since is not None:
             path.unlink()
             return None
         return _Copy(candidate=candidate, sidecar=sidecar, fetched=fetched, path=path)
@@ -133,7 +135,7 @@ class Acquisition:
     def _is_growing(self, listed: Listed, sidecar: Sidecar | None) -> bool:
         if sidecar is not None and sidecar.state is not SegmentState.RECORDING:
             return False
-        return listed.modified_at > self._unsettled_since
+        return self._unsettled_since is not None and listed.modified_at > self._unsettled_since
 
     def _note_unreadable(self, copy: _Copy, error: MediaError) -> None:
         copy.path.unlink(missing_ok=True)

@@ -42,7 +42,6 @@ SHORTEST_PAUSE_US = 2_000_000
 _BATCH = 8  # files without telling names that are copied before the next look at whether enough was found
 _PAUSES = 6  # searches during the wait, about
 _TICK_SECONDS = 5.0
-_NEVER = 2**62
 
 T = TypeVar("T")
 
@@ -103,7 +102,7 @@ class _Search:
             directory,
             limits,
             # When nothing more is waited for, what is still being written is taken as it is.
-            unsettled_since=_NEVER if self._over else now - source.settle_us,
+            unsettled_since=None if self._over else now - source.settle_us,
         )
         self._notes: list[str] = []
 

@@ -84,7 +84,8 @@ class DirectoryShelf:
         files: list[Listed] = []
         passed_over = 0
         try:
-            for name, entry in _walk(self._root, "", prefixes, MAX_DEPTH):
+            for seen, (name, entry) in enumerate(_walk(self._root, "", prefixes, MAX_DEPTH), start=1):
+                require_bounded(seen)
                 if entry is None or not is_usable(name):
                     passed_over += 1
                     continue
@@ -93,7 +94,6 @@ class DirectoryShelf:
                 with contextlib.suppress(FileNotFoundError):
                     found = entry.stat(follow_symlinks=False)
                     files.append(Listed(name=name, size=found.st_size, modified_at=found.st_mtime_ns // 1000))
-                require_bounded(len(files) + passed_over)
         except OSError as error:
             raise unavailable(error.strerror) from error
         return Listing(files=tuple(files), passed_over=passed_over)

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -28,15 +29,15 @@ class Camera:
 
     root: Path
 
-    def film(self, starts: float, seconds: float, *, name: str | None = None, **kind: object) -> Path:
+    def film(self, starts: float, seconds: float, *, name: str | None = None, **kind: Any) -> Path:
         """Film one segment, written when it ended."""
         path = self.root / (name or name_at(starts))
         recording = Recording(starts_at=at(starts), seconds=seconds, width=192, height=108)
-        write_segment(path, replace(recording, **kind))  # type: ignore[arg-type]  # the test names the fields
+        write_segment(path, replace(recording, **kind))
         write_time(path, starts + seconds)
         return path
 
-    def source(self, **changes: object) -> Source:
+    def source(self, **changes: Any) -> Source:
         """The directory as a source."""
         source = Source(
             organisation_id="acme",
@@ -51,9 +52,9 @@ class Camera:
             wait_us=120 * SECOND,
             lengths=WindowLengths(),
         )
-        return replace(source, **changes)  # type: ignore[arg-type]  # as above
+        return replace(source, **changes)
 
-    async def find(self, first: float, last: float, *, now: int = LONG_AFTER, **changes: object) -> Found:
+    async def find(self, first: float, last: float, *, now: int = LONG_AFTER, **changes: Any) -> Found:
         """Search once, into a directory that is deleted with the test's."""
         window = Window(asked_from=at(first), asked_to=at(last), event_at=at((first + last) / 2))
         target = Path(tempfile.mkdtemp(dir=self.root.parent))
