@@ -1,100 +1,59 @@
 """Killed at each durable boundary: whoever comes next goes on from what is stored, and never pays twice."""
 
 import asyncio
+import json
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from pathlib import Path
 
-import httpx
 import pytest
 
 from ledger.anchoring.port import Obtained, RefusedError
-from ledger.anchoring.tezos import LocalKey, TezosBackend
-from ledger.anchoring.tezos.backend import make_signer
-from ledger.anchoring.tezos.journal import Attempt, Journal
-from ledger.anchoring.tezos.node import Node
-from ledger.database.connections import make_pool
+from ledger.anchoring.tezos import LocalKey
 from tests.anchoring.tezos.tezos_under_test import Anchoring
 from verifier.tezos import base58
 
-
-class Killed(BaseException):
-    """What a killed process does: nothing more, not even handling errors."""
-
-
-class DyingJournal(Journal):
-    """The journal of a process that is killed before or after one of its writes."""
-
-    def __init__(self, pool: Any, authority: str, *, dies: str) -> None:
-        super().__init__(pool, authority)
-        self._dies = dies
-
-    async def enqueue(self, digest: bytes) -> Any:
-        return await self._write("enqueue", super().enqueue(digest))
-
-    async def _form_batch(self, *arguments: Any) -> Any:
-        return await self._write("form", super()._form_batch(*arguments))
-
-    async def add_attempt(self, batch_id: int, attempt: Attempt) -> None:
-        await self._write("sign", super().add_attempt(batch_id, attempt))
-
-    async def finish(self, batch_id: int, receipt: str, anchored_at: datetime) -> None:
-        await self._write("finish", super().finish(batch_id, receipt, anchored_at))
-
-    async def _write(self, name: str, writing: Any) -> Any:
-        if self._dies == f"before {name}":
-            writing.close()
-            raise Killed
-        result = await writing
-        if self._dies == f"after {name}":
-            raise Killed
-        return result
+KILLED = -signal.SIGKILL
+PATIENCE_SECONDS = 60.0
 
 
-@asynccontextmanager
-async def dying_backend(anchoring: Anchoring, dies: str) -> AsyncIterator[TezosBackend]:
-    pool = make_pool(anchoring.worker_dsn, "dying", size=2, check=True)
-    await pool.open()
-    async with httpx.AsyncClient() as client:
-        journal = DyingJournal(pool, anchoring.configuration.name, dies=dies)
-        signer = make_signer(anchoring.configuration, client)
-        yield TezosBackend(anchoring.configuration, journal=journal, signer=signer, client=client)
-    await pool.close()
+def start_dying(anchoring: Anchoring, dies: str, head: bytes) -> "subprocess.Popen[bytes]":
+    configuration = anchoring.configuration
+    members = ("name", "chain_id", "contract", "confirmations", "maximum_wait_seconds", "operation_ttl_blocks")
+    told = {
+        "configuration": {member: getattr(configuration, member) for member in members},
+        "nodes": configuration.nodes,
+        "secret": anchoring.network.secret,
+        "dsn": anchoring.worker_dsn,
+        "head": head.hex(),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.anchoring.tezos.dying_process", dies, json.dumps(told)],
+        cwd=Path(__file__).parents[3],
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("write", ["enqueue", "form", "sign", "finish"])
-async def test_a_process_killed_at_a_write_is_followed_by_one_that_pays_nothing_twice(
-    anchoring: Anchoring, when: str, write: str
+@pytest.mark.parametrize("boundary", ["enqueue", "form", "sign", "inject", "finish"])
+async def test_a_process_killed_at_a_boundary_is_followed_by_one_that_pays_nothing_twice(
+    anchoring: Anchoring, when: str, boundary: str
 ) -> None:
     head = secrets.token_bytes(32)
-    async with dying_backend(anchoring, f"{when} {write}") as dying:
-        with pytest.raises(Killed):
-            await anchoring.drive(dying, head)
-    async with anchoring.backend() as backend:
-        obtained = await anchoring.drive(backend, head)
-    anchoring.require_valid(obtained, head)
-    assert len(anchoring.calls(head)) == 1
-
-
-async def test_a_process_killed_between_injecting_and_the_answer_is_followed_by_one_that_pays_nothing_twice(
-    anchoring: Anchoring, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    head = secrets.token_bytes(32)
-    injecting = Node.inject
-
-    async def inject_and_die(node: Node, operation: bytes) -> str:
-        await injecting(node, operation)
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Node, "inject", inject_and_die)
-        async with anchoring.backend() as dying:
-            with pytest.raises(Killed):
-                await anchoring.drive(dying, head)
+    with start_dying(anchoring, f"{when} {boundary}", head) as dying:
+        try:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while dying.poll() is None:
+                assert time.monotonic() < deadline
+                await asyncio.to_thread(anchoring.network.bake)
+                await asyncio.sleep(0.1)
+            assert dying.returncode == KILLED, dying.stderr.read() if dying.stderr else ""
+        finally:
+            dying.kill()
     async with anchoring.backend() as backend:
         obtained = await anchoring.drive(backend, head)
     anchoring.require_valid(obtained, head)
