@@ -36,7 +36,7 @@ class Anchoring:
             "header_urls": self.sandbox.explorers,
             "confirmations": 1,
             "network": "regtest",
-            "timeout_seconds": 1.0,
+            "timeout_seconds": 20.0,  # a busy machine is not an outage
         }
         return OpenTimestampsConfiguration(**members | changes)
 

@@ -10,9 +10,10 @@ from tests.anchoring.opentimestamps.ots_under_test import Anchoring, State, last
 from verifier.opentimestamps.proof import BITCOIN_TAG, parse_proof
 
 EVERYBODY = [0, 1, 2]
+SLOW = CalendarFaults(slow_seconds=3.5)
 NO_ANSWER = [
     CalendarFaults(down=True),
-    CalendarFaults(slow_seconds=1.5),
+    SLOW,
     CalendarFaults(status=404),
     CalendarFaults(status=429),
     CalendarFaults(status=500),
@@ -30,6 +31,10 @@ BROKEN_PROMISES = [
 ]
 
 
+def patience(faults: CalendarFaults) -> float:
+    return 2.0 if faults is SLOW else 20.0
+
+
 def naming(faults: CalendarFaults) -> str:
     return "-".join(f"{name}={getattr(faults, name)}" for name in faults.__slots__ if getattr(faults, name))
 
@@ -44,7 +49,7 @@ async def test_a_calendar_that_gives_no_promise_is_named_and_the_others_suffice(
 ) -> None:
     head = new_head()
     anchoring.sandbox.misbehave(faults, calendars=[1])
-    async with anchoring.backend() as backend:
+    async with anchoring.backend(timeout_seconds=patience(faults)) as backend:
         state = await round_of(backend, head)
         assert "2 of 3 calendars" in state["progress"]
         assert anchoring.sandbox.calendars[1].removeprefix("http://") in state["progress"]
@@ -58,7 +63,7 @@ async def test_calendars_that_all_give_no_promise_leave_the_job_as_it_was(
     anchoring: Anchoring, faults: CalendarFaults
 ) -> None:
     anchoring.sandbox.misbehave(faults, calendars=EVERYBODY)
-    async with anchoring.backend() as backend:
+    async with anchoring.backend(timeout_seconds=patience(faults)) as backend:
         with pytest.raises(UnavailableError, match="no calendar took it"):
             await backend.anchor(new_head(), None)
 
@@ -69,7 +74,7 @@ async def test_a_calendar_that_breaks_its_promise_does_not_hold_up_the_others(
 ) -> None:
     head = new_head()
     anchoring.sandbox.misbehave(faults, calendars=[0])
-    async with anchoring.backend() as backend:
+    async with anchoring.backend(timeout_seconds=patience(faults)) as backend:
         state = await round_of(backend, head)
         await anchoring.mine()
         obtained = await last_round_of(backend, head, state)
@@ -82,7 +87,7 @@ async def test_calendars_that_all_break_their_promises_leave_a_proof_that_is_pen
 ) -> None:
     head = new_head()
     anchoring.sandbox.misbehave(faults, calendars=EVERYBODY)
-    async with anchoring.backend() as backend:
+    async with anchoring.backend(timeout_seconds=patience(faults)) as backend:
         state = await round_of(backend, head)
         await anchoring.mine()
         anchoring.pass_time(hours=1)
@@ -95,7 +100,7 @@ async def test_calendars_that_fail_after_their_promise_keep_it_when_they_are_bac
     anchoring: Anchoring, faults: CalendarFaults
 ) -> None:
     head = new_head()
-    async with anchoring.backend() as backend:
+    async with anchoring.backend(timeout_seconds=patience(faults)) as backend:
         state = await round_of(backend, head)
         await anchoring.mine()
         anchoring.sandbox.misbehave(faults, calendars=EVERYBODY)
@@ -189,7 +194,7 @@ async def test_with_too_few_promises_the_missing_calendars_are_asked_again_soon_
 @pytest.mark.parametrize("faults", [*NO_ANSWER[:9], CalendarFaults(wrong_block=True)], ids=naming)
 async def test_one_explorer_that_fails_or_lies_is_outvoted(anchoring: Anchoring, faults: CalendarFaults) -> None:
     head = new_head()
-    async with anchoring.backend() as backend:
+    async with anchoring.backend(timeout_seconds=patience(faults)) as backend:
         state = await round_of(backend, head)
         await anchoring.mine()
         anchoring.sandbox.misbehave(faults, explorers=[1])
@@ -202,7 +207,7 @@ async def test_one_explorer_that_fails_or_lies_is_outvoted(anchoring: Anchoring,
 )
 async def test_the_word_of_a_single_explorer_never_counts(anchoring: Anchoring, faults: CalendarFaults) -> None:
     head = new_head()
-    async with anchoring.backend() as backend:
+    async with anchoring.backend(timeout_seconds=patience(faults)) as backend:
         state = await round_of(backend, head)
         await anchoring.mine()
         anchoring.sandbox.misbehave(faults, explorers=[0, 2])
