@@ -3,30 +3,46 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
-from ledger.store.values import NewEvent
+from ledger.store import LedgerStore
+from ledger.store.values import Evidence, NewEvent
 from sandbox.database import Database
-from tests.store.conftest import open_store, register
+from tests.store.conftest import TARGETS, open_store, register
 
 
 @pytest.fixture(scope="module")
 def attacked(module_database: Database) -> Database:
-    """A database with an open and a closed chain of acme's, and one of zenith's."""
+    """A database with an open and a closed chain of acme's, and a row of zenith's in every table."""
 
     async def fill() -> None:
         store = await open_store(module_database)
         for organisation, chain in (("acme", "visit"), ("acme", "closed"), ("zenith", "visit")):
             await store.open_chain(organisation, chain, b"{}")
             await store.append_events(organisation, chain, [NewEvent(kind="door.opened", payload=b"{}")] * 3, "one")
+        await fill_every_table(store, "zenith")
         await store.close_chain("acme", "closed")
         await store.close()
 
     register(module_database)
     asyncio.run(fill())
     return module_database
+
+
+async def fill_every_table(store: LedgerStore, organisation: str) -> None:
+    """Disclosures, anchors with evidence, jobs that wait, and a link that was revoked."""
+    sealed = NewEvent(kind="person.seen", payload=b'{"name":"Ann"}', sealed_members=("name",))
+    await store.append_events(organisation, "visit", [sealed], "sealed")
+    await store.checkpoint_chain(organisation, "visit")
+    [job] = await store.lease_anchor_jobs(owner="test", lease=timedelta(minutes=1), limit=1, authorities=TARGETS[:1])
+    evidence = [Evidence(kind="crl", der=b"crl")]
+    now = datetime.now(UTC)
+    await store.complete_anchor_job(job, request=b"asked", response=b"answer", anchored_at=now, evidence=evidence)
+    link = await store.create_verify_link(organisation, "visit", now + timedelta(days=1), "ann")
+    await store.revoke_verify_link(organisation, link.link_id, "bob")
 
 
 # How each attacker connects, and what it sets. Ordinary triggers do not fire for a superuser who plays a replica.

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from sandbox.database import Database
 from tests.store.guards.rogue import COLUMNS
 
 RECORD = ("organisations", "chains", "events", "anchors", "anchor_evidence", "verify_links", "verify_link_revocations")
@@ -91,3 +92,17 @@ def test_no_role_of_the_ledger_can_take_the_guards_away(
 ) -> None:
     with pytest.raises(errors.InsufficientPrivilege):
         attack(role).execute(command)
+
+
+@pytest.mark.parametrize("table", [*RECORD, "disclosures", "outbox", "anchor_jobs"])
+def test_the_runtime_role_sees_the_organisation_it_names_and_no_other(attacked: Database, table: str) -> None:
+    query = f"SELECT DISTINCT organisation_id FROM indelible.{table}"
+    with psycopg.connect(attacked.runtime_dsn) as connection:
+        assert connection.execute(query).fetchall() == []
+        for name, seen in (("zenith", [("zenith",)]), ("nobody", []), ("", [])):
+            connection.execute("SELECT set_config('indelible.organisation', %s, true)", (name,))
+            assert connection.execute(query).fetchall() == seen
+        connection.rollback()
+    with psycopg.connect(attacked.admin_dsn) as administrator:
+        administrator.execute("SET ROLE indelible_owner; SET indelible.organisation = 'acme'")
+        assert ("zenith",) not in administrator.execute(query).fetchall(), "the owner is under the policy, too"

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sandbox.database import Database
 from tests.store.guards.rogue import checkpoint, following, insert, next_event, rehashed
 
 
@@ -200,13 +199,3 @@ def test_temporary_objects_do_not_shadow_what_the_guard_calls(append_role: psyco
     append_role.execute("SET search_path = pg_temp, pg_catalog")
     with pytest.raises(errors.IntegrityConstraintViolation, match="hash is not that of its content"):
         insert(append_role, next_event(append_role, hash=bytes(32)))
-
-
-def test_the_runtime_role_sees_the_organisation_it_names_and_no_other(attacked: Database) -> None:
-    with psycopg.connect(attacked.runtime_dsn) as connection:
-        for table in ("chains", "events", "outbox", "organisations"):
-            query = f"SELECT DISTINCT organisation_id FROM indelible.{table}"
-            assert connection.execute(query).fetchall() == []
-            connection.execute("SET LOCAL indelible.organisation = 'zenith'")
-            assert connection.execute(query).fetchall() == [("zenith",)]
-            connection.rollback()
