@@ -21,6 +21,7 @@ _BUSY = frozenset(
 )
 _EXISTS = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
 _SERVER_FAULT = 500
+_NOT_IMPLEMENTED = 501
 _TOO_MANY_REQUESTS = 429
 
 
@@ -82,7 +83,8 @@ def store_errors(action: str, key: str = "") -> Iterator[None]:
             raise ObjectExistsError(Reason.STORE_UNAVAILABLE, f"the store has{of} already", about) from error
         if code == "InvalidObjectState":
             raise ObjectArchivedError(Reason.CLIP_ARCHIVED, f"{key} is archived; restore it first", about) from error
-        if code in _BUSY or status >= _SERVER_FAULT or status == _TOO_MANY_REQUESTS:
+        is_fault = status >= _SERVER_FAULT and status != _NOT_IMPLEMENTED
+        if code in _BUSY or is_fault or status == _TOO_MANY_REQUESTS:
             raise StoreUnavailableError(
                 Reason.STORE_UNAVAILABLE, f"the store did not {action}{of}: {code or status}", about
             ) from error

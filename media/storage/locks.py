@@ -43,12 +43,15 @@ def lock_until(bucket: Bucket, stored: StoredObject, *, retain_until: int, lock_
         return
     if locked_until is not None and locked_until > until:
         until = locked_until
+    parameters = version_parameter(stored.version_id)
+    if mode not in {None, lock_mode}:  # to COMPLIANCE: stronger, but a change all the same
+        parameters["BypassGovernanceRetention"] = True
     with store_errors("lock", stored.key):
         bucket.reader.put_object_retention(
             Bucket=bucket.name,
             Key=stored.key,
             Retention={"Mode": lock_mode, "RetainUntilDate": until},
-            **version_parameter(stored.version_id),
+            **parameters,
         )
 
 

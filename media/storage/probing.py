@@ -16,7 +16,6 @@ from media.storage.errors import (
     StoredObjectMissingError,
     StoreError,
     StoreRefusedError,
-    StoreUnavailableError,
     store_errors,
 )
 from media.storage.locks import delete_version, lock_until, set_legal_hold
@@ -32,6 +31,7 @@ _LOCK_SECONDS = 30
 
 def probe(bucket: Bucket, profile: Profile) -> Capabilities:
     """Try everything on scratch objects and clean up. Raises StoreUnavailableError, StoreRefusedError."""
+    _require_bucket(bucket)
     key = f"{SCRATCH_PREFIX}probe-{secrets.token_hex(8)}"
     made: list[StoredObject] = []
     try:
@@ -48,6 +48,15 @@ def probe(bucket: Bucket, profile: Profile) -> Capabilities:
         )
     finally:
         _clean_up(bucket, made)
+
+
+def _require_bucket(bucket: Bucket) -> None:
+    """Some stores make a bucket that is written to; one by a mistyped name would look fine, and be unguarded."""
+    try:
+        with store_errors("show the bucket"):
+            bucket.reader.head_bucket(Bucket=bucket.name)
+    except StoredObjectMissingError as error:
+        raise StoreRefusedError(f"there is no bucket {bucket.name}; make it first", "NoSuchBucket") from error
 
 
 def _put(bucket: Bucket, key: str, made: list[StoredObject], **condition: str) -> StoredObject:
@@ -81,7 +90,7 @@ def _enforces_hold(bucket: Bucket, stored: StoredObject) -> bool:
         set_legal_hold(bucket, stored, held=True)
 
     enforced = _stops_deletion(bucket, stored, place)
-    with suppress(StoreRefusedError):
+    with suppress(StoreRefusedError, StoredObjectMissingError):
         set_legal_hold(bucket, stored, held=False)
     return enforced
 
@@ -117,5 +126,5 @@ def _stops_deletion(bucket: Bucket, stored: StoredObject, place: Callable[[], No
 
 def _clean_up(bucket: Bucket, made: list[StoredObject]) -> None:
     for stored in made:
-        with suppress(ObjectLockedError, StoreRefusedError, StoreUnavailableError, StoreError):
+        with suppress(StoreError):
             delete_version(bucket, stored.key, stored.version_id, bypass=stored.version_id is not None)

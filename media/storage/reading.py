@@ -16,24 +16,30 @@ from media.storage.errors import (
 from media.storage.values import Attempt, ReadBack, StoredObject
 
 CHUNK_BYTES = 1024 * 1024
-# A store that lists and answers with delay has an object some seconds after it said so.
 _READ_TRIES = 4
 _FIRST_PAUSE_SECONDS = 0.2
 
 Progress = Callable[[int], None]
 
 
-def read_back(bucket: Bucket, key: str, version_id: str | None, *, progress: Progress | None = None) -> ReadBack:
+def read_back(
+    bucket: Bucket, key: str, version_id: str | None, *, is_new: bool = False, progress: Progress | None = None
+) -> ReadBack:
     """Read all of one version and hash it. Connections that break are tried again, from the beginning.
 
+    With `is_new`, so is an object that is not there: some stores show it only seconds after they said they had it.
     `progress` gets the number of bytes of each chunk; what it raises ends the read. Raises StoredObjectMissingError,
     ObjectArchivedError, StoreUnavailableError, StoreRefusedError.
     """
     for attempt in range(1, _READ_TRIES):
         try:
             return _read_once(bucket, key, version_id, progress)
-        except (StoreUnavailableError, StoredObjectMissingError):
-            time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
+        except StoredObjectMissingError:
+            if not is_new:
+                raise
+        except StoreUnavailableError:
+            pass  # tried again
+        time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
     return _read_once(bucket, key, version_id, progress)
 
 

@@ -95,7 +95,7 @@ class EvidenceStore:
                 problem = "the file on the worker's disk is no longer what was written there"
                 raise StoredMismatchError(f"{path.name}: {problem}", [*failed, attempt_of(stored, None, problem)])
             try:
-                found = read_back(self.bucket, key, stored.version_id, progress=progress)
+                found = read_back(self.bucket, key, stored.version_id, is_new=True, progress=progress)
                 problem = difference(stored, found)
             except StoredObjectMissingError:
                 found, problem = None, "the store has no such object after it said it stored it"
