@@ -21,6 +21,13 @@ EVERY_SCOPE = (
     "ledger:export",
     "ledger:links",
     "ledger:disclose",
+    "ledger:evidence",
+    "evidence:read",
+    "evidence:extract",
+    "evidence:hold",
+    "evidence:download",
+    "evidence:export",
+    "evidence:manage",
     "ledger:erase",
 )
 DEFAULT_SECONDS = 3600

@@ -52,13 +52,23 @@ class ClientTls:
 
 
 class Connection:
-    """A channel to one ledger with a caller's token."""
+    """A channel to one service with a caller's token."""
 
     def __init__(
-        self, address: str, token: str | Callable[[], str] | None, tls: ClientTls | None, timeout_seconds: float
+        self,
+        address: str,
+        token: str | Callable[[], str] | None,
+        tls: ClientTls | None,
+        timeout_seconds: float,
+        *,
+        service: str = "ledger",
     ) -> None:
-        """Raises ValueError for an address that is not HOST:PORT, or that lies beyond this machine without TLS."""
+        """`service` is what error messages call the other side.
+
+        Raises ValueError for an address that is not HOST:PORT, or that lies beyond this machine without TLS.
+        """
         self.address = address
+        self.name = f"{service} at {address}"
         self._token = token
         self._timeout_seconds = timeout_seconds
         if tls is not None:
@@ -98,7 +108,7 @@ class Connection:
             try:
                 return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=self.metadata())
             except grpc.aio.AioRpcError as rpc_error:
-                error = from_rpc_error(rpc_error, self.address)
+                error = from_rpc_error(rpc_error, self.name)
             pause = pause_seconds(attempt)
             attempt += 1
             if not (retry and error.retryable) or time.monotonic() + pause >= deadline:

@@ -1,9 +1,6 @@
 """The asyncio client of the ledger."""
 
-import os
-import tempfile
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +13,7 @@ from ledger.client import convert
 from ledger.client.batcher import Batcher
 from ledger.client.channel import DEFAULT_TIMEOUT_SECONDS, ClientTls, Connection
 from ledger.client.errors import from_rpc_error
+from ledger.client.files import write_atomically
 from ledger.client.following import stream_events
 from ledger.client.pipeline import AppendStream
 from ledger.client.values import Anchor, Chain, CheckResult, CreatedLink, Event, NewEvent, Payload, Receipt
@@ -206,7 +204,7 @@ class LedgerClient:
         """Write the chain's bundle to `path` and give its size in bytes. The file appears whole or not at all."""
         request = ledger_pb2.ExportBundleRequest(chain_id=chain_id, include_disclosures=include_disclosures)
         chunks = self._chunks(self._stub.ExportBundle, request)
-        return await _write_atomically(chunks, path)
+        return await write_atomically(chunks, path)
 
     def stream_linked_bundle(self, token: str) -> AsyncGenerator[bytes, None]:
         """The bundle a verify link points at, in pieces. The link is the permission."""
@@ -218,7 +216,7 @@ class LedgerClient:
             async for message in call:
                 yield message.data
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self._connection.address) from None
+            raise from_rpc_error(error, self._connection.name) from None
         finally:
             call.cancel()
 
@@ -231,20 +229,3 @@ class LedgerClient:
             if (stated.chain_id, stated.sequence, (stated.hash,)) != accepted:
                 raise InvalidReceiptError("the receipt is about other events than those that were appended")
         return receipt
-
-
-async def _write_atomically(chunks: AsyncIterator[bytes], path: Path) -> int:
-    """Write beside `path`, then rename: a reader never sees half a bundle, and a failure leaves the old one."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".{uuid.uuid4().hex[:8]}")
-    size = 0
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            async for chunk in chunks:
-                size += file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)  # noqa: PTH105 - a rename takes no time worth a thread
-    except BaseException:
-        os.unlink(partial)  # noqa: PTH108 - as above
-        raise
-    return size

@@ -47,8 +47,8 @@ class ClientError(Exception):
         return self.reason == UNREACHABLE
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> ClientError:
-    """The error a failed call to `address` stands for."""
+def from_rpc_error(error: grpc.aio.AioRpcError, name: str) -> ClientError:
+    """The error a failed call to a service, called `name`, stands for."""
     code = error.code()
     details = error.details() or code.name
     reason, metadata, request_id = _read_details(error)
@@ -56,9 +56,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> ClientError:
     if reason:
         return ClientError(reason, details, metadata=metadata, request_id=request_id, retryable=retryable)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return ClientError(UNREACHABLE, f"The ledger at {address} did not answer in time.")
+        return ClientError(UNREACHABLE, f"The {name} did not answer in time.")
     if code is grpc.StatusCode.UNAVAILABLE or code in _BROKEN:
-        return ClientError(UNREACHABLE, f"The ledger at {address} cannot be reached: {details}", retryable=True)
+        return ClientError(UNREACHABLE, f"The {name} cannot be reached: {details}", retryable=True)
     return ClientError(code.name, details, retryable=retryable)
 
 

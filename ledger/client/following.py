@@ -34,7 +34,7 @@ async def stream_events(
                     position = event.sequence + 1
                     yield event
         except grpc.aio.AioRpcError as rpc_error:
-            error = from_rpc_error(rpc_error, connection.address)
+            error = from_rpc_error(rpc_error, connection.name)
             failures += 1
             if not error.retryable or failures >= MAX_FAILURES:
                 raise error from None

@@ -101,7 +101,7 @@ class AppendStream:
             try:
                 await self._one_call()
             except grpc.aio.AioRpcError as rpc_error:
-                error = from_rpc_error(rpc_error, self._connection.address)
+                error = from_rpc_error(rpc_error, self._connection.name)
             else:
                 # The service ended the stream; it does so when stopping.
                 error = ClientError(UNREACHABLE, "The ledger ended the stream.", retryable=True)

@@ -16,7 +16,7 @@ from ledger.messaging.metrics import InboxMetrics
 from ledger.messaging.streams import APPEND_QUEUE
 from ledger.messaging.work_queue import Work, authenticate, headers_of, read_content, run_work
 from ledger.service.convert import new_events
-from ledger.service.permissions import METHOD_SCOPES
+from ledger.service.permissions import METHOD_SCOPES, require_kinds
 from ledger.store.values import NewEvent, Receipt
 
 # Requests in flight in one process. The store commits what arrives together in one transaction, so more of them mean
@@ -53,6 +53,7 @@ async def run_inbox(
         require_scope(caller, METHOD_SCOPES["AppendEvents"])
         content_type = headers_of(message).get("content-type", "")
         request = read_content(ledger_pb2.AppendEventsRequest, message.data, content_type)
+        require_kinds(caller, request.events)
         receipt = await store.append_events(
             caller.organisation_id,
             request.chain_id,

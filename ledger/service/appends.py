@@ -11,6 +11,7 @@ from ledger.errors import Reason
 from ledger.identity import Caller
 from ledger.service.convert import new_events, receipt_message
 from ledger.service.errors import append_error, as_refusal
+from ledger.service.permissions import require_kinds
 from ledger.serving.calls import MAX_UNARY_SECONDS, Session, StoppingError, require_well_formed
 from ledger.store import LedgerStore
 from ledger.telemetry import Metrics
@@ -35,6 +36,7 @@ class Appends:
         self, request: ledger_pb2.AppendEventsRequest, caller: Caller
     ) -> ledger_pb2.AppendEventsResponse:
         """One append, answered after its commit."""
+        require_kinds(caller, request.events)
         receipt = await self._store.append_events(
             caller.organisation_id,
             request.chain_id,

@@ -1,7 +1,11 @@
 """Which scope each method needs. A method that is not in the table cannot be called: denied by default."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+
+from indelible.ledger.v1 import ledger_pb2
+
+from ledger.identity import Caller, require_scope
 
 READ = "ledger:read"
 APPEND = "ledger:append"
@@ -11,6 +15,9 @@ LINKS = "ledger:links"
 # Besides EXPORT, to receive what sealed members say.
 DISCLOSE = "ledger:disclose"
 ERASE = "ledger:erase"
+# Besides APPEND, for the kinds below: what the evidence service says about clips must not be anybody else's word.
+EVIDENCE = "ledger:evidence"
+EVIDENCE_KINDS = ("clip.", "hold.", "retention.")
 
 METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
     {
@@ -33,3 +40,10 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
 )
 # Methods whose request carries its own permission.
 PUBLIC_METHODS = frozenset({"ExportLinkedBundle"})
+
+
+def require_kinds(caller: Caller, events: Iterable[ledger_pb2.NewEvent]) -> None:
+    """Raises LedgerError (PERMISSION_DENIED) for kinds that need a scope the caller's token lacks."""
+    for event in events:
+        if event.kind.startswith(EVIDENCE_KINDS):
+            require_scope(caller, EVIDENCE)

@@ -85,16 +85,21 @@ async def create_link(  # noqa: PLR0913 - who wants what of which clip, and for 
     return Link(url=url, expires_at=access.at + valid_seconds * 1_000_000, artefact=artefact)
 
 
-async def verify_stored(records: Records, store: EvidenceStore, clip: Clip, *, who: str) -> list[ArtefactCheck]:
-    """Read every artefact back now. Raises MediaError: CLIP_ARCHIVED, STORE_UNAVAILABLE, and as `require_bytes`."""
+async def verify_stored(
+    records: Records, store: EvidenceStore, clip: Clip, *, who: str
+) -> tuple[list[ArtefactCheck], int]:
+    """Read every artefact back now; what was found, and when.
+
+    Raises MediaError: CLIP_ARCHIVED, STORE_UNAVAILABLE, and as `require_bytes`.
+    """
     require_bytes(clip)
     checks = [await _check(store, artefact) for artefact in clip.artefacts]
     detail = {
         "ok": all(check.ok for check in checks),
         "found": {check.artefact.name: check.found_sha256 for check in checks if not check.ok},
     }
-    await record_access(records, clip, "verify", who=who, detail=detail)
-    return checks
+    access = await record_access(records, clip, "verify", who=who, detail=detail)
+    return checks, access.at
 
 
 async def restore(store: EvidenceStore, clip: Clip) -> list[tuple[Artefact, Availability]]:

@@ -49,6 +49,13 @@ def software(part: str) -> str:
 
 def custody_document(clip: Clip, entries: Sequence[Mapping[str, Any]], *, as_of: int) -> dict[str, Any]:
     """custody.json: `entries` as `Entry.document` gives them, numbered in their order."""
+    # Entries stand in the order in which they became known. Where one states an earlier time than the one before it
+    # (a hold that was placed while the clip was still being made, or machines whose clocks disagree), it says so.
+    ordered, latest = [], ""
+    for number, entry in enumerate(entries, start=1):
+        stated, latest = entry["at"], max(latest, entry["at"])
+        detail = entry["detail"] if stated == latest else {**entry["detail"], "stated_at": stated}
+        ordered.append({"number": number, **entry, "at": latest, "detail": detail})
     return {
         "format": FORMAT,
         "clip_id": str(clip.clip_id),
@@ -56,8 +63,8 @@ def custody_document(clip: Clip, entries: Sequence[Mapping[str, Any]], *, as_of:
         "source": clip.source_id,
         "camera": clip.camera_id,
         "incident": clip.incident_id,
-        "as_of": time_text(as_of),
-        "entries": [{"number": number, **entry} for number, entry in enumerate(entries, start=1)],
+        "as_of": max(latest, time_text(as_of)),
+        "entries": ordered,
     }
 
 

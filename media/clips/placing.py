@@ -90,13 +90,19 @@ def _clock(source: Source, acquired: Acquired) -> ClockMap:
         starts_at, ambiguity = acquired.named.settle(duration, written)
         error = source.clock_error_us + acquired.named.resolution_us + ambiguity
         return ClockMap(anchors=((0, starts_at),), error_us=error, source=ClockSource.FILE_NAME)
-    created = acquired.probe.created_at
+    return clock_of_file(acquired.probe, written, source.clock_error_us)
+
+
+def clock_of_file(probe: Probe, written: int, error: int) -> ClockMap:
+    """The clock of a file whose name tells none: its creation time, else when it was last written.
+
+    `error` is how wrong the clock may be that either comes from.
+    """
+    duration, created = probe.video.duration_us, probe.created_at
     if created is not None and EARLIEST_EVENT <= created <= written + _WRITTEN_WITHIN_US:
-        return _creation_clock(created, duration, written, source.clock_error_us + _CREATION_RESOLUTION_US)
+        return _creation_clock(created, duration, written, error + _CREATION_RESOLUTION_US)
     return ClockMap(
-        anchors=((0, written - duration),),
-        error_us=source.clock_error_us + _MODIFIED_ERROR_US,
-        source=ClockSource.MODIFIED_AT,
+        anchors=((0, written - duration),), error_us=error + _MODIFIED_ERROR_US, source=ClockSource.MODIFIED_AT
     )
 
 

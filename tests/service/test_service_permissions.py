@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from ledger.client import ClientError, LedgerClient, NewEvent
 from ledger.service.permissions import METHOD_SCOPES, PUBLIC_METHODS
 from sandbox.issuer import EVERY_SCOPE
 from tests.service.calling import METHODS, Refusal, call_on, refused, request_of
@@ -132,3 +133,19 @@ def test_disclosures_need_a_scope_of_their_own(service: Service, channel: grpc.C
     assert refused(call_on(channel, "ExportBundle", request, headers)).metadata == {"scope": "ledger:disclose"}
     headers = service.headers(service.token(scopes=["ledger:export", "ledger:disclose"]))
     assert isinstance(call_on(channel, "ExportBundle", request, headers), list)
+
+
+@pytest.mark.parametrize("kind", ["clip.preserved", "hold.lifted", "retention.changed"])
+async def test_only_who_may_speak_for_evidence_appends_its_kinds(service: Service, kind: str) -> None:
+    token = service.issuer.mint("acme", scopes=["ledger:append"])
+    async with LedgerClient(service.address, token=token) as client:
+        with pytest.raises(ClientError, match="ledger:evidence"):
+            await client.append_event("operations", kind, {})
+        async with client.append_stream() as stream:
+            appended = await stream.send("operations", [NewEvent(kind=kind, payload={})])
+            with pytest.raises(ClientError, match="ledger:evidence"):
+                await appended
+        assert await client.append_event("operations", "clips.counted", {})
+    token = service.issuer.mint("acme", scopes=["ledger:append", "ledger:evidence"])
+    async with LedgerClient(service.address, token=token) as client:
+        assert await client.append_event("operations", kind, {})

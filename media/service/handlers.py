@@ -1,0 +1,42 @@
+"""The table of the service's methods: each RPC of the contract and what carries it out."""
+
+import grpc
+from indelible.evidence.v1 import evidence_pb2
+
+from ledger.serving.calls import CallGuard, Interface
+from ledger.serving.methods import method_table
+from media.service.clips import Clips
+from media.service.errors import CODES, as_refusal
+from media.service.permissions import METHOD_SCOPES
+from media.service.reading import MAX_VERIFY_SECONDS, Reading
+
+SERVICE = "indelible.evidence.v1.EvidenceService"
+
+INTERFACE = Interface(
+    service=SERVICE,
+    scopes=METHOD_SCOPES,
+    public=frozenset(),
+    quiet=frozenset(),
+    codes=CODES,
+    as_refusal=as_refusal,
+)
+
+
+def make_handler(*, clips: Clips, reading: Reading, guard: CallGuard) -> grpc.GenericRpcHandler:
+    """The whole service. Raises KeyError when a method of the contract has no handler or no scope."""
+    handlers = {
+        "RequestExtraction": guard.unary("RequestExtraction", clips.request_extraction),
+        "GetClip": guard.unary("GetClip", clips.get_clip),
+        "ListClips": guard.unary("ListClips", clips.list_clips),
+        "PlaceLegalHold": guard.unary("PlaceLegalHold", clips.place_legal_hold),
+        "LiftLegalHold": guard.unary("LiftLegalHold", clips.lift_legal_hold),
+        "GetCustody": guard.unary("GetCustody", reading.get_custody),
+        "CreateDownloadLink": guard.unary("CreateDownloadLink", reading.create_download_link),
+        "RestoreClip": guard.unary("RestoreClip", reading.restore_clip),
+        "VerifyStoredClip": guard.unary("VerifyStoredClip", reading.verify_stored_clip, MAX_VERIFY_SECONDS),
+        "ExportClip": guard.stream("ExportClip", reading.export_clip),
+        "DisposeClip": guard.unary("DisposeClip", clips.dispose_clip),
+        "GetRetention": guard.unary("GetRetention", clips.get_retention),
+        "SetRetention": guard.unary("SetRetention", clips.set_retention),
+    }
+    return method_table(evidence_pb2.DESCRIPTOR.services_by_name["EvidenceService"], handlers)

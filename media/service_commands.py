@@ -1,0 +1,299 @@
+"""The commands of `indelible clip` that call a running evidence service."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from indelible.evidence.v1 import evidence_pb2
+
+from ledger.cli.main import REFUSED, UNUSABLE, Failure
+from ledger.cli.output import as_json, print_fields, print_rows
+from ledger.timestamps import moment, rfc3339
+from media.calling import EvidenceCaller
+from media.service.convert import STATES
+from media.settings import CallerSettings
+
+Answer = TypeVar("Answer")
+
+PAGE_SIZE = 1_000
+_STATES = [state.lower() for state in STATES]
+
+clip_argument = click.argument("clip_id", metavar="CLIP")
+
+
+class Moment(click.ParamType[Timestamp]):
+    """A time in RFC 3339."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Timestamp:
+        """Read it, or say how to write it."""
+        stamp = Timestamp()
+        try:
+            stamp.FromJsonString(str(value).upper())
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 2026-11-22T10:00:00Z", param, ctx)
+        return stamp
+
+
+@click.command("request")
+@click.option("--source", required=True, help="Which of your organisation's sources.")
+@click.option("--incident", required=True, help="Your name for what happened.")
+@click.option("--at", "event_at", type=Moment(), required=True, help="When it happened, e.g. 2026-11-22T10:00:00Z.")
+@click.option("--before", type=click.IntRange(0, 3600), help="Seconds before it; else the source's default.")
+@click.option("--after", type=click.IntRange(0, 3600), help="Seconds after it; else the source's default.")
+@click.option("--session", default="", help="A session chain to note the clip on as well.")
+@as_json
+def request_clip(  # noqa: PLR0913, PLR0917 - one argument for each option
+    source: str,
+    incident: str,
+    event_at: Timestamp,
+    before: int | None,
+    after: int | None,
+    session: str,
+    as_json: bool,  # noqa: FBT001 - click's calling style
+) -> None:
+    """Ask for a clip. The same source and incident give the same clip, however often it is asked for."""
+    extraction = evidence_pb2.ClipExtractionRequest(
+        source=source,
+        incident=incident,
+        event_at=event_at,
+        before=None if before is None else Duration(seconds=before),
+        after=None if after is None else Duration(seconds=after),
+        session_chain_id=session,
+    )
+    answer = _call("RequestExtraction", evidence_pb2.RequestExtractionRequest(extraction=extraction))
+    print_fields(_clip_fields(answer.clip) | {"created": answer.created}, as_json=as_json)
+
+
+@click.command("list")
+@click.option("--camera", default="", help="Only of this camera.")
+@click.option("--incident", default="", help="Only of this incident.")
+@click.option("--state", "states", multiple=True, type=click.Choice(_STATES), help="May be given more than once.")
+@click.option("--from", "event_from", type=Moment(), help="Only incidents from then on.")
+@click.option("--to", "event_to", type=Moment(), help="Only incidents before then.")
+@click.option("--held/--not-held", default=None, help="Only with, or without, a standing hold.")
+@as_json
+def list_clips(  # noqa: PLR0913, PLR0917 - one argument for each option
+    camera: str,
+    incident: str,
+    states: tuple[str, ...],
+    event_from: Timestamp | None,
+    event_to: Timestamp | None,
+    held: bool | None,  # noqa: FBT001 - as below
+    as_json: bool,  # noqa: FBT001 - click's calling style
+) -> None:
+    """List your organisation's clips, newest incident first."""
+    request = evidence_pb2.ListClipsRequest(
+        page_size=PAGE_SIZE,
+        camera=camera,
+        incident=incident,
+        states=[evidence_pb2.ClipState.Value(f"CLIP_STATE_{state.upper()}") for state in states],
+        event_from=event_from,
+        event_to=event_to,
+    )
+    if held is not None:
+        request.held = held
+
+    async def read(service: EvidenceCaller) -> list[dict[str, Any]]:
+        rows = []
+        while True:
+            page = await service.call("ListClips", request)
+            rows += [_clip_fields(clip) for clip in page.clips]
+            if not page.next_page_token:
+                return rows
+            request.page_token = page.next_page_token
+
+    names = ("clip_id", "camera", "incident", "state", "event_at", "held")
+    print_rows(names, _with_service(read), as_json=as_json, empty="There is no such clip.")
+
+
+@click.command("get")
+@clip_argument
+@as_json
+def get_clip(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Show a clip."""
+    answer = _call("GetClip", evidence_pb2.GetClipRequest(clip_id=clip_id))
+    fields = _clip_fields(answer.clip)
+    if not as_json:
+        fields["artefacts"] = [f"{one['sha256']}  {one['name']} ({one['size']} bytes)" for one in fields["artefacts"]]
+        fields["holds"] = [f"{one['hold_id']} by {one['placed_by']}: {one['reason']}" for one in fields["holds"]]
+    print_fields(fields, as_json=as_json)
+
+
+@click.command("hold")
+@clip_argument
+@click.option("--reason", required=True, help="Why: a case number, an order. It goes on the operations chain.")
+@click.option("--idempotency-key", help="Repeating it under the same key places no second hold.")
+@as_json
+def place_hold(clip_id: str, reason: str, idempotency_key: str | None, as_json: bool) -> None:  # noqa: FBT001 - as above
+    """Place a legal hold: the clip is not disposed of until every hold on it is lifted."""
+    key = idempotency_key or secrets.token_hex(16)
+    request = evidence_pb2.PlaceLegalHoldRequest(clip_id=clip_id, reason=reason, idempotency_key=key)
+    answer = _call("PlaceLegalHold", request)
+    print_fields(_hold_fields(answer.hold) | {"held_in_the_store_too": answer.mirrored}, as_json=as_json)
+
+
+@click.command("lift")
+@click.argument("hold_id", metavar="HOLD")
+@click.option("--reason", required=True, help="Why. It goes on the operations chain.")
+@as_json
+def lift_hold(hold_id: str, reason: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Lift one legal hold; others on the clip stand."""
+    answer = _call("LiftLegalHold", evidence_pb2.LiftLegalHoldRequest(hold_id=hold_id, reason=reason))
+    print_fields(_hold_fields(answer.hold), as_json=as_json)
+
+
+@click.command("custody")
+@clip_argument
+@as_json
+def show_custody(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Show who or what did what to a clip, up to now."""
+    document = json.loads(_call("GetCustody", evidence_pb2.GetCustodyRequest(clip_id=clip_id)).document)
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    rows = [
+        {
+            "at": entry["at"],
+            "who or what": entry["actor"]["name"],
+            "action": entry["action"],
+            "object": entry["object"],
+            "digest": (entry["digest_after"] or entry["digest_before"] or "")[:16] or None,
+        }
+        for entry in document["entries"]
+    ]
+    print_rows(("at", "who or what", "action", "object", "digest"), rows, as_json=False, empty="Nothing yet.")
+
+
+@click.command("link")
+@clip_argument
+@click.option("--artefact", default="clip.mp4", show_default=True, help="Which of the clip's files.")
+@click.option("--seconds", type=click.IntRange(1, 3600), default=300, show_default=True, help="How long it works.")
+@as_json
+def create_link(clip_id: str, artefact: str, seconds: int, as_json: bool) -> None:  # noqa: FBT001 - as above
+    """Make an address that gives one file's bytes to whoever holds it. That is recorded as an access."""
+    request = evidence_pb2.CreateDownloadLinkRequest(clip_id=clip_id, artefact=artefact, valid_seconds=seconds)
+    answer = _call("CreateDownloadLink", request)
+    print_fields(
+        {
+            "url": answer.url,
+            "expires_at": _time(answer.expires_at),
+            "sha256": answer.sha256.hex(),
+            "size": answer.size,
+        },
+        as_json=as_json,
+    )
+
+
+@click.command("verify")
+@clip_argument
+@as_json
+def verify_clip(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Have every stored file read back now and compared with its digest. Exit code 1 when one differs."""
+    answer = _call("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip_id), long=True)
+    rows = [
+        {"name": one.name, "ok": one.ok, "sha256": one.expected_sha256.hex(), "problem": one.problem or None}
+        for one in answer.artefacts
+    ]
+    if as_json:
+        click.echo(json.dumps({"ok": answer.ok, "checked_at": _time(answer.checked_at), "artefacts": rows}))
+    else:
+        print_rows(("name", "ok", "sha256", "problem"), rows, as_json=False, empty="This clip has no files.")
+    if not answer.ok:
+        raise SystemExit(REFUSED)
+
+
+@click.command("export")
+@clip_argument
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The zip file to write.")
+@click.option("--chain", default="", help="The session chain the clip is noted on; else the operations chain.")
+@as_json
+def export_clip(clip_id: str, out: Path, chain: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Write a bundle that verifies offline, with the clip's files in it. That is recorded as an access."""
+    if out.exists():
+        raise Failure(f"{out} exists; it is not overwritten", UNUSABLE)
+    request = evidence_pb2.ExportClipRequest(clip_id=clip_id, chain_id=chain)
+
+    async def write(service: EvidenceCaller) -> int:
+        try:
+            return await service.export(request, out)
+        except OSError as error:
+            raise Failure(f"{out} cannot be written: {error.strerror}", UNUSABLE) from error
+
+    print_fields({"bundle": str(out), "bytes": _with_service(write)}, as_json=as_json)
+
+
+SERVICE_COMMANDS = (
+    request_clip,
+    list_clips,
+    get_clip,
+    place_hold,
+    lift_hold,
+    show_custody,
+    create_link,
+    verify_clip,
+    export_clip,
+)
+
+
+def _call(method: str, request: Any, *, long: bool = False) -> Any:
+    return _with_service(lambda service: service.call(method, request, long=long))
+
+
+def _with_service(work: Callable[[EvidenceCaller], Awaitable[Answer]]) -> Answer:
+    async def run() -> Answer:
+        async with EvidenceCaller(CallerSettings.from_environment()) as service:
+            return await work(service)
+
+    return asyncio.run(run())
+
+
+def _clip_fields(clip: evidence_pb2.Clip) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "clip_id": clip.clip_id,
+        "source": clip.source,
+        "camera": clip.camera,
+        "incident": clip.incident,
+        "state": evidence_pb2.ClipState.Name(clip.state).removeprefix("CLIP_STATE_").lower(),
+        "event_at": _time(clip.event_at),
+        "asked_from": _time(clip.asked_from),
+        "asked_to": _time(clip.asked_to),
+    }
+    for name in ("actual_from", "actual_to", "requested_at", "preserved_at", "retain_until", "disposed_at"):
+        fields[name] = _time(getattr(clip, name)) if clip.HasField(name) else None
+    return fields | {
+        "requested_by": clip.requested_by,
+        "session": clip.session_chain_id or None,
+        "gaps": [{"from": _time(gap.starts_at), "to": _time(gap.ends_at), "why": gap.why} for gap in clip.gaps],
+        "failure": f"{clip.failure.message} [{clip.failure.reason}]" if clip.HasField("failure") else None,
+        "held": bool(clip.holds),
+        "holds": [_hold_fields(hold) for hold in clip.holds],
+        "artefacts": [
+            {"name": one.name, "size": one.size, "sha256": one.sha256.hex(), "key": one.key} for one in clip.artefacts
+        ],
+    }
+
+
+def _hold_fields(hold: evidence_pb2.LegalHold) -> dict[str, Any]:
+    return {
+        "hold_id": hold.hold_id,
+        "clip_id": hold.clip_id,
+        "reason": hold.reason,
+        "placed_by": hold.placed_by,
+        "placed_at": _time(hold.placed_at),
+        "lift_reason": hold.lift_reason or None,
+        "lifted_by": hold.lifted_by or None,
+        "lifted_at": _time(hold.lifted_at) if hold.HasField("lifted_at") else None,
+    }
+
+
+def _time(stamp: Timestamp) -> str:
+    """As documents and events write times."""
+    return rfc3339(moment(stamp.ToMicroseconds()))
