@@ -90,8 +90,8 @@ class Outside:
         `tezos_blocks` are the hashes of blocks whose place in the Tezos network was seen for oneself.
         """
         if self.calendars is not None:
-            (path.parent / HEADERS_NAME).write_text(self.calendars.headers(), encoding="ascii")
-        path.write_text(self._trust(tezos_blocks))
+            _replace(path.parent / HEADERS_NAME, self.calendars.headers())
+        _replace(path, self._trust(tezos_blocks))
 
     def _trust(self, tezos_blocks: Sequence[str]) -> str:
         tables = [
@@ -148,6 +148,13 @@ class Outside:
 
 def _trust_table(name: str, root_pem: str, *, policies: list[str]) -> str:
     return f"[authorities.{name}]\npolicies = {json.dumps(policies)}\nroots = ['''\n{root_pem.strip()}\n''']\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file in one step: a verifier may be reading it."""
+    staged = path.with_name(f"{path.name}.new")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
 
 
 def _has_ended(pid: int) -> bool:

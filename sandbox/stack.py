@@ -13,6 +13,7 @@ in the middle included, everything that was started is stopped.
 """
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -36,6 +37,7 @@ DATABASE_NAME = "indelible"
 ORGANISATION_ID = "example"
 ORGANISATION_NAME = "Example Inspections Ltd"
 _WATCH_SECONDS = 0.5
+_LOOKS_BEFORE_REFRESH = 20  # of the trust policy, which is to know the Bitcoin blocks found since
 
 
 class Part(StrEnum):
@@ -145,10 +147,12 @@ class Stack:
         add_organisation(self.database.admin_dsn, organisation_id, name)
 
     def watch(self) -> None:
-        """Return never. Raises PartEndedError when a part ends by itself."""
-        while True:
+        """Return never; keep the trust policy up to date. Raises PartEndedError when a part ends by itself."""
+        for look in itertools.count(1):
             self.check()
             time.sleep(_WATCH_SECONDS)
+            if look % _LOOKS_BEFORE_REFRESH == 0:
+                self.outside.write_trust(self.trust_policy)
 
     def check(self) -> None:
         """Raises PartEndedError if a part has ended by itself."""
