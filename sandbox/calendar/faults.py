@@ -18,4 +18,5 @@ class CalendarFaults:
     never_upgrades: bool = False  # promises are never kept
     forgets: bool = False  # what was handed in is lost for good
     wrong_block: bool = False  # a path to a block that does not have it; of an explorer: the header of another block
+    many_blocks: bool = False  # a path that is said to lead to fifty blocks
     other_address: bool = False  # a promise in another calendar's name

@@ -108,8 +108,8 @@ def _judge(claims: list[Attestation], trust: BitcoinTrust, notes: tuple[Finding,
         return _undecided("anchored-unchecked", "ots-anchored-unchecked", message, notes, known[0])
     if pending:
         message = (
-            "The proof is not anchored yet: a calendar's promise alone proves nothing. Some hours after it was made the "
-            "rest can be had: in a newer copy of this file, or with the OpenTimestamps client (ots upgrade)."
+            "The proof is not anchored yet: a calendar's promise alone proves nothing. Some hours after it was made "
+            "the rest can be had: in a newer copy of this file, or with the OpenTimestamps client (ots upgrade)."
         )
         return _undecided("pending", "ots-not-anchored", message, notes)
     return _invalid("ots-nothing-checkable", "The proof holds no Bitcoin attestation and no pending one.", notes)

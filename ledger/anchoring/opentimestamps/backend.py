@@ -41,6 +41,7 @@ CONCURRENCY = 8  # heads at once; each is a request or two to each calendar
 FIRST_SHORT_PAUSE_SECONDS = 30.0  # while too few calendars have promised; doubles up to the usual pause
 JITTER = 0.1  # of the pause: heads that were handed in together need not come back together
 TROUBLES_TOLD = 3
+MAX_BLOCKS_CLAIMED = 4  # in one answer; real ones have one or two, and each costs requests to explorers
 
 _log = structlog.get_logger()
 
@@ -91,8 +92,8 @@ class OpenTimestampsBackend:
 
     @property
     def attempt_seconds(self) -> float:
-        """One request after another to a calendar, the headers for what it answers, and those of the whole proof."""
-        return 2 * self._configuration.timeout_seconds + 2 * self._blocks.attempt_seconds + 10.0
+        """Two requests to a calendar, the headers for what it answers to each, and those of the whole proof."""
+        return 2 * self._configuration.timeout_seconds + 3 * self._blocks.attempt_seconds + 10.0
 
     async def anchor(self, digest: bytes, state: Mapping[str, object] | None) -> Obtained | InProgress:
         """One round for the head. Raises UnavailableError as long as no calendar has promised anything."""
@@ -162,26 +163,29 @@ class OpenTimestampsBackend:
 
     async def _judge(self, answer: Iterable[Leaf], steps: tuple[bytes, ...]) -> "_News":
         """What an answer is worth that may lead to blocks; `steps` lead from the head to where it begins."""
-        confirmed: list[Leaf] = []
-        opaque: list[Leaf] = []
+        claims = {leaf.height for leaf in answer if leaf.is_bitcoin}
+        heights = sorted(height for height in claims if height is not None)
+        if len(heights) < len(claims) or len(heights) > MAX_BLOCKS_CLAIMED:
+            return _News(notes=CalendarNotes(trouble="its path to a Bitcoin block is malformed"))
+        headers = await asyncio.gather(*(self._blocks.header(height) for height in heights))
+        known = {height: header for height, header in zip(heights, headers, strict=True) if header is not None}
+        kept: list[Leaf] = []
         for leaf in answer:
-            if not leaf.is_bitcoin:
-                opaque += [] if leaf.is_pending else [leaf.under(steps)]
-                continue
-            if leaf.height is None:
-                return _News(notes=CalendarNotes(trouble="its path to a Bitcoin block is malformed"))
-            header = await self._blocks.header(leaf.height)
-            if header is not None and merkle_root(header) != leaf.message:
-                return _News(notes=CalendarNotes(trouble=f"it claims block {leaf.height}, which says otherwise"))
-            if header is not None:
-                confirmed.append(leaf.under(steps))
-        if not confirmed:
+            if leaf.height in known:
+                if merkle_root(known[leaf.height]) != leaf.message:
+                    return _News(notes=CalendarNotes(trouble=f"it claims block {leaf.height}, which says otherwise"))
+                kept.append(leaf)
+            elif not leaf.is_bitcoin and not leaf.is_pending:
+                kept.append(leaf)
+        if not known:
             return _News(notes=CalendarNotes())
-        return _News(notes=CalendarNotes(kept=True), added=(*confirmed, *opaque))
+        return _News(notes=CalendarNotes(kept=True), added=tuple(leaf.under(steps) for leaf in kept))
 
     def _merge(self, head: Submission, url: str, news: "_News") -> Submission:
         """The head with what one calendar had to say, unless the proof would be more than a verifier reads."""
         notes, leaves = news.notes, head.leaves
+        if notes.kept:
+            notes = replace(notes, unchecked={})
         promises = notes.promises[-MAX_PROMISES:]
         forgotten = {promise.message for promise in notes.promises} - {promise.message for promise in promises}
         dropped = {leaf for leaf in leaves if leaf.calendar == url and leaf.message in forgotten}

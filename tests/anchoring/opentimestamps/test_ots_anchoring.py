@@ -77,6 +77,8 @@ async def test_with_two_attestations_wanted_one_is_kept_until_the_second_is_ther
         await anchoring.mine()
         state = await round_of(backend, head, state)
         assert "1 of 2 paths" in state["progress"]
+        tags = sorted(leaf.tag for leaf in parse_proof(proof_in(state)).attestations)
+        assert tags == [BITCOIN_TAG, PENDING_TAG, PENDING_TAG]
         assert anchoring.check(proof_in(state), head).status == "valid"
         given = anchoring.sandbox.submitted()
         anchoring.sandbox.heal()

@@ -28,6 +28,7 @@ BROKEN_PROMISES = [
     CalendarFaults(never_upgrades=True),
     CalendarFaults(forgets=True),
     CalendarFaults(wrong_block=True),
+    CalendarFaults(many_blocks=True),
 ]
 
 
