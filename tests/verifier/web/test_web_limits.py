@@ -14,7 +14,8 @@ from verifier.web.pages import EXTENSION
 from verifier.web.ratelimit import RateLimiter
 
 if TYPE_CHECKING:
-    from tests.verifier.web.conftest import Chain, World
+    from tests.verifier.web.small_ledger import Chain
+    from tests.verifier.web.world import World
 
 
 def test_of_a_thousand_requests_at_once_only_the_burst_is_answered(world: World) -> None:

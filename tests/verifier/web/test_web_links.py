@@ -15,7 +15,8 @@ from itsdangerous import URLSafeSerializer
 from verifier.web.links import LinkKeysError, LinkRefusedError, load_link_keys, open_link, read_link
 
 if TYPE_CHECKING:
-    from tests.verifier.web.conftest import Chain, World
+    from tests.verifier.web.small_ledger import Chain
+    from tests.verifier.web.world import World
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -15,7 +15,8 @@ import pytest
 from werkzeug.serving import make_server
 
 if TYPE_CHECKING:
-    from tests.verifier.web.conftest import Chain, World
+    from tests.verifier.web.small_ledger import Chain
+    from tests.verifier.web.world import World
 
 ARTIFACTS = Path(__file__).parents[3] / "artifacts"
 

@@ -20,7 +20,8 @@ from verifier.web import WebSettings
 from verifier.web import server as web_server
 
 if TYPE_CHECKING:
-    from tests.verifier.web.conftest import Chain, World
+    from tests.verifier.web.small_ledger import Chain
+    from tests.verifier.web.world import World
 
 SCRIPT = """
 import sys

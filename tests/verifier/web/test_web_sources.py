@@ -15,7 +15,8 @@ from verifier.web.settings import WebSettings
 from verifier.web.sources import GatewayBundles, LocalBundles, SourceUnavailableError, UnknownBundleError
 
 if TYPE_CHECKING:
-    from tests.verifier.web.conftest import Chain, GatewayScript, World
+    from tests.verifier.web.small_ledger import Chain
+    from tests.verifier.web.world import GatewayScript, World
 
     Script = Callable[..., GatewayScript]
     ServeGateway = Callable[[GatewayScript], str]
