@@ -2,11 +2,11 @@
 
 What must hold, and where it is checked:
 
-1. every line is the canonical JSON of an event                                  `line_patterns`, `event`
-2. sequence runs from 1 without gaps                                             `slices`; across slices here
-3. prev_hash is the hash of the event before, zeros for the first                `slices`; across slices here
-4. hash is the SHA-256 of the event's preimage                                   `slices`
-5. occurred_at never goes back                                                   `slices`; across slices here
+1. every line is the canonical JSON of an event                                  `lines`, `quick_lines`
+2. sequence runs from 1 without gaps                                             the same; across slices here
+3. prev_hash is the hash of the event before, zeros for the first                the same; across slices here
+4. hash is the SHA-256 of the event's preimage                                   the same
+5. occurred_at never goes back                                                   the same; across slices here
 6. event 1 is chain.opened and names the chain and organisation of the bundle    `slices`; the names here
 7. each checkpoint's tree_size and merkle_root are those of the events before    `slices`; the root here
 8. nothing follows chain.closed, and only a session chain has one                `slices`; across slices here
@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 
 from verifier.event import CLOSED, ZERO_HASH, Genesis
 from verifier.findings import Finding, Severity
+from verifier.lines import Problem
 from verifier.merkle import MerkleRange
-from verifier.slices import Checkpoint, Problem, SliceResult, after_close
+from verifier.slices import Checkpoint, SliceResult, after_close
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,8 +139,7 @@ def _continue(state: _Progress, result: SliceResult, claims: ChainClaims, wanted
         if checkpoint.sequence in wanted:
             state.anchored[checkpoint.sequence] = checkpoint.hash, checkpoint.occurred_at
     if result.count:
-        if result.merkle is not None and result.merkle.start == state.merkle.end:
-            state.merkle.join(result.merkle)
+        state.merkle.join(result.merkle)
         state.count += result.count
         state.last_hash, state.last_time, state.closed = result.last_hash, result.last_time, result.closed
     if result.pinned_at is not None:
@@ -180,10 +180,8 @@ def _identity(genesis: Genesis, claims: ChainClaims) -> list[Problem]:
 def _checkpoint(state: _Progress, checkpoint: Checkpoint) -> list[Problem]:
     if checkpoint.kind == CLOSED and state.genesis is not None and state.genesis.chain_type != "session":
         return [("chain-reserved-kind", "it closes an operations chain, which is never closed")]
+    state.merkle.grow()
     tree = state.merkle.copy()
-    if tree.end != checkpoint.before.start:
-        # The events were thought to be followed by no checkpoint, so the file was changed while it was read.
-        return [("checkpoint-merkle-root", "the file changed while it was read")]
     tree.join(checkpoint.before)
     computed = tree.root().hex()
     if computed == checkpoint.merkle_root:

@@ -9,6 +9,9 @@ from verifier.event import MAX_LINE_BYTES
 _CHECKPOINT = b'"kind":"chain.c'
 """Part of the line of every checkpoint event; elsewhere it only costs time."""
 
+_CHECKPOINT_WINDOW_BYTES = 2 * 1024 * 1024
+"""At the end of the events, where a checkpoint is looked for. One that is overlooked costs time, and nothing else."""
+
 _SHORT_LINE_BYTES = 4096
 
 SLICE_BYTES = 192 * 1024
@@ -22,8 +25,8 @@ class FileRange:
     path: str
     offset: int
     length: int
-    leaves: bool = True
-    """Whether a checkpoint may follow, so that the events in it are needed as leaves of a Merkle tree."""
+    grow: bool = True
+    """Whether a checkpoint seems to follow, so that somebody will ask for the Merkle tree of the events in it."""
 
     def read(self) -> bytes:
         """Return the bytes; fewer if the file has become shorter."""
@@ -41,7 +44,7 @@ def ranges_of_lines(whole: FileRange) -> Iterator[FileRange]:
             cut = min(start + SLICE_BYTES, end)
             if cut < end:
                 cut += _to_line_end(file.fileno(), cut, end)
-            yield FileRange(path=whole.path, offset=start, length=cut - start, leaves=start <= last_checkpoint)
+            yield FileRange(path=whole.path, offset=start, length=cut - start, grow=start <= last_checkpoint)
             start = cut
 
 
@@ -56,16 +59,10 @@ def _to_line_end(descriptor: int, at: int, end: int) -> int:
 
 
 def _last_checkpoint(descriptor: int, whole: FileRange) -> int:
-    """Return a place that no checkpoint event lies after: the last text that every one of them contains, or -1."""
-    end = whole.offset + whole.length
-    while end > whole.offset:
-        start = max(end - SLICE_BYTES, whole.offset)
-        # One text's length more, in case it lies across the border.
-        found = os.pread(descriptor, end - start + len(_CHECKPOINT), start).rfind(_CHECKPOINT)
-        if found >= 0:
-            return start + found
-        end = start
-    return -1
+    """Return where, near the end, the last text stands that every checkpoint event contains, or -1."""
+    start = max(whole.length - _CHECKPOINT_WINDOW_BYTES, 0) + whole.offset
+    found = os.pread(descriptor, whole.offset + whole.length - start, start).rfind(_CHECKPOINT)
+    return start + found if found >= 0 else -1
 
 
 def blocks_of_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -36,9 +36,10 @@ from verifier.chain import ChainClaims, ChainResult, check_chain
 from verifier.disclosures import DisclosureCheck
 from verifier.evidence import EVIDENCE, read_evidence
 from verifier.findings import Finding, Severity
-from verifier.line_patterns import LinePatterns
-from verifier.line_source import blocks_of_lines, ranges_of_lines
+from verifier.line_source import blocks_of_lines
+from verifier.memory import keep_freed_memory
 from verifier.policy import TrustPolicy
+from verifier.quick_lines import QuickReader
 from verifier.report import Report, TokenReport, Verdict
 from verifier.slices import SliceResult, check_slice
 from verifier.statement import BundleStatement, OtherFormatError, read_statement
@@ -71,6 +72,7 @@ def verify_bundle(  # noqa: PLR0913 - each is a separate piece of what the calle
     """
     pin = expected_head.hex() if expected_head is not None else None
     processes = workers if workers is not None else available_workers()
+    keep_freed_memory()
     # The workers begin with the events while this process still hashes the files.
     with open_bundle(source) as bundle, _checked_slices(bundle, pin, processes) as slices:
         read = _ByteProgress(bundle, progress)
@@ -160,12 +162,12 @@ def _checked_slices(bundle: Bundle, pin: str | None, workers: int) -> Iterator[I
     """Give the checked slices of events.jsonl, shared between processes where it is long and lies open on disk."""
     whole = bundle.file_range(EVENTS)
     if whole is not None and workers > 1 and whole.length >= BYTES_WORTH_A_WORKER:
-        with check_ranges(ranges_of_lines(whole), pin=pin, workers=workers) as results:
+        with check_ranges(whole, pin=pin, workers=workers) as results:
             yield results
     else:
-        patterns = LinePatterns()
+        reader = QuickReader()
         blocks = blocks_of_lines(bundle.read_blocks(EVENTS))
-        yield (check_slice(block, patterns, pin) for block in blocks)
+        yield (check_slice(block, reader, pin, grow=False) for block in blocks)
 
 
 def _followed(

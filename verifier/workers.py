@@ -1,27 +1,26 @@
 """Shares the slices of a chain out to further processes, and hands the results back in order.
 
-A worker is a fresh interpreter that runs `verifier.workers` and nothing else: no fork of a process that may have
-threads, no re-import of the caller's main module. It reads the file by itself and answers with small results. The
-calling process works too, so a slow start of the others costs little, and whatever a worker fails to do is done here:
-a lost worker makes the check slower, never different.
+A worker (`worker_start.py`) reads the file by itself and answers with small results. The calling process works too, so
+a slow start of the others costs little, and whatever a worker fails to do is done here: a lost worker makes the check
+slower, never different.
 """
 
 import os
 import pickle
 import signal
 import struct
-import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any
 
-from verifier.line_patterns import LinePatterns
-from verifier.line_source import FileRange
+from verifier.line_source import SLICE_BYTES, FileRange, ranges_of_lines
+from verifier.memory import keep_freed_memory
+from verifier.quick_lines import QuickReader
 from verifier.slices import SliceResult, check_slice
+from verifier.worker_start import Process, start_process
 
 MAX_WORKERS = 16
 """More processes than this gain nothing: the reading and the joining are done by one."""
@@ -29,20 +28,19 @@ MAX_WORKERS = 16
 BYTES_WORTH_A_WORKER = 8 * 1024 * 1024
 """Below this, starting an interpreter takes longer than the work it would take over."""
 
-_BATCH = 4
+_BATCH = 8
 """Slices a worker is given at a time: an answer must wait until the calling process can take it."""
 
-_UNDER_WAY = 2
+_UNDER_WAY = 3
 """Batches a worker has at a time, so that it goes on while its answer waits."""
+
+_SHARES = 8
+"""A batch is at most this part of what is left for each process."""
 
 _AHEAD = 256
 """Results kept for slices whose turn has not come: bounds memory when one process falls behind."""
 
 _LENGTH = struct.Struct(">Q")
-_START = "import sys; sys.path[:] = sys.argv[1].split(sys.argv[2]); from verifier.workers import serve; serve()"
-_OPTIONS = ("-I", "-S", "-B")
-"""A worker finds modules where this process does: it needs nothing of what an interpreter looks for at its start."""
-
 _Task = tuple[int, FileRange]
 
 
@@ -53,23 +51,23 @@ def available_workers() -> int:
 
 
 @contextmanager
-def check_ranges(ranges: Iterator[FileRange], *, pin: str | None, workers: int) -> Iterator[Iterator[SliceResult]]:
-    """Give the results of all ranges, in order, using `workers` processes including this one.
+def check_ranges(whole: FileRange, *, pin: str | None, workers: int) -> Iterator[Iterator[SliceResult]]:
+    """Give the results of all slices of `whole`, in order, using `workers` processes including this one.
 
     The others begin at once, this one when the first result is asked for. All have ended when the context has.
     """
-    pool = _Pool(ranges, pin)
+    pool = _Pool(whole, pin)
     try:
-        for _ in range(workers - 1):
-            pool.start_worker()
+        pool.start_workers(workers - 1)
         yield pool.results()
     finally:
         pool.stop()
 
 
 class _Pool:
-    def __init__(self, ranges: Iterator[FileRange], pin: str | None) -> None:
-        self._ranges = enumerate(ranges)
+    def __init__(self, whole: FileRange, pin: str | None) -> None:
+        self._ranges = enumerate(ranges_of_lines(whole))
+        self._end = whole.offset + whole.length
         self._pin = pin
         # Guards everything below; told of every change.
         self._changed = threading.Condition()
@@ -78,28 +76,21 @@ class _Pool:
         self._in_flight = 0
         self._stopping = False
         self._failure: OSError | None = None
-        self._workers: list[tuple[subprocess.Popen[bytes], threading.Thread]] = []
+        self._workers: list[tuple[Process, threading.Thread]] = []
 
-    def start_worker(self) -> None:
-        """Start one more process, if the system lets us; the check does not depend on it."""
-        # Where this package lies comes first: an editable installation finds it by other means than the path.
-        path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-        command = [sys.executable, *_OPTIONS, "-c", _START, path, os.pathsep]
+    def start_workers(self, count: int) -> None:
+        """Start further processes, as many as the system lets us; the check does not depend on them."""
         with suppress(OSError):
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C reaches this process only, and this one ends the others.
-            )
-            thread = threading.Thread(target=self._feed, args=(process,), daemon=True)
-            self._workers.append((process, thread))
+            for _ in range(count):
+                process = start_process(_serve)
+                self._workers.append((process, threading.Thread(target=self._feed, args=(process,), daemon=True)))
+        # Not before all processes are there: a process with several threads cannot simply be copied.
+        for _, thread in self._workers:
             thread.start()
 
     def results(self) -> Iterator[SliceResult]:
         """Yield results in order, working on slices here while the next one is not there yet."""
-        patterns = LinePatterns()
+        reader = QuickReader()
         due = 0
         while True:
             with self._changed:
@@ -116,7 +107,7 @@ class _Pool:
             if result is not None:
                 yield result
             elif task is not None:
-                self._finish(task[0], _checked(task[1], patterns, self._pin))
+                self._finish(task[0], _checked(task[1], reader, self._pin))
         if self._failure is not None:
             raise self._failure
 
@@ -154,7 +145,7 @@ class _Pool:
             self._done[index] = result
             self._changed.notify_all()
 
-    def _feed(self, process: subprocess.Popen[bytes]) -> None:
+    def _feed(self, process: Process) -> None:
         """Keep one worker busy. What it fails to answer goes back to be done by another process."""
         under_way: deque[list[_Task]] = deque()
         try:
@@ -179,10 +170,17 @@ class _Pool:
         with self._changed:
             while wait and len(self._done) >= _AHEAD and not self._stopping:
                 self._changed.wait()
-            while len(batch) < _BATCH and (task := self._take()) is not None:
+            size = 1
+            while len(batch) < size and (task := self._take()) is not None:
                 batch.append(task)
+                size = self._batch_size(task[1])
             self._in_flight += len(batch)
         return batch
+
+    def _batch_size(self, first: FileRange) -> int:
+        """Return how many slices to give at a time from there on: fewer near the end, so that all end together."""
+        left = (self._end - first.offset) // SLICE_BYTES
+        return min(_BATCH, 1 + left // (_SHARES * (len(self._workers) + 1)))
 
     def _finish_batch(self, batch: list[_Task], results: list[SliceResult]) -> None:
         with self._changed:
@@ -191,17 +189,17 @@ class _Pool:
             self._changed.notify_all()
 
 
-def _checked(task: FileRange, patterns: LinePatterns, pin: str | None) -> SliceResult:
-    return check_slice(task.read(), patterns, pin, leaves=task.leaves)
+def _checked(task: FileRange, reader: QuickReader, pin: str | None) -> SliceResult:
+    return check_slice(task.read(), reader, pin, grow=task.grow)
 
 
-def _ask(process: subprocess.Popen[bytes], batch: list[_Task], pin: str | None) -> None:
+def _ask(process: Process, batch: list[_Task], pin: str | None) -> None:
     if process.stdin is None:
         raise EOFError
     _send(process.stdin, ([task for _, task in batch], pin))
 
 
-def _answer(process: subprocess.Popen[bytes], count: int) -> list[SliceResult]:
+def _answer(process: Process, count: int) -> list[SliceResult]:
     results = _receive(process.stdout) if process.stdout is not None else None
     if not isinstance(results, list) or [type(one) for one in results] != [SliceResult] * count:
         raise EOFError  # the worker is as good as gone
@@ -209,13 +207,18 @@ def _answer(process: subprocess.Popen[bytes], count: int) -> list[SliceResult]:
 
 
 def serve() -> None:
-    """Answer tasks from standard input until it ends: the main function of a worker process."""
+    """Answer tasks from standard input until it ends: the main function of an interpreter started for that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    patterns = LinePatterns()
+    keep_freed_memory()
+    _serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def _serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
+    reader = QuickReader()
     with suppress(EOFError, BrokenPipeError):
         while True:
-            tasks, pin = _receive(sys.stdin.buffer)
-            _send(sys.stdout.buffer, [_checked(task, patterns, pin) for task in tasks])
+            ranges, pin = _receive(tasks)
+            _send(answers, [_checked(one, reader, pin) for one in ranges])
 
 
 def _send(pipe: IO[bytes], message: object) -> None:

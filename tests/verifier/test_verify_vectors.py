@@ -90,7 +90,7 @@ def test_merkle_roots_over_every_number_of_entries_are_those_of_the_vector() -> 
     vector = load("merkle.json")
     tree = MerkleRange()
     for entry, root in zip(vector["entries"], vector["roots"], strict=True):
-        tree.add_leaves([bytes.fromhex(entry)])
+        tree.add_leaves(bytes.fromhex(entry))
         assert tree.root().hex() == root
 
 

@@ -3,21 +3,23 @@
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from tests.verifier.bundle_forge import Chain, data_files, sealed, write_directory, zipped
-from verifier import workers
+from verifier import merkle, worker_start, workers
 from verifier.chain import ChainClaims, ChainResult, check_chain
-from verifier.line_patterns import LinePatterns
 from verifier.line_source import FileRange, blocks_of_lines, ranges_of_lines
 from verifier.policy import TrustPolicy
+from verifier.quick_lines import QuickReader
 from verifier.slices import SliceResult, check_slice
 from verifier.verify import verify_bundle
 
@@ -43,14 +45,14 @@ def on_disk(events: bytes, folder: Path) -> FileRange:
 
 
 def by_workers(whole: FileRange, count: int, pin: str | None = None) -> ChainResult:
-    with workers.check_ranges(ranges_of_lines(whole), pin=pin, workers=count) as results:
+    with workers.check_ranges(whole, pin=pin, workers=count) as results:
         return check_chain(results, claims=ChainClaims(), wanted=WANTED)
 
 
 def by_lines(events: bytes) -> ChainResult:
     def results() -> Iterator[SliceResult]:
         for line in events.splitlines(keepends=True):
-            yield check_slice(line, LinePatterns())
+            yield check_slice(line, QuickReader())
 
     return check_chain(results(), claims=ChainClaims(), wanted=WANTED)
 
@@ -63,7 +65,7 @@ def test_the_result_does_not_depend_on_how_the_chain_is_cut_or_who_checks_it(lon
     assert expected.event_count == len(long_chain.lines)
     assert by_workers(whole, 1) == by_workers(whole, 2) == by_workers(whole, 4) == expected
     blocks = blocks_of_lines([long_chain.events[at : at + 1000] for at in range(0, len(long_chain.events), 1000)])
-    assert check_chain((check_slice(b, LinePatterns()) for b in blocks), claims=ChainClaims(), wanted=WANTED) == (
+    assert check_chain((check_slice(b, QuickReader()) for b in blocks), claims=ChainClaims(), wanted=WANTED) == (
         expected
     )
 
@@ -85,18 +87,24 @@ def test_events_after_the_last_checkpoint_are_checked_like_all_others(
     assert [finding.code for finding in by_workers(on_disk(changed, tmp_path), 2).findings] == ["event-hash"]
 
 
-def test_a_checkpoint_that_appears_while_the_file_is_read_is_not_believed(tmp_path: Path) -> None:
-    chain = Chain().open()
-    for number in range(3000):
-        chain.add("door.opened", {"n": number, "text": "x" * 500})
-    before = list(ranges_of_lines(on_disk(chain.events, tmp_path)))
-    chain.lines.pop()
-    chain.hashes.pop()
-    chain.checkpoint(text="x" * 600)
-    on_disk(chain.events, tmp_path)
-    results = (check_slice(one.read(), LinePatterns(), leaves=one.leaves) for one in before)
-    result = check_chain(results, claims=ChainClaims())
-    assert not result.ok
+@pytest.mark.parametrize("limit", [merkle.MAX_WAITING_BYTES, 32 * 100])
+def test_a_checkpoint_that_was_overlooked_is_checked_like_one_that_was_expected(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merkle, "MAX_WAITING_BYTES", limit)
+    for root, codes in ((None, []), ("00" * 32, ["checkpoint-merkle-root"])):
+        chain = Chain().open()
+        for number in range(4000):
+            chain.add("door.opened", {"n": number, "text": "x" * 500})
+            if number == 200:
+                chain.checkpoint(**({"merkle_root": root} if root else {}))
+        whole = on_disk(chain.events, tmp_path)
+        assert not any(one.grow for one in ranges_of_lines(whole))
+        assert [finding.code for finding in by_workers(whole, 2).findings] == codes
+
+
+def test_a_checkpoint_near_the_end_is_expected(long_chain: Chain, tmp_path: Path) -> None:
+    assert all(one.grow for one in ranges_of_lines(on_disk(long_chain.events, tmp_path)))
 
 
 @pytest.mark.parametrize("place", [0.0, 0.4, 0.9999])
@@ -121,15 +129,15 @@ def test_a_change_anywhere_in_a_line_of_a_known_shape_is_found_as_if_it_stood_al
         chain.add("door.opened", {"door": "north", "n": number, "text": "x" * 500})
     line = chain.lines[100]
     events, start = chain.events, chain.events.index(line)
-    patterns = LinePatterns()
-    assert not check_slice(events, patterns).problems
+    reader = QuickReader()
+    assert not check_slice(events, reader).problems
     for at in {*range(230), *range(230, len(line), 7), *range(len(line) - 110, len(line))} - {
         place for place in range(len(line)) if line[place : place + 1] == change
     }:
         changed = events[: start + at] + change + events[start + at + 1 :]
-        result = check_slice(changed, patterns)
+        result = check_slice(changed, reader)
         assert result.count == 100, at
-        alone = check_slice(changed[start : changed.index(b"\n", start) + 1], LinePatterns())
+        alone = check_slice(changed[start : changed.index(b"\n", start) + 1], QuickReader())
         assert {code for code, _ in alone.problems} <= {code for code, _ in result.problems}, at
 
 
@@ -150,7 +158,7 @@ def forged(payload: bytes, kind: str = "door.opened") -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("text", NOT_CANONICAL)
 def test_a_payload_that_is_not_canonical_is_found_although_its_hash_is_right(text: bytes) -> None:
     events, _ = forged(b'{"door":"' + text + b'","n":1,"text":"y"}')
-    result = check_slice(events, LinePatterns())
+    result = check_slice(events, QuickReader())
     assert result.count == 121
     assert {code for code, _ in result.problems} <= {"event-not-canonical", "event-malformed"}
     assert result.problems
@@ -163,7 +171,7 @@ def test_a_payload_that_is_not_canonical_is_found_although_its_hash_is_right(tex
 def test_a_time_written_otherwise_is_found_although_its_hash_is_right(old: bytes, new: bytes) -> None:
     events, line = forged(b'{"door":"north","n":1,"text":"y"}')
     assert line.count(old) == 1
-    result = check_slice(events.replace(line, line.replace(old, new)), LinePatterns())
+    result = check_slice(events.replace(line, line.replace(old, new)), QuickReader())
     assert (result.count, [code for code, _ in result.problems]) == (121, ["event-malformed"])
 
 
@@ -171,34 +179,23 @@ def test_hashes_in_capitals_are_found_although_their_bytes_are_right() -> None:
     events, line = forged(b'{"door":"north","n":1,"text":"y"}')
     stated = line[9:73]
     assert stated != stated.upper()
-    result = check_slice(events.replace(stated, stated.upper()), LinePatterns())
+    result = check_slice(events.replace(stated, stated.upper()), QuickReader())
     assert (result.count, [code for code, _ in result.problems]) == (121, ["event-malformed"])
     opening = events.index(b'"prev_hash":"')
     first = events.index(b'"prev_hash":"', opening + 1) + len(b'"prev_hash":"')
     cut = events[events.index(b"\n") + 1 :]
     changed = cut.replace(events[first : first + 64], events[first : first + 64].upper())
-    patterns = LinePatterns()
-    assert check_slice(cut, patterns).count == 241
-    assert check_slice(changed, patterns).count == 0
+    reader = QuickReader()
+    assert check_slice(cut, reader).count == 241
+    assert check_slice(changed, reader).count == 0
 
 
 @pytest.mark.parametrize("kind", ["door.opened\x01", "Door.opened", "door", "door.open\ned", "door..opened"])
 def test_a_kind_of_another_form_is_found_although_its_hash_is_right(kind: str) -> None:
     events, _ = forged(b'{"door":"north","n":1,"text":"y"}', kind)
-    result = check_slice(events, LinePatterns())
+    result = check_slice(events, QuickReader())
     assert result.count == 121
     assert result.problems
-
-
-def test_sequences_are_compared_across_every_power_of_ten() -> None:
-    chain = Chain().open()
-    for number in range(2, 1302):
-        chain.add("door.opened", {"n": number})
-    head = chain.events.index(chain.lines[7])
-    for first in (7, 98, 99, 100, 101, 998, 1000):
-        begin = chain.events.index(chain.lines[first]) if first != 7 else head
-        result = check_slice(chain.events[begin:], LinePatterns())
-        assert (result.start, result.count, result.problems) == (first + 1, 1301 - first, ())
 
 
 def test_a_line_longer_than_a_slice_is_found(long_chain: Chain, tmp_path: Path) -> None:
@@ -216,29 +213,119 @@ def test_a_hash_the_caller_knows_is_found_wherever_it_is(long_chain: Chain, tmp_
     assert by_workers(whole, 2, "00" * 32).pinned_at is None
 
 
-def test_workers_that_die_or_cannot_start_change_nothing_but_the_time(
-    long_chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def die(_tasks: IO[bytes], _answers: IO[bytes]) -> None:
+    os._exit(1)
+
+
+def talk_rubbish(_tasks: IO[bytes], answers: IO[bytes]) -> None:
+    answers.write(bytes(8) + b"rubbish" * 100)
+
+
+def die_in_the_middle(tasks: IO[bytes], answers: IO[bytes]) -> None:
+    tasks.read(1)
+    answers.write(struct.pack(">Q", 1000) + b"half an answer")
+
+
+def fail(_tasks: IO[bytes], _answers: IO[bytes]) -> None:
+    raise RuntimeError
+
+
+@pytest.mark.parametrize("serve", [die, talk_rubbish, die_in_the_middle, fail])
+def test_copies_of_this_process_that_die_change_nothing_but_the_time(
+    serve: Callable[[IO[bytes], IO[bytes]], None], long_chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = on_disk(long_chain.events, tmp_path)
     expected = by_workers(whole, 1)
-    monkeypatch.setattr(workers, "_START", "import sys; sys.exit(1)")
+    monkeypatch.setattr(workers, "_serve", serve)
     assert by_workers(whole, 3) == expected
-    monkeypatch.setattr(workers, "_START", "import os; os.write(1, bytes(8) + b'rubbish' * 100)")
+
+
+def test_interpreters_that_die_or_cannot_start_change_nothing_but_the_time(
+    long_chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_start, "_THREADS", tmp_path / "nothing")
+    whole = on_disk(long_chain.events, tmp_path)
+    expected = by_workers(whole, 1)
+    assert by_workers(whole, 3) == expected
+    monkeypatch.setattr(worker_start, "_START", "import sys; sys.exit(1)")
+    assert by_workers(whole, 3) == expected
+    monkeypatch.setattr(worker_start, "_START", "import os; os.write(1, bytes(8) + b'rubbish' * 100)")
     assert by_workers(whole, 3) == expected
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     assert by_workers(whole, 3) == expected
 
 
-def test_no_process_and_no_thread_is_left_behind(long_chain: Chain, tmp_path: Path) -> None:
+def no_more_processes() -> int:
+    raise BlockingIOError
+
+
+def test_a_system_that_allows_no_more_processes_changes_nothing_but_the_time(
+    long_chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = on_disk(long_chain.events, tmp_path)
-    threads = threading.active_count()
-    with workers.check_ranges(ranges_of_lines(whole), pin=None, workers=3) as results:
+    expected = by_workers(whole, 1)
+    monkeypatch.setattr(os, "fork", no_more_processes)
+    assert by_workers(whole, 3) == expected
+
+
+SINGLE = len(list(Path("/proc/self/task").iterdir())) == 1 if Path("/proc/self/task").exists() else False
+
+
+@pytest.mark.skipif(not SINGLE, reason="this process has other threads, or the system does not tell")
+def test_a_process_is_copied_only_while_it_has_a_single_thread() -> None:
+    copied = worker_start.start_process(die)
+    assert not isinstance(copied, subprocess.Popen)
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    fresh = worker_start.start_process(die)
+    done.set()
+    thread.join()
+    assert isinstance(fresh, subprocess.Popen)
+    for process in (copied, fresh):
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def show_what_is_open(tasks: IO[bytes], answers: IO[bytes]) -> None:
+    tasks.read(1)
+    answers.write(" ".join(sorted(one.name for one in Path("/proc/self/fd").iterdir())).encode())
+
+
+@pytest.mark.skipif(not SINGLE, reason="this process has other threads, or the system does not tell")
+def test_a_copy_keeps_nothing_open_but_what_it_hears_and_says() -> None:
+    copied = worker_start.start_process(show_what_is_open)
+    assert copied.stdin is not None
+    assert copied.stdout is not None
+    copied.stdin.close()
+    # And the descriptor by which it looks.
+    assert copied.stdout.read().split() == [b"0", b"1", b"2", b"3"]
+    copied.wait()
+    copied.stdout.close()
+
+
+def children() -> set[str]:
+    return {pid for one in Path("/proc/self/task").glob("*/children") for pid in one.read_text().split()}
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_no_process_and_no_thread_is_left_behind(
+    copied: bool,  # noqa: FBT001 - as named
+    long_chain: Chain,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not copied:
+        monkeypatch.setattr(worker_start, "_THREADS", tmp_path / "nothing")
+    whole = on_disk(long_chain.events, tmp_path)
+    threads, before = threading.active_count(), children()
+    with workers.check_ranges(whole, pin=None, workers=3) as results:
         next(results)
     assert threading.active_count() == threads
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    if children.exists():
-        commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()]
-        assert not [command for command in commands if b"verifier.workers" in command]
+    assert children() == before
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are seen in Linux's /proc")
