@@ -19,4 +19,5 @@ class CalendarFaults:
     forgets: bool = False  # what was handed in is lost for good
     wrong_block: bool = False  # a path to a block that does not have it; of an explorer: the header of another block
     many_blocks: bool = False  # a path that is said to lead to fifty blocks
+    long_path: bool = False  # a promise at the end of 240 steps: with the path that keeps it, more than may be
     other_address: bool = False  # a promise in another calendar's name

@@ -39,6 +39,8 @@ class Calendar:
         """Take a digest; the answer promises, in the name of `url`, a path from it."""
         self.submitted.append(digest)
         steps: Steps = (_append(secrets.token_bytes(16)), _SHA256)
+        if self.faults.long_path:
+            steps += (_SHA256,) * 240
         start = bytes(32) if self.faults.wrong_digest else digest
         inner = _apply(steps, start)
         when = int(time.time()).to_bytes(4, "big")

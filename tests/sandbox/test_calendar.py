@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.announced import NotAnnouncedError, announced
 from sandbox.calendar import CalendarError, CalendarFaults, CalendarSandbox, start_calendar
 from verifier.opentimestamps import UnusableHeadersError, check_proof, load_headers
 
@@ -136,3 +137,11 @@ def test_calendars_that_are_gone_are_told_apart_from_misuse(sandbox_directory: P
         sandbox._ask("POST", "/nowhere", {})
     with pytest.raises(CalendarError, match="do not answer"):
         sandbox.mine()
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with (
+        pytest.raises(NotAnnouncedError, match=r"No module named sandbox\.calendar\.nowhere"),
+        announced("sandbox.calendar.nowhere", [], tmp_path),
+    ):
+        pytest.fail("it has started")

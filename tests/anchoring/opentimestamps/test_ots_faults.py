@@ -29,6 +29,7 @@ BROKEN_PROMISES = [
     CalendarFaults(forgets=True),
     CalendarFaults(wrong_block=True),
     CalendarFaults(many_blocks=True),
+    CalendarFaults(long_path=True),
 ]
 
 
@@ -125,6 +126,18 @@ async def test_a_false_path_is_never_believed_and_never_exported(anchoring: Anch
         anchoring.sandbox.heal()
         obtained = await last_round_of(backend, head, state)
     assert anchoring.check(obtained.response, head).ok
+
+
+async def test_a_path_that_no_verifier_would_read_is_left_out_and_named(anchoring: Anchoring) -> None:
+    head = new_head()
+    anchoring.sandbox.misbehave(CalendarFaults(long_path=True), calendars=EVERYBODY)
+    async with anchoring.backend() as backend:
+        state = await round_of(backend, head)
+        await anchoring.mine()
+        proof = proof_in(state)
+        state = await round_of(backend, head, state)
+    assert proof_in(state) == proof
+    assert "its answer is of no use: it is nested deeper" in state["progress"]
 
 
 async def test_calendars_lost_for_ever_give_way_to_the_rest_and_to_new_ones(anchoring: Anchoring) -> None:

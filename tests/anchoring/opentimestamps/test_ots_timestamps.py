@@ -1,6 +1,7 @@
 """Proofs as sets of leaves: the same bytes as the reference library's, and nothing a calendar writes breaks them."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,3 +167,20 @@ def test_below_an_operation_that_is_not_computed_nothing_can_be_asked_or_checked
 def test_a_proof_for_another_digest_is_refused() -> None:
     with pytest.raises(UnusableProofError, match="no proof for this digest"):
         read_proof(write_proof(DIGEST, [pending(b"\x08")]), bytes(32))
+
+
+def test_real_proofs_mean_the_same_when_they_are_written_again(corpus: Path) -> None:
+    written = 0
+    for path in sorted(corpus.rglob("*.ots")):
+        data = path.read_bytes()
+        try:
+            parsed = parse_proof(data)
+        except UnusableProofError:
+            continue
+        if parsed.algorithm == "SHA-256":
+            leaves = read_proof(data, parsed.digest)
+            again = write_proof(parsed.digest, leaves)
+            assert set(parse_proof(again).attestations) == set(parsed.attestations), path.name
+            assert library_file(again).timestamp == library_file(data).timestamp, path.name
+            written += 1
+    assert written >= 5
