@@ -55,7 +55,11 @@ def run_demo(
 
     Raises DemoError, or what `running_stack` and the client raise.
     """
-    narrator.step("Start the outside world and Indelible", "Real servers, each a process of its own, on this machine.")
+    narrator.step(
+        "Start the outside world and Indelible",
+        "Real servers, each a process of its own, on this machine. The authorities and the public ledgers are "
+        "stand-ins that keep to the real protocols.",
+    )
     outside = OutsideOptions(extra_authority=extra_authority)
     with running_stack(directory / "stack", outside=outside, announce=narrator.part_is_ready) as stack:
         stack.add_organisation(ORGANISATION_ID, ORGANISATION_NAME)
@@ -129,7 +133,10 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     narrator.line(
         "The page was fetched just now and says VERIFIED. Look for: the verdict in words, what each outsider's word"
     )
-    narrator.line("proves and does not prove, the list of events, and the bundle to download.")
+    narrator.line(
+        "proves and does not prove, the list of events, and the bundle to download. The page does not know the"
+    )
+    narrator.line("blocks of the public ledgers, and says so.")
 
     narrator.step(
         "Change one byte in a copy",
@@ -141,7 +148,7 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     at_fault = _event_at_fault(tampered, outcome.trust)
     narrator.line(f"The event at fault is #{at_fault}, {SCENES[at_fault - 2].kind}: exactly the one that was changed.")
     narrator.ending(
-        "Recorded, sealed, time-stamped, verified by a program that trusts nobody here; and a forgery was caught."
+        "Recorded, sealed, confirmed by outsiders, verified by a program that trusts nobody here; a forgery was caught."
     )
     return outcome
 

@@ -70,9 +70,9 @@ def decide_trust(stack: Stack, bundle: Path, trust: Path) -> list[str]:
         if stack.outside.tezos is None or stack.outside.tezos.block_hash(level) != claimed:
             raise DemoError(f"the receipt names another block {level} than the nodes of the Tezos network")
         blocks.append(claimed)
-        lines.append(f"{TEZOS_NAME:<17}block {level} is {claimed[:_HASH_CHARACTERS]}…, as several nodes say")
+        lines.append(f"{TEZOS_NAME:<17}block {level} is {claimed[:_HASH_CHARACTERS]}…, as the nodes say that you asked")
     stack.outside.write_trust(trust, tezos_blocks=blocks)
-    lines.append(f"{CALENDARS_NAME:<17}the headers of Bitcoin's blocks so far, from {HEADERS_NAME}")
+    lines.append(f"{CALENDARS_NAME:<17}the headers of the blocks so far, in {HEADERS_NAME}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What the anchoring worker tells Prometheus. `oldest_unanchored_seconds` is the one to watch and to alert on."""
+"""What the anchoring worker tells Prometheus. The ages of what waits are what to watch and to alert on."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -17,6 +17,12 @@ class AnchoringMetrics:
         self.oldest_unanchored_seconds = Gauge(
             "indelible_anchoring_oldest_unanchored_seconds",
             "Age of the oldest checkpoint that a configured authority has still to anchor; 0 when none waits.",
+            registry=registry,
+        )
+        self.oldest_pending_seconds = Gauge(
+            "indelible_anchoring_oldest_pending_seconds",
+            "Age of the oldest checkpoint that this configured authority has still to anchor; 0 when none waits.",
+            ["backend", "authority"],
             registry=registry,
         )
         self.pending = Gauge(

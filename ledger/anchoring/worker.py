@@ -75,8 +75,8 @@ class AnchorStore(Protocol):
     ) -> None:
         """Give the lease back, until `next_attempt_at`."""
 
-    async def oldest_unanchored(self) -> datetime | None:
-        """When the oldest job that waits for a configured authority was asked for."""
+    async def oldest_unanchored(self) -> Mapping[AnchorTarget, datetime]:
+        """When the oldest job that waits was asked for, by configured authority."""
 
     async def pending_anchor_counts(self) -> Mapping[AnchorTarget, int]:
         """How many jobs wait, by authority, configured or not."""
@@ -116,10 +116,12 @@ class AnchoringWorker:
             await _pause(stop, GAUGE_SECONDS)
 
     async def _refresh_gauges(self, targets: Sequence[AnchorTarget]) -> None:
-        oldest = await self._store.oldest_unanchored()
+        now, oldest = self._clock(), await self._store.oldest_unanchored()
+        ages = {target: max((now - asked_for).total_seconds(), 0.0) for target, asked_for in oldest.items()}
+        self._metrics.oldest_unanchored_seconds.set(max(ages.values(), default=0.0))
+        for target in {*targets, *ages}:
+            self._metrics.oldest_pending_seconds.labels(target.backend, target.authority).set(ages.get(target, 0.0))
         counts = await self._store.pending_anchor_counts()
-        age = (self._clock() - oldest).total_seconds() if oldest is not None else 0.0
-        self._metrics.oldest_unanchored_seconds.set(max(age, 0.0))
         # Jobs of an authority that is no longer configured wait for ever; they are counted here, not in the age.
         for target in {*targets, *counts}:
             self._metrics.pending.labels(target.backend, target.authority).set(counts.get(target, 0))

@@ -78,9 +78,10 @@ UPDATE indelible.anchor_jobs
 """
 
 _OLDEST = """
-SELECT min(j.requested_at)
+SELECT backend, authority, min(j.requested_at)
   FROM indelible.anchor_jobs AS j
   JOIN unnest(%(backends)s::text[], %(authorities)s::text[]) AS t (backend, authority) USING (backend, authority)
+ GROUP BY backend, authority
 """
 
 DROP_JOB = """
@@ -125,15 +126,15 @@ async def fail_anchor_job(
         await connection.execute(_FAIL, parameters)
 
 
-async def oldest_unanchored(pool: Pool, authorities: Collection[AnchorTarget]) -> datetime | None:
-    """When the longest waiting anchor of `authorities` was asked for; None when nothing waits for them.
+async def oldest_unanchored(pool: Pool, authorities: Collection[AnchorTarget]) -> dict[AnchorTarget, datetime]:
+    """When the longest waiting anchor of each of `authorities` was asked for; nothing for those that nothing waits for.
 
     What waits for an authority that is no longer configured will never come, and must not drown what is late.
     """
     async with database_errors(), pool.connection() as connection:
         cursor = await connection.execute(_OLDEST, _names(authorities))
-        row = await cursor.fetchone()
-        return row[0] if row else None
+        rows = await cursor.fetchall()
+        return {AnchorTarget(backend=backend, authority=authority): oldest for backend, authority, oldest in rows}
 
 
 async def pending_anchor_counts(pool: Pool) -> dict[AnchorTarget, int]:

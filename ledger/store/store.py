@@ -303,8 +303,8 @@ class LedgerStore:
         """Give a job back with what went wrong, due again at `next_attempt_at`."""
         await anchor_jobs.fail_anchor_job(self._worker, job, error=error, next_attempt_at=next_attempt_at, state=state)
 
-    async def oldest_unanchored(self) -> datetime | None:
-        """When the longest waiting anchor of a configured authority was asked for; None when nothing waits."""
+    async def oldest_unanchored(self) -> dict[AnchorTarget, datetime]:
+        """When the longest waiting anchor was asked for, by configured authority for which any waits."""
         return await anchor_jobs.oldest_unanchored(self._worker, self._anchor_targets)
 
     async def pending_anchor_counts(self) -> dict[AnchorTarget, int]:

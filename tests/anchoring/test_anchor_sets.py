@@ -82,7 +82,7 @@ async def test_what_waits_for_an_authority_that_is_no_longer_configured_says_so_
         await ledger.closed_session("s1")
         await ledger.sql("UPDATE indelible.anchor_jobs SET last_error = 'no answer' WHERE authority = 'herald'")
         await ledger.sql("UPDATE indelible.anchor_jobs SET requested_at = now() - interval '9 days'")
-        assert await ledger.store.oldest_unanchored() is not None
+        assert set(await ledger.store.oldest_unanchored()) == {TARGET, OTHER}
     async with (
         configured(database, "acme", TARGET, default=[TARGET]) as ledger,
         working(ledger.store, Source(Backend(TARGET))) as registry,
@@ -93,14 +93,12 @@ async def test_what_waits_for_an_authority_that_is_no_longer_configured_says_so_
         assert status.last_error == (
             "this authority is no longer configured, so it is not asked; the last attempt said: no answer"
         )
-        assert await ledger.store.oldest_unanchored() is None
+        assert await ledger.store.oldest_unanchored() == {}
         # Counted still, beside the age: nothing that was asked for is hidden.
         labels = {"backend": OTHER.backend, "authority": OTHER.authority}
         assert registry.get_sample_value("indelible_anchoring_pending", labels) == 1
         assert registry.get_sample_value("indelible_anchoring_oldest_unanchored_seconds") is not None
     async with configured(database, "acme", TARGET, OTHER, default=[TARGET]) as ledger:
-        oldest = await ledger.store.oldest_unanchored()
-        assert oldest is not None
-        assert oldest < datetime.now(tz=UTC)
+        assert (await ledger.store.oldest_unanchored())[OTHER] < datetime.now(tz=UTC)
         async with working(ledger.store, Source(Backend(OTHER))):
             await ledger.wait_for("s1", OTHER.authority, state="obtained")

@@ -164,6 +164,8 @@ async def test_the_oldest_waiting_checkpoint_shows_in_the_metrics(ledger: Ledger
         while not age:
             await asyncio.sleep(0.05)
             age = registry.get_sample_value("indelible_anchoring_oldest_unanchored_seconds")
+        labels = {"backend": TARGET.backend, "authority": TARGET.authority}
+        assert registry.get_sample_value("indelible_anchoring_oldest_pending_seconds", labels) == age
     assert 3600 <= age < 3700
 
 
