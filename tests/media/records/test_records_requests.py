@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -70,7 +71,7 @@ async def test_two_sources_of_one_camera_cannot_share_the_keys_of_an_incident(re
         {"event_at": 2**62, "asked_from": 2**62 - 1, "asked_to": 2**62 + 1},
     ],
 )
-async def test_a_request_that_has_no_proper_place_is_refused(records: Records, changes: dict[str, object]) -> None:
+async def test_a_request_that_has_no_proper_place_is_refused(records: Records, changes: dict[str, Any]) -> None:
     with pytest.raises(MediaError) as caught:
         await records.request(asked(**changes))
     assert caught.value.reason is Reason.INVALID_ARGUMENT
