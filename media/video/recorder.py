@@ -31,7 +31,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from media.video.recorder_address import CameraAddress
-from media.video.recorder_clock import reference_time
+from media.video.recorder_clock import CameraClock, reference_time
 from media.video.recorder_metrics import RecorderMetrics
 from media.video.recorder_ring import Ring
 from media.video.recorder_segment import SegmentWriter, sound_can_be_kept, suffix_for
@@ -163,6 +163,7 @@ class _Connection:
         self._prune = prune
         self._writer: SegmentWriter | None = None
         self._timelines: dict[int, Timeline] = {}
+        self._clock = CameraClock()
 
     def run(self, lost: Lost | None) -> None:
         """Record until told to stop. Raises CameraLostError, OSError when the disk fails."""
@@ -215,7 +216,7 @@ class _Connection:
         """Begin a segment with the keyframe that came at `arrived_at`."""
         self._end_segment()
         path = self._ring.new_segment(arrived_at, suffix_for(audio.codec_context.name if audio else None))
-        self._writer = SegmentWriter(path, video, audio, began_at=arrived_at, lost_before=lost)
+        self._writer = SegmentWriter(path, video, audio, self._clock, began_at=arrived_at, lost_before=lost)
         self.segments += 1
         self._metrics.up.set(1)
         self._prune(path)

@@ -1,6 +1,8 @@
 """`indelible camera record`: one camera, one process, one directory."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -12,6 +14,17 @@ from media.video.recorder_address import CameraAddress
 _MAX_ADDRESS_FILE_BYTES = 4096
 _HOUR_US = 3600 * 1_000_000
 _GIGABYTE = 10**9
+
+
+class Number(click.FloatRange):
+    """A number in a range; `nan` is in none, though no comparison says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the option's text."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 @click.group()
@@ -41,7 +54,7 @@ def camera() -> None:
 @click.option(
     "--segment-seconds",
     envvar="INDELIBLE_CAMERA_SEGMENT_SECONDS",
-    type=click.FloatRange(1, 3600),
+    type=Number(1, 3600),
     default=10.0,
     show_default=True,
     help="Segments end at the first keyframe after so long.",
@@ -49,7 +62,7 @@ def camera() -> None:
 @click.option(
     "--keep-hours",
     envvar="INDELIBLE_CAMERA_KEEP_HOURS",
-    type=click.FloatRange(0.01, 24 * 366),
+    type=Number(0.01, 24 * 366),
     default=72.0,
     show_default=True,
     help="Older segments are deleted.",
@@ -57,7 +70,7 @@ def camera() -> None:
 @click.option(
     "--keep-gigabytes",
     envvar="INDELIBLE_CAMERA_KEEP_GIGABYTES",
-    type=click.FloatRange(0.001, 1_000_000),
+    type=Number(0.001, 1_000_000),
     default=50.0,
     show_default=True,
     help="When there is more, the oldest segments are deleted.",

@@ -45,52 +45,70 @@ class Reading:
     camera_offset_us: int | None
 
 
-class SegmentClock:
-    """The clock of one segment. Media times are microseconds after its first picture."""
+class CameraClock:
+    """The clocks of one connection, read segment by segment. Times of the stream are microseconds on its timeline."""
 
     def __init__(self) -> None:
-        self._arrival: int | None = None  # the smallest difference to media time
+        self._arrival: int | None = None  # the smallest difference to the stream's time, of this segment
+        self._arrival_before: int | None = None  # the same of the segment before
         self._camera: int | None = None  # the latest difference that two packets agreed on
         self._last: int | None = None
         self._stepped = False
         self._anchors: list[tuple[int, int]] = []
 
-    def observe(self, media_us: int, *, arrived_at: int, camera_at: int | None) -> None:
+    def begin_segment(self) -> None:
+        """What comes now belongs to another segment. What is known of the camera's clock stays known."""
+        if self._arrival is not None:
+            self._arrival_before, self._arrival = self._arrival, None
+        if self._stepped:
+            self._camera, self._stepped = None, False
+        self._anchors = []
+
+    def observe(self, stream_us: int, *, arrived_at: int, camera_at: int | None) -> None:
         """One packet of video, in the order of their arrival."""
-        arrival = arrived_at - media_us
+        arrival = arrived_at - stream_us
         self._arrival = arrival if self._arrival is None else min(self._arrival, arrival)
         if camera_at is None or self._stepped:
             return
-        offset = camera_at - media_us
+        offset = camera_at - stream_us
         agreed = self._last is not None and abs(offset - self._last) <= AGREEMENT_US
         self._last = offset
         if not agreed:
             return
-        back = bool(self._anchors) and media_us > self._anchors[-1][0] and media_us + offset <= self._anchors[-1][1]
-        if back or (self._camera is not None and abs(offset - self._camera) > STEP_US):
+        if self._anchors and self._is_set(stream_us, offset):
             # The camera's clock was set. What it said before holds for this segment; the next begins with the new one.
             self._stepped = True
             return
         self._camera = offset
-        self._add_anchor(media_us, offset)
+        if len(self._anchors) < _MAX_ANCHORS and (
+            not self._anchors or stream_us - self._anchors[-1][0] >= ANCHOR_EVERY_US
+        ):
+            self._anchors.append((stream_us, stream_us + offset))
 
-    def _add_anchor(self, media_us: int, offset: int) -> None:
-        if len(self._anchors) >= _MAX_ANCHORS:
-            return
-        if not self._anchors or media_us - self._anchors[-1][0] >= ANCHOR_EVERY_US:
-            self._anchors.append((media_us, media_us + offset))
+    def _is_set(self, stream_us: int, offset: int) -> bool:
+        anchor_us, anchor_at = self._anchors[-1]
+        runs_back = stream_us > anchor_us and stream_us + offset <= anchor_at
+        return runs_back or (self._camera is not None and abs(offset - self._camera) > STEP_US)
 
-    def read(self) -> Reading | None:
-        """The clock as far as it is known; None before the first packet."""
-        if self._arrival is None:
+    def read(self, first_us: int) -> Reading | None:
+        """The clock of the segment whose first picture stands at `first_us`; None before its first packet."""
+        arrival = self._arrival
+        if arrival is None:
             return None
-        difference = None if self._camera is None else self._camera - self._arrival
-        if difference is not None and abs(difference) <= ARRIVAL_ERROR_US:
+        if self._arrival_before is not None and abs(self._arrival_before - arrival) <= ARRIVAL_ERROR_US:
+            arrival = min(arrival, self._arrival_before)  # a segment of a few packets may have had none in time
+        difference = None if self._camera is None else self._camera - arrival
+        anchors = [(at - first_us, utc) for at, utc in self._anchors]
+        if not anchors and self._camera is not None:
+            anchors = [(0, first_us + self._camera)]
+        # A steered clock must have been right all the time, not only at last.
+        worst = max((abs(utc - media - first_us - arrival) for media, utc in anchors), default=0)
+        if difference is not None and max(worst, abs(difference)) <= ARRIVAL_ERROR_US:
             clock = ClockMap(
-                anchors=tuple(self._anchors),
-                error_us=max(RTCP_ERROR_US, abs(difference)),
+                anchors=tuple(anchors),
+                error_us=max(RTCP_ERROR_US, worst, abs(difference)),
                 source=ClockSource.RTCP,
             )
         else:
-            clock = ClockMap(anchors=((0, self._arrival),), error_us=ARRIVAL_ERROR_US, source=ClockSource.ARRIVAL)
+            clock = ClockMap(anchors=((0, first_us + arrival),), error_us=ARRIVAL_ERROR_US, source=ClockSource.ARRIVAL)
         return Reading(clock=clock, camera_offset_us=difference)

@@ -10,7 +10,6 @@ Durability boundaries:
 import contextlib
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from media.video.recorder_clock import SegmentClock
+from media.video.recorder_clock import CameraClock
 from media.video.recorder_ring import MP4, QUICKTIME
 from media.video.recorder_sidecar import Lost, SegmentState, Sidecar, sidecar_of, write_sidecar
 from media.video.recorder_timeline import Timeline, Times
@@ -54,18 +53,25 @@ def suffix_for(sound: str | None) -> str:
 class SegmentWriter:
     """One segment, from its first picture to `finish`. All methods raise OSError when the disk does."""
 
-    def __init__(
-        self, path: Path, video: VideoStream, audio: AudioStream | None, *, began_at: int, lost_before: Lost | None
+    def __init__(  # noqa: PLR0913 - each says one thing about the segment
+        self,
+        path: Path,
+        video: VideoStream,
+        audio: AudioStream | None,
+        clock: CameraClock,
+        *,
+        began_at: int,
+        lost_before: Lost | None,
     ) -> None:
         self.path = path
         self.frames = 0
         self._lost_before = lost_before
-        self._clock = SegmentClock()
+        self._clock = clock
+        clock.begin_segment()
         # Stands until the first packet has told better.
         self._assumed = ClockMap(anchors=((0, began_at),), error_us=0, source=ClockSource.ARRIVAL)
         self.began_us: int | None = None  # on the timeline of the video
         self._first_shown_us = 0
-        self._earliest_shown_us = 0
         self._media_us = 0
         self._noted_us = 0
         self._note(SegmentState.RECORDING, size=0)
@@ -97,7 +103,7 @@ class SegmentWriter:
             return  # sound from before the first picture
         packet.dts, packet.pts = times.dts - origin, times.pts - origin
         if is_video:
-            self._observe(timeline.microseconds(times.pts - origin), arrived_at, camera_at)
+            self._observe(timeline.microseconds(times.pts), arrived_at, camera_at)
         packet.stream = self._outputs[packet.stream.index]
         self._container.mux_one(packet)
         if self._media_us - self._noted_us >= SIDECAR_EVERY_US:
@@ -106,12 +112,12 @@ class SegmentWriter:
 
     def _observe(self, shown_us: int, arrived_at: int, camera_at: int | None) -> None:
         if self.frames == 0:
-            self._first_shown_us = self._earliest_shown_us = shown_us
+            self._first_shown_us = shown_us
         self.frames += 1
         # Pictures of an open group are shown before the keyframe they come after.
-        self._earliest_shown_us = min(self._earliest_shown_us, shown_us)
+        self._first_shown_us = min(self._first_shown_us, shown_us)
         self._media_us = max(self._media_us, shown_us - self._first_shown_us)
-        self._clock.observe(shown_us - self._first_shown_us, arrived_at=arrived_at, camera_at=camera_at)
+        self._clock.observe(shown_us, arrived_at=arrived_at, camera_at=camera_at)
 
     def finish(self) -> None:
         """End the file, make it durable, and only then say that it is finished."""
@@ -128,12 +134,10 @@ class SegmentWriter:
             self._note(SegmentState.INTERRUPTED, size=self.size)
 
     def _note(self, state: SegmentState, *, size: int, sha256: str | None = None) -> None:
-        reading = self._clock.read()
-        clock = self._assumed if reading is None else reading.clock
-        lead = self._first_shown_us - self._earliest_shown_us
+        reading = self._clock.read(self._first_shown_us)
         sidecar = Sidecar(
             state=state,
-            clock=replace(clock, anchors=tuple((media + lead, utc) for media, utc in clock.anchors)),
+            clock=self._assumed if reading is None else reading.clock,
             camera_offset_us=None if reading is None else reading.camera_offset_us,
             frames=self.frames,
             size=size,

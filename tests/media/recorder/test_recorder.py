@@ -1,0 +1,310 @@
+import asyncio
+import hashlib
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+from click.testing import CliRunner
+
+from media.clips.footage import Footage
+from media.clips.naming import NamePattern
+from media.clips.sources import Source, SourceKind
+from media.clips.window import WindowLengths
+from media.video import recorder
+from media.video.recorder_cli import camera as record_cameras
+from media.video.recorder_ring import SEGMENT_NAMES
+from media.video.recorder_sidecar import SegmentState
+from media.video.values import ClockSource, Window
+from sandbox.camera import Camera, CameraFaults, Filming
+from tests.media.recorder.recording import SECOND, recording, segments, start_process, wait_until
+
+QUICK = Filming(gop_seconds=0.5)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses are noticed and mended sooner than in earnest."""
+    monkeypatch.setattr(recorder, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(recorder, "LONGEST_PAUSE_SECONDS", 0.5)
+
+
+@contextmanager
+def a_camera(filming: Filming | None = None) -> Iterator[Camera]:
+    camera = Camera(filming or QUICK)
+    try:
+        yield camera
+    finally:
+        camera.stop()
+
+
+@pytest.fixture
+def camera() -> Iterator[Camera]:
+    with a_camera() as running:
+        yield running
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    return tmp_path / "ring"
+
+
+def errors(directory: Path) -> list[int]:
+    """By how much placed times differ from those the camera drew, over all finished segments."""
+    return [placed - seen for one in segments(directory) for placed, seen in one.frames()]
+
+
+def test_a_camera_is_recorded_into_segments_that_are_placed_to_the_millisecond(camera: Camera, ring: Path) -> None:
+    with recording(camera, ring):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 3)
+    for one in segments(ring):
+        assert one.sidecar.clock.source is ClockSource.RTCP
+        assert one.sidecar.frames == len(one.frames())
+        assert one.sidecar.sha256 == hashlib.sha256(one.path.read_bytes()).hexdigest()
+        with av.open(str(one.path)) as container:
+            assert next(iter(container.demux(video=0))).is_keyframe
+    assert max(map(abs, errors(ring))) < 10_000
+    assert not segments(ring, SegmentState.RECORDING)
+
+
+def test_no_picture_is_lost_between_segments(camera: Camera, ring: Path) -> None:
+    with recording(camera, ring):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 4)
+    seen = [seen for one in segments(ring) for _, seen in one.frames()]
+    assert max(later - earlier for earlier, later in pairwise(seen)) < 250_000
+    assert seen == sorted(seen)
+
+
+def test_a_camera_with_sound_is_recorded_with_it(ring: Path) -> None:
+    with a_camera(Filming(sound=True, gop_seconds=0.5)) as camera, recording(camera, ring):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 2)
+    one = segments(ring)[1]
+    with av.open(str(one.path)) as container:
+        (sound,) = container.streams.audio
+        assert sound.codec_context.name == "pcm_mulaw"
+        samples = sum(packet.size for packet in container.demux(sound))
+    assert samples == pytest.approx(4000, rel=0.3)
+    assert max(map(abs, errors(ring))) < 10_000
+
+
+def test_a_camera_that_never_tells_the_time_is_placed_by_arrival_within_the_bound(ring: Path) -> None:
+    with a_camera() as camera:
+        camera.faults = CameraFaults(silent_reports=True)
+        with recording(camera, ring):
+            wait_until(lambda: ring.exists() and len(segments(ring)) >= 3)
+    for one in segments(ring):
+        assert one.sidecar.clock.source is ClockSource.ARRIVAL
+        assert one.sidecar.camera_offset_us is None
+        assert all(abs(placed - seen) <= one.sidecar.clock.error_us for placed, seen in one.frames())
+
+
+def test_a_camera_with_a_wrong_clock_does_not_move_its_footage(ring: Path) -> None:
+    with a_camera() as camera:
+        camera.faults = CameraFaults(clock_step=-3600 * SECOND)
+        with recording(camera, ring):
+            wait_until(lambda: ring.exists() and len(segments(ring)) >= 2)
+    for one in segments(ring):
+        assert one.sidecar.clock.source is ClockSource.ARRIVAL
+        assert one.sidecar.camera_offset_us == pytest.approx(-3600 * SECOND, abs=3 * SECOND)
+        for placed, seen in one.frames():
+            assert abs(placed - (seen + 3600 * SECOND)) <= one.sidecar.clock.error_us
+
+
+def test_a_camera_whose_clock_is_set_while_it_films_is_placed_right_before_and_after(
+    camera: Camera, ring: Path
+) -> None:
+    step = 1_000_000
+    with recording(camera, ring):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 2)
+        camera.faults = CameraFaults(clock_step=step)
+        before = len(segments(ring))
+        wait_until(lambda: len(segments(ring)) >= before + 4)
+    for one in segments(ring):
+        # The camera draws its own clock: it is wrong by the step in the pictures as well, and no further from them.
+        assert all(abs(placed - seen) <= one.sidecar.clock.error_us + step for placed, seen in one.frames())
+    assert max(abs(placed - seen) for placed, seen in segments(ring)[-1].frames()) < 10_000
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_lost_camera_comes_back_and_the_gap_is_told(camera: Camera, ring: Path) -> None:
+    with recording(camera, ring) as metrics:
+        wait_until(lambda: ring.exists() and segments(ring))
+        lost_at = time.time_ns() // 1000
+        camera.faults = CameraFaults(unreachable=True)
+        wait_until(lambda: metrics.losses._value.get() >= 2)
+        assert metrics.up._value.get() == 0
+        camera.faults = CameraFaults()
+        wait_until(lambda: any(one.sidecar.lost_before for one in segments(ring)))
+        assert metrics.up._value.get() == 1
+    told = next(one.sidecar for one in segments(ring) if one.sidecar.lost_before)
+    assert told.lost_before is not None
+    assert abs(told.lost_before.since - lost_at) < SECOND
+    assert told.lost_before.why
+    assert not segments(ring, SegmentState.INTERRUPTED)
+    assert max(map(abs, errors(ring))) < 10_000
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_camera_that_stalls_is_given_up_and_tried_again(camera: Camera, ring: Path) -> None:
+    with recording(camera, ring) as metrics:
+        wait_until(lambda: ring.exists() and segments(ring))
+        camera.faults = CameraFaults(stalled=True)
+        wait_until(lambda: metrics.losses._value.get() >= 1)
+        camera.faults = CameraFaults()
+        wait_until(lambda: any(one.sidecar.lost_before for one in segments(ring)))
+    lost = next(one.sidecar.lost_before for one in segments(ring) if one.sidecar.lost_before)
+    assert "did not answer" in lost.why
+    assert max(map(abs, errors(ring))) < 10_000
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_garbage_from_a_camera_ends_nothing_but_the_connection(camera: Camera, ring: Path) -> None:
+    with recording(camera, ring):
+        wait_until(lambda: ring.exists() and segments(ring))
+        camera.faults = CameraFaults(garbage=True)
+        time.sleep(1)
+        camera.faults = CameraFaults()
+        camera.drop_viewers()
+        count = len(segments(ring))
+        wait_until(lambda: len(segments(ring)) >= count + 2)
+    for one in segments(ring)[-2:]:
+        assert max(abs(placed - seen) for placed, seen in one.frames()) < 10_000
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_camera_that_is_not_there_yet_is_waited_for(camera: Camera, ring: Path) -> None:
+    camera.faults = CameraFaults(unreachable=True)
+    with recording(camera, ring) as metrics:
+        wait_until(lambda: metrics.losses._value.get() >= 2)
+        camera.faults = CameraFaults()
+        wait_until(lambda: segments(ring))
+
+
+def test_a_description_of_64_megabytes_is_survived(camera: Camera, ring: Path) -> None:
+    camera.faults = CameraFaults(huge_answers=True)
+    with recording(camera, ring):
+        wait_until(lambda: ring.exists() and segments(ring))
+
+
+def test_the_ring_is_kept_within_its_bytes_while_recording(camera: Camera, ring: Path) -> None:
+    with recording(camera, ring, keep_bytes=60_000):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 2)
+        first = segments(ring)[0].path
+        wait_until(lambda: not first.exists())
+        assert sum(path.stat().st_size for path in ring.iterdir()) < 120_000
+    assert segments(ring)
+
+
+def test_a_killed_recorder_loses_at_most_its_last_fragment_and_the_next_says_so(camera: Camera, ring: Path) -> None:
+    process = start_process(camera.url, ring, "--segment-seconds", "60")
+    wait_until(lambda: ring.exists() and any(one.path.stat().st_size > 20_000 for one in segments(ring, None)))
+    time.sleep(1)
+    killed_at = time.time_ns() // 1000
+    process.kill()
+    process.communicate()
+    (left,) = segments(ring, SegmentState.RECORDING)
+    seen = [seen for _, seen in left.frames()]
+    assert killed_at - seen[-1] < 2 * SECOND
+    assert max(abs(placed - seen) for placed, seen in left.frames()) < 10_000
+    with recording(camera, ring):
+        wait_until(lambda: segments(ring))
+    (marked,) = segments(ring, SegmentState.INTERRUPTED)
+    assert marked.path == left.path
+    assert marked.frames() == left.frames()
+
+
+def test_a_recorder_that_is_told_to_stop_finishes_its_segment(camera: Camera, ring: Path) -> None:
+    process = start_process(camera.url, ring, "--segment-seconds", "60")
+    wait_until(lambda: ring.exists() and segments(ring, SegmentState.RECORDING))
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=15)
+    assert process.returncode == 0, told
+    (one,) = segments(ring)
+    assert one.sidecar.sha256 == hashlib.sha256(one.path.read_bytes()).hexdigest()
+
+
+def test_the_cameras_password_is_in_no_output(ring: Path) -> None:
+    with a_camera(Filming(gop_seconds=0.5, user="viewer", password="sesame-open")) as camera:
+        right = start_process(camera.url, ring)
+        wrong = start_process(camera.url.replace("sesame", "salami"), ring.with_name("other"), "--log-level", "debug")
+        away = start_process("rtsp://viewer:sesame-open@127.0.0.1:1/live", ring.with_name("third"))
+        wait_until(lambda: ring.exists() and segments(ring))
+        time.sleep(1)
+        told = ""
+        for process in (right, wrong, away):
+            process.terminate()
+            told += process.communicate(timeout=20)[1]
+    assert "camera_lost" in told
+    assert "401" in told
+    for secret in ("sesame", "salami", "viewer"):
+        assert secret not in told
+        assert not any(secret in path.read_text() for path in ring.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--address", "rtsp://viewer:sesame@camera/live"], "can read a command line"),
+        (["--address", "rtsp://camera/live?password=sesame"], "can read a command line"),
+        (["--address", "file:///etc/passwd"], "rtsp://HOST/PATH"),
+        (["--address", "http://camera/live"], "rtsp://HOST/PATH"),
+        (["--address", "rtsp://camera:port/live"], "host or port"),
+        (["--address", "rtsp:///live"], "rtsp://HOST/PATH"),
+        (["--address", "rtsp://camera/a b"], "one line"),
+        ([], "--address"),
+        (["--address-file", "/nonexistent/file"], "cannot be read"),
+        (["--address", "rtsp://camera/live", "--address-file", "x"], "either"),
+        (["--address", "rtsp://camera/live", "--segment-seconds", "0"], "segment-seconds"),
+        (["--address", "rtsp://camera/live", "--keep-hours", "nan"], "keep-hours"),
+        (["--address", "rtsp://camera/live", "--metrics-listen", "nowhere"], "metrics-listen"),
+    ],
+)
+def test_a_wrong_command_is_refused_without_repeating_a_secret(tmp_path: Path, arguments: list[str], told: str) -> None:
+    ended = CliRunner().invoke(record_cameras, ["record", "--directory", str(tmp_path / "ring"), *arguments])
+    assert ended.exit_code == 2
+    assert told in ended.output
+    assert "sesame" not in ended.output
+    assert not (tmp_path / "ring").exists()
+
+
+async def test_a_clip_is_found_in_a_ring_that_is_being_recorded(camera: Camera, ring: Path) -> None:
+    source = Source(
+        organisation_id="acme",
+        source_id="yard",
+        camera_id="yard",
+        kind=SourceKind.RECORDER,
+        location=ring,
+        names=NamePattern(SEGMENT_NAMES, UTC),
+        clock_error_us=5 * SECOND,
+        longest_segment_us=3600 * SECOND,
+        settle_us=10 * SECOND,
+        wait_us=30 * SECOND,
+        lengths=WindowLengths(),
+    )
+    with recording(camera, ring):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 3)
+        last = segments(ring)[-1].sidecar.clock.utc_of(0)
+        window = Window(asked_from=last - 2 * SECOND, asked_to=last + SECOND // 2, event_at=last)
+        while True:
+            target = Path(tempfile.mkdtemp(dir=ring.parent))
+            found = await Footage().find(source, window, directory=target)
+            if found.complete:
+                break
+            await asyncio.sleep(0.2)
+    assert found.gaps == ()
+    assert not found.notes
+    seen = []
+    for segment in found.segments:
+        assert segment.clock.source is ClockSource.RTCP
+        (original,) = [one for one in segments(ring) if one.path.name == segment.source_name]
+        assert segment.sha256 == original.sidecar.sha256
+        seen += [seen for _, seen in original.frames()]
+    assert min(seen) <= window.asked_from
+    assert max(seen) + 200_000 >= window.asked_to
