@@ -26,7 +26,7 @@ BYTES_WORTH_A_BAR = 16 * 1024 * 1024
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Verify a bundle, without any network.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--trust", "trust", type=_FILE, metavar="POLICY.toml", help="Your trust policy.")
 @click.option("--trust-root", "trust_roots", type=_FILE, multiple=True, help="Certificates you trust (PEM or DER).")

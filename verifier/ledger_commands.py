@@ -39,7 +39,7 @@ _VALUE_BYTES = 32
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Check one receipt of the Tezos ledger.")
 @click.argument("receipt", type=_FILE, metavar="RECEIPT.json")
 @click.option("--value", required=True, metavar="HEX", help="What was anchored: the 32-byte fingerprint of an event.")
 @click.option("--trust", type=_FILE, metavar="POLICY.toml", help="Your trust policy; its Tezos tables count.")
@@ -81,7 +81,7 @@ def tezos(  # noqa: PLR0913 - one parameter per option
     _show(ctx, token, [("Receipt", printable(receipt.name)), ("Value", expected.hex())], as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="Check one OpenTimestamps proof.")
 @click.argument("proof", type=_FILE, metavar="PROOF.ots")
 @click.option("--data", type=_FILE, help="The file that was time-stamped.")
 @click.option("--digest", metavar="HEX", help="Its SHA-256 digest, instead of the file.")

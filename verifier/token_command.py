@@ -51,7 +51,7 @@ class _Instant(click.ParamType[datetime]):
         return instant.astimezone(UTC)
 
 
-@click.command()
+@click.command(short_help="Check one RFC 3161 time-stamp.")
 @click.argument("tsr", type=_FILE)
 @click.option("--data", type=_FILE, help="The file that was time-stamped.")
 @click.option("--digest", metavar="HEX", help="Its digest, instead of the file.")

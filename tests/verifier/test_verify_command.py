@@ -164,8 +164,9 @@ def test_names_in_a_bundle_cannot_move_the_cursor_or_turn_the_text_round(tmp_pat
 def test_the_program_runs_as_a_process_and_lists_its_commands() -> None:
     command = [sys.executable, "-c", "from verifier.cli import main; main()", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    for name in ("bundle", "token", "serve"):
-        assert name in done.stdout
+    for name in ("bundle", "ots", "serve", "tezos", "token"):
+        assert f"\n  {name} " in done.stdout
+    assert "..." not in done.stdout.split("Commands:")[1], "a summary that is cut off tells half"
 
 
 def test_the_command_line_starts_without_the_page_or_any_server_library() -> None:
