@@ -20,4 +20,5 @@ class CalendarFaults:
     wrong_block: bool = False  # a path to a block that does not have it; of an explorer: the header of another block
     many_blocks: bool = False  # a path that is said to lead to fifty blocks
     long_path: bool = False  # a promise at the end of 240 steps: with the path that keeps it, more than may be
+    greedy: bool = False  # a right path, again and again by detours, and attestations that nobody knows
     other_address: bool = False  # a promise in another calendar's name

@@ -21,6 +21,7 @@ _TRANSACTION_START = bytes.fromhex("01000000") + b"one input, and an output that
 _TRANSACTION_END = bytes.fromhex("00000000")
 _ELSEWHERE = "https://elsewhere.example"
 _SHA256 = bytes([SHA256])
+_REVERSE = b"\xf2"
 
 Steps = tuple[bytes, ...]
 
@@ -63,6 +64,11 @@ class Calendar:
             height -= 1
         if self.faults.wrong_digest:
             steps = (_append(b"other"), *steps)
+        if self.faults.greedy:
+            detours = [(_REVERSE,) * (2 * number) + steps for number in range(25)]
+            right = [Leaf(steps=steps, tag=BITCOIN_TAG, payload=_height(height), message=None) for steps in detours]
+            unknown = [Leaf(steps=steps[:1], tag=b"unknown%d" % n, payload=bytes(80), message=None) for n in range(10)]
+            return write_timestamp([*right, *unknown])
         heights = range(height, height + 50) if self.faults.many_blocks else [height]
         return write_timestamp(
             [Leaf(steps=steps, tag=BITCOIN_TAG, payload=_height(claimed), message=None) for claimed in heights]

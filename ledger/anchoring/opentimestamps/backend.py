@@ -16,8 +16,8 @@ import asyncio
 import contextlib
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,20 +28,19 @@ import structlog
 from ledger.anchoring.opentimestamps.blocks import TrustedBlocks
 from ledger.anchoring.opentimestamps.calendar import Calendar, CalendarError
 from ledger.anchoring.opentimestamps.configuration import OpenTimestampsConfiguration
+from ledger.anchoring.opentimestamps.news import MAX_LEAF_BYTES, News, judge
 from ledger.anchoring.opentimestamps.state import MAX_PROMISES, MAX_PROOF_BYTES, CalendarNotes, Promise, Submission
-from ledger.anchoring.opentimestamps.timestamp import Leaf, nonce_steps
+from ledger.anchoring.opentimestamps.timestamp import nonce_steps, read_proof
 from ledger.anchoring.port import InProgress, Obtained, UnavailableError
 from ledger.anchoring.rfc3161.transport import open_evidence_client
 from ledger.store.values import AnchorTarget, Evidence
 from verifier.opentimestamps import check_proof
-from verifier.opentimestamps.headers import merkle_root
-from verifier.opentimestamps.proof import UnusableProofError, parse_proof
+from verifier.opentimestamps.proof import UnusableProofError
 
 CONCURRENCY = 8  # heads at once; each is a request or two to each calendar
 FIRST_SHORT_PAUSE_SECONDS = 30.0  # while too few calendars have promised; doubles up to the usual pause
 JITTER = 0.1  # of the pause: heads that were handed in together need not come back together
 TROUBLES_TOLD = 3
-MAX_BLOCKS_CLAIMED = 4  # in one answer; real ones have one or two, and each costs requests to explorers
 
 _log = structlog.get_logger()
 
@@ -101,21 +100,22 @@ class OpenTimestampsBackend:
         heard = await asyncio.gather(*(self._attend(calendar, head) for calendar in self._calendars))
         for calendar, news in zip(self._calendars, heard, strict=True):
             head = self._merge(head, calendar.url, news)
-        if len(head.bitcoin) >= self._configuration.attestations:
+        if head.kept >= self._configuration.attestations:
             return await self._complete(head)
         if not head.leaves:
             raise UnavailableError(f"no calendar took it; {'; '.join(self._troubles(head))}")
         return self._in_progress(head)
 
-    async def _attend(self, calendar: Calendar, head: Submission) -> "_News":
+    async def _attend(self, calendar: Calendar, head: Submission) -> News:
         """Ask one calendar for what it promised, and give it the head where that is due."""
         notes = head.notes(calendar.url)
-        news = _News(notes=replace(notes, trouble=""))
+        news = News(notes=replace(notes, trouble=""))
         if notes.kept:
             return news
         promised = [promise.message for promise in notes.promises]
         for heard in await asyncio.gather(*(self._look(calendar, head, message) for message in promised)):
-            news = news.joined(heard)
+            if not news.notes.kept:  # one path is enough
+                news = news.joined(heard)
         if not news.notes.kept and self._is_due(notes):
             news = news.joined(await self._submit(calendar, head))
         return news
@@ -124,7 +124,7 @@ class OpenTimestampsBackend:
         patience = timedelta(seconds=self._configuration.resubmit_after_seconds)
         return all(self._clock() - promise.at >= patience for promise in notes.promises)
 
-    async def _look(self, calendar: Calendar, head: Submission, message: bytes) -> "_News":
+    async def _look(self, calendar: Calendar, head: Submission, message: bytes) -> News:
         """What became of one promise. What it led to earlier is looked at again when the calendar says nothing."""
         trouble = ""
         try:
@@ -134,54 +134,33 @@ class OpenTimestampsBackend:
         promise = head.promised(calendar.url, message)
         answer = answer if answer is not None else head.notes(calendar.url).unchecked.get(message)
         if answer is None or promise is None:
-            return _News(notes=CalendarNotes(trouble=trouble))
-        news = await self._judge(answer, promise.steps)
+            return News(notes=CalendarNotes(trouble=trouble))
+        news = await judge(answer, promise.steps, self._blocks)
         if news.notes.kept:
             return replace(news, dropped=(promise,))
         if not news.notes.trouble and any(leaf.is_bitcoin for leaf in answer):
-            return _News(notes=CalendarNotes(trouble=trouble, unchecked={message: answer}))
-        return _News(notes=replace(news.notes, trouble=news.notes.trouble or trouble))
+            return News(notes=CalendarNotes(trouble=trouble, unchecked={message: answer}))
+        return News(notes=replace(news.notes, trouble=news.notes.trouble or trouble))
 
-    async def _submit(self, calendar: Calendar, head: Submission) -> "_News":
+    async def _submit(self, calendar: Calendar, head: Submission) -> News:
         """Give the head to a calendar. Only promises count that it makes in its own name."""
         try:
             answer = await calendar.submit(head.commitment)
         except CalendarError as error:
-            return _News(notes=CalendarNotes(trouble=str(error)))
+            return News(notes=CalendarNotes(trouble=str(error)))
         steps = nonce_steps(head.nonce)
-        own = [leaf for leaf in answer if leaf.calendar == calendar.url and leaf.message is not None]
-        if own:
-            now = self._clock()
-            promises = tuple(Promise(message=leaf.message, at=now) for leaf in own[:1] if leaf.message is not None)
-            return _News(notes=CalendarNotes(promises=promises), added=tuple(leaf.under(steps) for leaf in own[:1]))
-        news = await self._judge(answer, steps)
+        for leaf in answer:
+            if leaf.calendar == calendar.url and leaf.message is not None and leaf.size <= MAX_LEAF_BYTES:
+                promise = Promise(message=leaf.message, at=self._clock())
+                return News(notes=CalendarNotes(promises=(promise,)), added=(leaf.under(steps),))
+        news = await judge(answer, steps, self._blocks)
         if not news.notes.kept and not news.notes.trouble:
             others = {leaf.calendar for leaf in answer if leaf.calendar is not None}
             trouble = "it promises nothing" if not others else f"it promises under another address, {min(others)}"
-            return _News(notes=CalendarNotes(trouble=trouble))
+            return News(notes=CalendarNotes(trouble=trouble))
         return news
 
-    async def _judge(self, answer: Iterable[Leaf], steps: tuple[bytes, ...]) -> "_News":
-        """What an answer is worth that may lead to blocks; `steps` lead from the head to where it begins."""
-        claims = {leaf.height for leaf in answer if leaf.is_bitcoin}
-        heights = sorted(height for height in claims if height is not None)
-        if len(heights) < len(claims) or len(heights) > MAX_BLOCKS_CLAIMED:
-            return _News(notes=CalendarNotes(trouble="its path to a Bitcoin block is malformed"))
-        headers = await asyncio.gather(*(self._blocks.header(height) for height in heights))
-        known = {height: header for height, header in zip(heights, headers, strict=True) if header is not None}
-        kept: list[Leaf] = []
-        for leaf in answer:
-            if leaf.height in known:
-                if merkle_root(known[leaf.height]) != leaf.message:
-                    return _News(notes=CalendarNotes(trouble=f"it claims block {leaf.height}, which says otherwise"))
-                kept.append(leaf)
-            elif not leaf.is_bitcoin and not leaf.is_pending:
-                kept.append(leaf)
-        if not known:
-            return _News(notes=CalendarNotes())
-        return _News(notes=CalendarNotes(kept=True), added=tuple(leaf.under(steps) for leaf in kept))
-
-    def _merge(self, head: Submission, url: str, news: "_News") -> Submission:
+    def _merge(self, head: Submission, url: str, news: News) -> Submission:
         """The head with what one calendar had to say, unless the proof would be more than a verifier reads."""
         notes, leaves = news.notes, head.leaves
         if notes.kept:
@@ -219,7 +198,8 @@ class OpenTimestampsBackend:
 
     def _in_progress(self, head: Submission) -> InProgress:
         configuration = self._configuration
-        promised = sum(bool(notes.promises) or notes.kept for notes in head.calendars.values())
+        notes_now = [head.notes(url) for url in configuration.calendars]
+        promised = sum(bool(notes.promises) or notes.kept for notes in notes_now)
         missing = promised < configuration.minimum_calendars
         head = replace(head, short_rounds=head.short_rounds + 1 if missing else 0)
         now = self._clock()
@@ -235,7 +215,7 @@ class OpenTimestampsBackend:
 
     def _progress(self, head: Submission, promised: int) -> str:
         configuration = self._configuration
-        reached = len(head.bitcoin)
+        reached = head.kept
         texts = [
             f"{promised} of {len(configuration.calendars)} calendars promised a path to a Bitcoin block in some hours"
         ]
@@ -249,30 +229,8 @@ class OpenTimestampsBackend:
 
     def _troubles(self, head: Submission) -> list[str]:
         """What went wrong with single calendars, named by host."""
-        told = [(urlsplit(url).netloc, notes.trouble) for url, notes in head.calendars.items() if notes.trouble]
-        return [f"{host}: {trouble}" for host, trouble in told[:TROUBLES_TOLD]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _News:
-    """What one calendar had to say: new notes about it, and what comes into the proof and goes out of it."""
-
-    notes: CalendarNotes
-    added: tuple[Leaf, ...] = ()
-    dropped: tuple[Leaf, ...] = ()
-
-    def joined(self, other: "_News") -> "_News":
-        """Both, in this order."""
-        return _News(
-            notes=CalendarNotes(
-                promises=self.notes.promises + other.notes.promises,
-                kept=self.notes.kept or other.notes.kept,
-                unchecked={**self.notes.unchecked, **other.notes.unchecked},
-                trouble=self.notes.trouble or other.notes.trouble,
-            ),
-            added=self.added + other.added,
-            dropped=self.dropped + other.dropped,
-        )
+        told = [(urlsplit(url).netloc, head.notes(url).trouble) for url in self._configuration.calendars]
+        return [f"{host}: {trouble}" for host, trouble in told if trouble][:TROUBLES_TOLD]
 
 
 def _read(digest: bytes, state: Mapping[str, Any] | None) -> Submission:
@@ -292,7 +250,7 @@ def _proof_problem(head: Submission) -> str:
     if len(proof) > MAX_PROOF_BYTES:
         return f"the proof would be larger than {MAX_PROOF_BYTES} bytes"
     try:
-        parse_proof(proof)
+        read_proof(proof, head.digest)
     except UnusableProofError as error:
         return str(error)
     return ""

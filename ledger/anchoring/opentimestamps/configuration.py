@@ -34,10 +34,11 @@ def default_minimum(calendars: int) -> int:
 class OpenTimestampsConfiguration:
     """One authority: several calendars that are asked together, and what is believed about Bitcoin.
 
-    `calendars` are addresses without a slash at the end. `attestations` is how many paths to Bitcoin blocks complete
-    a proof. A block's header is taken from the file `headers`, or from `header_urls` (interfaces like that of esplora)
-    when two of them show the same with `confirmations` blocks on top, itself included. `network` "regtest" is for
-    tests only. A calendar that has not kept its promise after `resubmit_after_seconds` is given the head again.
+    `calendars` are addresses without a slash at the end. `attestations` is how many of them must have shown a path to a
+    Bitcoin block before a proof is complete. A block's header is taken from the file `headers`, or from `header_urls`
+    (interfaces like that of esplora) when two of them show the same with `confirmations` blocks on top, itself
+    included. `network` "regtest" is for tests only. A calendar that has not kept its promise after
+    `resubmit_after_seconds` is given the head again.
     """
 
     name: str

@@ -104,6 +104,11 @@ class Submission:
         """The leaves about Bitcoin blocks. Each was checked against a header before it came in."""
         return tuple(leaf for leaf in self.leaves if leaf.is_bitcoin)
 
+    @property
+    def kept(self) -> int:
+        """How many calendars have kept their promise. Several paths of one are worth no more than one."""
+        return sum(notes.kept for notes in self.calendars.values())
+
     def notes(self, url: str) -> CalendarNotes:
         """What is known of the calendar at `url`."""
         return self.calendars.get(url, CalendarNotes())

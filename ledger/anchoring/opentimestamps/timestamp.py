@@ -27,7 +27,8 @@ from verifier.opentimestamps.proof import (
     calendar_address,
 )
 
-MAX_LEAVES = 64  # real answers have one or two, a proof from eight calendars some thirty
+MAX_ANSWER_LEAVES = 64  # real answers have one or two
+MAX_PROOF_LEAVES = 256  # of eight calendars that give as much as is taken of each
 MAX_PROMISED_BYTES = 256  # of the message that a promise is about; real ones have 44
 DIGEST_BYTES = 32
 _SHA256_STEP = bytes([SHA256])
@@ -69,6 +70,11 @@ class Leaf:
             return None
         return bitcoin_height(Attestation(tag=self.tag, payload=self.payload, message=self.message))
 
+    @property
+    def size(self) -> int:
+        """How many bytes of a proof are needed for this leaf alone."""
+        return sum(map(len, self.steps)) + len(self.payload)
+
     def under(self, steps: tuple[bytes, ...]) -> "Leaf":
         """The same leaf, reached by `steps` first."""
         return Leaf(steps=steps + self.steps, tag=self.tag, payload=self.payload, message=self.message)
@@ -81,11 +87,7 @@ def nonce_steps(nonce: bytes) -> tuple[bytes, ...]:
 
 def read_timestamp(data: bytes, message: bytes) -> tuple[Leaf, ...]:
     """The leaves of a calendar's answer, which begins at `message`. Raises UnusableProofError, and nothing else."""
-    reader = Reader(data)
-    leaves = _walk(reader, message)
-    if not reader.finished:
-        raise UnusableProofError("something follows its end")
-    return leaves
+    return _read(data, message, MAX_ANSWER_LEAVES)
 
 
 def read_proof(data: bytes, digest: bytes) -> tuple[Leaf, ...]:
@@ -93,7 +95,7 @@ def read_proof(data: bytes, digest: bytes) -> tuple[Leaf, ...]:
     start = _start(digest)
     if not data.startswith(start):
         raise UnusableProofError("it is no proof for this digest")
-    return read_timestamp(data[len(start) :], digest)
+    return _read(data[len(start) :], digest, MAX_PROOF_LEAVES)
 
 
 def write_proof(digest: bytes, leaves: Collection[Leaf]) -> bytes:
@@ -110,15 +112,23 @@ def _start(digest: bytes) -> bytes:
     return MAGIC + bytes([VERSION, SHA256]) + digest
 
 
-def _walk(reader: Reader, message: bytes) -> tuple[Leaf, ...]:
+def _read(data: bytes, message: bytes, most_leaves: int) -> tuple[Leaf, ...]:
+    reader = Reader(data)
+    leaves = _walk(reader, message, most_leaves)
+    if not reader.finished:
+        raise UnusableProofError("something follows its end")
+    return leaves
+
+
+def _walk(reader: Reader, message: bytes, most_leaves: int) -> tuple[Leaf, ...]:
     leaves: list[Leaf] = []
     # As in the verifier: each entry is a node still to be read, and no recursion on a stranger's word.
     waiting: list[tuple[bytes | None, tuple[bytes, ...]]] = [(message, ())]
     while waiting:
         here, steps = waiting.pop()
         # Open forks cost memory before they have leaves.
-        if len(leaves) + len(waiting) >= MAX_LEAVES or len(steps) > MAX_DEPTH:
-            raise UnusableProofError(f"it has more than {MAX_LEAVES} branches, or {MAX_DEPTH} steps in a row")
+        if len(leaves) + len(waiting) >= most_leaves or len(steps) > MAX_DEPTH:
+            raise UnusableProofError(f"it has more than {most_leaves} branches, or {MAX_DEPTH} steps in a row")
         tag = reader.byte()
         if tag == FORK:
             waiting.append((here, steps))

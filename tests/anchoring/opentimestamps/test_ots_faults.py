@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ledger.anchoring.opentimestamps.news import MAX_LEAVES_TAKEN
 from ledger.anchoring.port import InProgress, UnavailableError
 from sandbox.calendar import CalendarFaults
 from tests.anchoring.opentimestamps.ots_under_test import Anchoring, State, last_round_of, new_head, proof_in, round_of
@@ -137,7 +138,19 @@ async def test_a_path_that_no_verifier_would_read_is_left_out_and_named(anchorin
         proof = proof_in(state)
         state = await round_of(backend, head, state)
     assert proof_in(state) == proof
-    assert "its answer is of no use: it is nested deeper" in state["progress"]
+    assert "its answer is of no use: it has more than 256 branches, or 256 steps in a row" in state["progress"]
+
+
+async def test_a_calendar_that_gives_very_much_gets_no_more_room_in_the_proof_than_others(anchoring: Anchoring) -> None:
+    head = new_head()
+    anchoring.sandbox.misbehave(CalendarFaults(greedy=True), calendars=[0])
+    anchoring.sandbox.misbehave(CalendarFaults(never_upgrades=True), calendars=[1, 2])
+    async with anchoring.backend(attestations=3) as backend:
+        state = await round_of(backend, head)
+        await anchoring.mine()
+        state = await round_of(backend, head, state)
+        assert 3 <= promises_in(state) <= 2 + MAX_LEAVES_TAKEN
+    assert anchoring.check(proof_in(state), head).ok
 
 
 async def test_calendars_lost_for_ever_give_way_to_the_rest_and_to_new_ones(anchoring: Anchoring) -> None:

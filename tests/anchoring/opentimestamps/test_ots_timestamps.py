@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.anchoring.opentimestamps.timestamp import (
-    MAX_LEAVES,
+    MAX_ANSWER_LEAVES,
     Leaf,
     nonce_steps,
     read_proof,
@@ -112,8 +112,11 @@ def test_an_answer_with_one_byte_changed_is_read_or_refused(tree: bytes, place: 
     [
         (b"", "ends too early"),
         (b"\xff" * 200, "unknown"),
-        (b"\xff\x08" * 200 + attested(PENDING_TAG, b""), f"more than {MAX_LEAVES} branches"),
-        ((b"\xff" + attested(BITCOIN_TAG, b"\x01")) * 200 + attested(PENDING_TAG, b""), f"more than {MAX_LEAVES}"),
+        (b"\xff\x08" * 200 + attested(PENDING_TAG, b""), f"more than {MAX_ANSWER_LEAVES} branches"),
+        (
+            (b"\xff" + attested(BITCOIN_TAG, b"\x01")) * 200 + attested(PENDING_TAG, b""),
+            f"more than {MAX_ANSWER_LEAVES}",
+        ),
         (b"\x08" * 300 + attested(BITCOIN_TAG, b"\x01"), "256 steps in a row"),
         (attested(BITCOIN_TAG, b"\x01") + b"\x00", "follows its end"),
         (b"\xf3" * 8 + attested(BITCOIN_TAG, b"\x01"), "grows beyond"),
