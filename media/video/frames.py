@@ -8,12 +8,48 @@ from typing import Final, cast
 from av.filter import Graph
 from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 # Eight bits at full range. libav keeps the names of old JPEG formats for it.
 FULL_RANGE: Final = "yuvj420p"
 _EIGHT_BITS: Final = 8
 _MATRIX: Final = 9
+
+
+@dataclass(slots=True)
+class Shaper:
+    """Changes size, pixel format, range and matrix; keeps what it prepared for the next picture."""
+
+    _reformatter: VideoReformatter = field(default_factory=VideoReformatter, init=False)
+
+    def shaped(
+        self,
+        frame: VideoFrame,
+        size: tuple[int, int],
+        pixel_format: str,
+        *,
+        full_range: bool | None = None,
+        matrix: Colorspace | None = None,
+    ) -> VideoFrame:
+        """The picture in another size or pixel format, and in another range and matrix where those are given."""
+        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+        wanted = full if full_range is None else full_range
+        if frame.format.is_rgb:
+            full, wanted = True, bool(full_range)
+            matrix = matrix or Colorspace.ITU709
+        if ((frame.width, frame.height), frame.format.name, wanted, None) == (size, pixel_format, full, matrix):
+            return frame
+        return self._reformatter.reformat(
+            frame,
+            width=size[0],
+            height=size[1],
+            format=pixel_format,
+            interpolation="BICUBIC",
+            dst_colorspace=matrix,
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG if wanted else ColorRange.MPEG,
+            threads=1,
+        )
 
 
 @dataclass(slots=True)
@@ -23,6 +59,7 @@ class Canvas:
     width: int
     height: int
     pixel_format: str
+    _shaper: Shaper = field(default_factory=Shaper, init=False)
     _graphs: dict[tuple[int, int], Graph] = field(default_factory=dict, init=False)
 
     def fit(self, frame: VideoFrame) -> VideoFrame:
@@ -30,7 +67,7 @@ class Canvas:
         width, height = frame.width, frame.height
         if not (0 <= self.width - width <= 1 and 0 <= self.height - height <= 1):
             width, height = contained(width, height, self.width, self.height)
-        fitted = reshaped(frame, (width, height), self.pixel_format)
+        fitted = self._shaper.shaped(frame, (width, height), self.pixel_format)
         if (width, height) == (self.width, self.height):
             return fitted
         if (width, height) not in self._graphs:
@@ -46,33 +83,6 @@ def encodable_format(frame: VideoFrame) -> str:
     if any(component.bits > _EIGHT_BITS for component in frame.format.components):
         return "yuv420p10le"
     return FULL_RANGE if frame.format.name.startswith("yuvj") else "yuv420p"
-
-
-def reshaped(
-    frame: VideoFrame,
-    size: tuple[int, int],
-    pixel_format: str,
-    *,
-    full_range: bool | None = None,
-    matrix: str | None = None,
-) -> VideoFrame:
-    """The picture in another size or pixel format, and in another range and matrix where those are given."""
-    jpeg = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-    wanted = jpeg if full_range is None else full_range
-    if frame.format.is_rgb and full_range is None:
-        wanted = False
-    if ((frame.width, frame.height), frame.format.name, wanted, None) == (size, pixel_format, jpeg, matrix):
-        return frame
-    return frame.reformat(
-        width=size[0],
-        height=size[1],
-        format=pixel_format,
-        interpolation="BICUBIC",
-        dst_colorspace="ITU709" if matrix is None and frame.format.is_rgb else matrix,
-        src_color_range=ColorRange.JPEG if jpeg or frame.format.is_rgb else ColorRange.MPEG,
-        dst_color_range=ColorRange.JPEG if wanted else ColorRange.MPEG,
-        threads=1,
-    )
 
 
 def contained(
@@ -101,9 +111,8 @@ class Upright:
     _graph: Graph | None = field(default=None, init=False)
     _shape: tuple[object, ...] | None = field(default=None, init=False)
 
-    def turned(self, frame: VideoFrame, aspect: Fraction) -> tuple[VideoFrame, Fraction]:
+    def turned(self, frame: VideoFrame, aspect: Fraction, matrix: Sequence[int] | None) -> tuple[VideoFrame, Fraction]:
         """The picture upright, and the shape of its pixels."""
-        matrix = display_matrix(frame)
         filters = [] if matrix is None else _turning(matrix, frame.rotation)
         if not filters:
             return frame, aspect

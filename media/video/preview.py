@@ -11,7 +11,7 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from media.video.frames import Upright, contained, reshaped
+from media.video.frames import Shaper, Upright, contained
 from media.video.reading import SECOND, to_ticks
 from media.video.showing import Shown
 from media.video.values import VideoSettings
@@ -52,6 +52,7 @@ class PreviewWriter:
     _container: OutputContainer = field(init=False)
     _video: VideoStream | None = field(default=None, init=False)
     _upright: Upright = field(default_factory=Upright, init=False)
+    _shaper: Shaper = field(default_factory=Shaper, init=False)
     _durations: dict[int, int] = field(default_factory=dict, init=False)
 
     def __enter__(self) -> Self:
@@ -75,9 +76,9 @@ class PreviewWriter:
         if self.frames and (shown.starts_at - self.frames[-1][0]) * self.settings.preview_frame_rate * 10 < 9 * SECOND:
             self.frames[-1] = (self.frames[-1][0], ends_at)
             return
-        turned, aspect = self._upright.turned(shown.frame, shown.aspect)
+        turned, aspect = self._upright.turned(shown.frame, shown.aspect, shown.matrix)
         video = self._video or self._start(turned, aspect)
-        frame = reshaped(turned, (video.width, video.height), "yuv420p", full_range=False)
+        frame = self._shaper.shaped(turned, (video.width, video.height), "yuv420p", full_range=False)
         self.frames.append((shown.starts_at, ends_at))
         frame.pts, frame.time_base = to_ticks(shown.starts_at - self.frames[0][0], _TICK), _TICK
         frame.pict_type = 0

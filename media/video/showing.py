@@ -12,6 +12,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
+from media.video.frames import display_matrix
 from media.video.plan import Piece
 from media.video.reading import SECOND, Opened, Timed, opened, packets_until_break
 from media.video.values import Limits
@@ -21,12 +22,13 @@ MICROSECOND: Final = Fraction(1, SECOND)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """One picture, from when until when it is shown (UTC), and the shape of its pixels."""
+    """One picture, from when until when it is shown (UTC), the shape of its pixels, and how a player turns it."""
 
     frame: VideoFrame
     starts_at: int
     ends_at: int
     aspect: Fraction
+    matrix: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +88,7 @@ class _Pictures:
         self._position = wanted[0]
         aspect = source.video.sample_aspect_ratio or Fraction(1)
         self._aspect = aspect if aspect > 0 else Fraction(1)
+        self._matrix: tuple[int, ...] | None = None
 
     def of(self, timed: Timed | None, ends_at: int) -> Iterator[Shown]:
         """The wanted pictures that this packet, or the end of the packets, brings."""
@@ -99,12 +102,17 @@ class _Pictures:
             self._position = frame.pts if frame.pts is not None else self._position + self._piece.scan.nominal_us
             self.ended = self.ended or self._position > self._last
             if self._first <= self._position <= self._last:
+                if self.found == 0:
+                    # Of one frame only: a frame that was asked for its side data lives until the next garbage
+                    # collection, and a few hundred frames are a gigabyte.
+                    self._matrix = display_matrix(frame)
                 self.found += 1
                 yield Shown(
                     frame=frame,
                     starts_at=self._piece.segment.clock.utc_of(self._position),
                     ends_at=min(ends_at, self._piece.end_of(self._position)),
                     aspect=self._aspect,
+                    matrix=self._matrix,
                 )
 
 

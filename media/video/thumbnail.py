@@ -7,9 +7,10 @@ from typing import Final
 
 from av.codec import CodecContext
 from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import Colorspace
 
 from media.errors import MediaError, Reason
-from media.video.frames import FULL_RANGE, Upright, contained, reshaped
+from media.video.frames import FULL_RANGE, Shaper, Upright, contained
 from media.video.showing import Shown
 from media.video.values import VideoSettings
 
@@ -38,12 +39,12 @@ class ThumbnailWriter:
         """Write the picture. JPEG files (JFIF) have full range and the matrix of BT.601, whatever the video had."""
         if self.taken is None:
             return
-        turned, aspect = Upright().turned(self.taken.frame, self.taken.aspect)
+        turned, aspect = Upright().turned(self.taken.frame, self.taken.aspect, self.taken.matrix)
         width, height = round(turned.width * aspect), turned.height
         if width > self.settings.thumbnail_width or aspect != 1:
             wide = min(width, self.settings.thumbnail_width)
             width, height = contained(turned.width, turned.height, wide, _TALLEST, aspect)
-        frame = reshaped(turned, (width, height), FULL_RANGE, full_range=True, matrix="ITU601")
+        frame = Shaper().shaped(turned, (width, height), FULL_RANGE, full_range=True, matrix=Colorspace.ITU601)
         context = CodecContext.create("mjpeg", "w")
         if not isinstance(context, VideoCodecContext):
             raise MediaError(Reason.INTERNAL, "this build of libav cannot write JPEG files")
