@@ -1,13 +1,17 @@
 """The operator's commands for the database: create or upgrade it, register organisations."""
 
+from importlib.metadata import entry_points
+
 import click
 from psycopg.conninfo import conninfo_to_dict
 
 from ledger.cli.main import REFUSED, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
-from ledger.settings import DatabaseSettings, MigrationSettings, SettingsError
+from ledger.roles import APPEND_ROLE, RUNTIME_ROLE, WORKER_ROLE
+from ledger.settings import DatabaseSettings, MigrationSettings, read_optional_dsns
+from ledger.settings_reader import SettingsError
 from ledger.store import admin
-from ledger.store.migrate import APPEND_ROLE, RUNTIME_ROLE, WORKER_ROLE, MigrationError
+from ledger.store.migrate import MigrationError, Schema
 from ledger.store.migrate import migrate as migrate_database
 
 
@@ -16,28 +20,29 @@ def migrate() -> None:
     """Create or upgrade the ledger's database.
 
     INDELIBLE_ADMIN_DSN must name an administrator. The roles the service logs in with are created, with the passwords
-    that stand in INDELIBLE_RUNTIME_DSN, INDELIBLE_APPEND_DSN and INDELIBLE_WORKER_DSN.
+    that stand in INDELIBLE_RUNTIME_DSN, INDELIBLE_APPEND_DSN and INDELIBLE_WORKER_DSN. The evidence service's part is
+    made too where INDELIBLE_EVIDENCE_DSN and INDELIBLE_EVIDENCE_WORKER_DSN are set.
     """
     admin_dsn = MigrationSettings.from_environment().admin_dsn
     database = DatabaseSettings.from_environment()
+    schemas: list[Schema] = []
+    roles = [
+        (RUNTIME_ROLE, "INDELIBLE_RUNTIME_DSN", database.runtime_dsn),
+        (APPEND_ROLE, "INDELIBLE_APPEND_DSN", database.append_dsn),
+        (WORKER_ROLE, "INDELIBLE_WORKER_DSN", database.worker_dsn),
+    ]
+    for entry in entry_points(group="indelible.schemas"):
+        schema: Schema = entry.load()
+        dsns = read_optional_dsns(schema.LOGIN_ROLES.values())
+        if dsns:
+            schemas.append(schema)
+            roles += [(role, variable, dsns[variable]) for role, variable in schema.LOGIN_ROLES.items()]
     problems: list[str] = []
-    passwords = {
-        role: _password(f"INDELIBLE_{name}_DSN", dsn, role, problems)
-        for role, name, dsn in (
-            (RUNTIME_ROLE, "RUNTIME", database.runtime_dsn),
-            (APPEND_ROLE, "APPEND", database.append_dsn),
-            (WORKER_ROLE, "WORKER", database.worker_dsn),
-        )
-    }
+    passwords = {role: _password(variable, dsn, role, problems) for role, variable, dsn in roles}
     if problems:
         raise SettingsError(tuple(problems))
     try:
-        migrate_database(
-            admin_dsn,
-            runtime_password=passwords[RUNTIME_ROLE],
-            append_password=passwords[APPEND_ROLE],
-            worker_password=passwords[WORKER_ROLE],
-        )
+        migrate_database(admin_dsn, passwords, schemas)
     except MigrationError as error:
         raise Failure(str(error), REFUSED) from error
     click.echo("The database has the newest schema.")

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ledger.chain.receipt import ReceiptSigner
 from ledger.cli.main import REFUSED, UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields
-from ledger.settings import LedgerSettings, SettingsError
+from ledger.settings import LedgerSettings
+from ledger.settings_reader import SettingsError
 
 
 @click.group()
@@ -96,8 +97,8 @@ def serve(only: tuple[str, ...]) -> None:
     """Run the ledger service until SIGTERM or Ctrl-C."""
     import uvloop  # noqa: PLC0415 - as in check_settings
 
+    from ledger.database.guards import GuardsMissingError  # noqa: PLC0415 - as in check_settings
     from ledger.service import run  # noqa: PLC0415 - as in check_settings
-    from ledger.store.guards import GuardsMissingError  # noqa: PLC0415 - as in check_settings
     from ledger.telemetry import configure_logging  # noqa: PLC0415 - as in check_settings
 
     checked = LedgerSettings.from_environment()

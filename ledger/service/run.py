@@ -21,6 +21,7 @@ from ledger.anchoring.metrics import AnchoringMetrics
 from ledger.anchoring.schedule import run_schedule
 from ledger.anchoring.worker import AnchoringWorker
 from ledger.chain.receipt import ReceiptSigner
+from ledger.database.guards import GuardsMissingError
 from ledger.errors import LedgerError
 from ledger.identity import Authenticator, KeyFile, KeySource, open_keys
 from ledger.messaging.inbox import run_inbox
@@ -34,7 +35,6 @@ from ledger.serving.server import GrpcServer
 from ledger.settings import LedgerSettings
 from ledger.settings_reader import SettingsError
 from ledger.store import LedgerStore
-from ledger.store.guards import GuardsMissingError
 from ledger.telemetry import Metrics, start_tracing
 from ledger.verify_links import LinkKeys, LinkKeysError, load_link_keys
 

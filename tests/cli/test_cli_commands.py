@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -348,6 +349,29 @@ def test_a_migration_with_the_wrong_users_names_the_variables(database: Database
     assert "INDELIBLE_RUNTIME_DSN: " in ran.err
     assert "INDELIBLE_APPEND_DSN: " in ran.err
     assert "INDELIBLE_WORKER_DSN: " not in ran.err
+
+
+def test_the_evidence_services_part_is_migrated_where_both_its_addresses_are_set(database: Database) -> None:
+    ledger = {
+        "INDELIBLE_ADMIN_DSN": database.admin_dsn,
+        "INDELIBLE_RUNTIME_DSN": database.runtime_dsn,
+        "INDELIBLE_APPEND_DSN": database.append_dsn,
+        "INDELIBLE_WORKER_DSN": database.worker_dsn,
+    }
+    evidence = {"INDELIBLE_EVIDENCE_DSN": database.evidence_dsn}
+    ran = run("migrate", environment=ledger | evidence)
+    assert ran.code == UNUSABLE
+    assert "INDELIBLE_EVIDENCE_WORKER_DSN: is not set" in ran.err
+    evidence["INDELIBLE_EVIDENCE_WORKER_DSN"] = database.evidence_dsn
+    ran = run("migrate", environment=ledger | evidence)
+    assert ran.code == UNUSABLE
+    assert "INDELIBLE_EVIDENCE_WORKER_DSN: names another user" in ran.err
+    evidence["INDELIBLE_EVIDENCE_WORKER_DSN"] = database.evidence_worker_dsn
+    with psycopg.connect(database.admin_dsn) as connection:
+        connection.execute("DROP SCHEMA evidence CASCADE")
+    assert run("migrate", environment=ledger | evidence).code == 0
+    with psycopg.connect(database.evidence_dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM evidence.clips").fetchone() == (0,)
 
 
 def test_a_database_that_is_away_is_told_without_its_password() -> None:
