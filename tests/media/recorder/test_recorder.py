@@ -289,7 +289,7 @@ async def test_a_clip_is_found_in_a_ring_that_is_being_recorded(camera: Camera, 
         lengths=WindowLengths(),
     )
     with recording(camera, ring):
-        wait_until(lambda: ring.exists() and len(segments(ring)) >= 3)
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 6)
         last = segments(ring)[-1].sidecar.clock.utc_of(0)
         window = Window(asked_from=last - 2 * SECOND, asked_to=last + SECOND // 2, event_at=last)
         while True:
