@@ -85,8 +85,9 @@ class EvidenceStore:
 
         In a bucket without versions, an object under the key is the leftover of an attempt that died: it is taken if
         its bytes are the file's, and removed if not. So call this only while the clip's lease is yours. `progress` gets
-        the number of bytes of each chunk sent or read; what it raises ends the call. Raises StoredMismatchError with
-        every attempt if none read back, or if the file is not what `expected_sha256` says.
+        the number of bytes of each chunk sent or read, and 0 just before anything is removed; what it raises ends the
+        call, so it is the place to stop a worker whose lease has run out. Raises StoredMismatchError with every attempt
+        if none read back, or if the file is not what `expected_sha256` says.
         """
         failed: list[Attempt] = []
         while len(failed) < attempts:
@@ -200,7 +201,7 @@ class EvidenceStore:
             extra=self._extra,
         )
         for _ in range(_STORE_ATTEMPTS):
-            there = None if can.versioning else self._make_room(key, path)
+            there = None if can.versioning else self._make_room(key, path, progress)
             if there is not None:
                 return there
             try:
@@ -211,7 +212,7 @@ class EvidenceStore:
             Reason.STORE_UNAVAILABLE, f"somebody else keeps writing {key}; try again", {"key": key}
         )
 
-    def _make_room(self, key: str, path: Path) -> StoredObject | None:
+    def _make_room(self, key: str, path: Path, progress: Progress | None) -> StoredObject | None:
         """Where there are no versions: the object under the key if it is this file, else nothing, and none is there."""
         try:
             with store_errors("look for", key):
@@ -221,6 +222,8 @@ class EvidenceStore:
         sha256 = _hash(path)
         if size == path.stat().st_size and read_back(self.bucket, key, None).sha256 == sha256:
             return StoredObject(key=key, version_id=None, size=size, sha256=sha256)
+        if progress is not None:
+            progress(0)
         self._delete(key, None)
         return None
 

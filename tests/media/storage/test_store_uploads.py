@@ -102,6 +102,21 @@ def test_where_no_versions_are_kept_the_leftover_of_a_dead_worker_is_replaced(
     assert b"".join(plain.stream(stored)) == good.read_bytes()
 
 
+def test_where_no_versions_are_kept_a_worker_that_lost_its_lease_removes_nothing(
+    plain: EvidenceStore, key: str, make_file: MakeFile
+) -> None:
+    class LostError(Exception):
+        pass
+
+    def lose(_: int) -> None:
+        raise LostError
+
+    successors = plain.store_verified(key, path := make_file(1000), media_type="a/b")
+    with pytest.raises(LostError):
+        plain.store_verified(key, make_file(1000), media_type="a/b", progress=lose)
+    assert b"".join(plain.stream(successors)) == path.read_bytes()
+
+
 def test_where_no_versions_are_kept_the_same_bytes_are_taken_and_not_sent_again(
     plain: EvidenceStore, key: str, make_file: MakeFile
 ) -> None:
