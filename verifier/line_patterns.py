@@ -23,7 +23,7 @@ import re
 from typing import Any
 
 from verifier.canonical import MAX_LEVELS, canonical_bytes
-from verifier.event import MAX_PAYLOAD_BYTES, MalformedEventError, parse_line
+from verifier.event import MAX_PAYLOAD_BYTES, OPENED, MalformedEventError, parse_line
 from verifier.line_heads import AFTER_KIND, BEFORE_KIND
 
 MAX_SCALARS = 256
@@ -37,6 +37,9 @@ SEALED_NAME = '"_sd"'
 
 _SCALAR = "\x00"
 """Stands for any scalar in a shape; no name can contain it."""
+
+_STRING = "\x01"
+"""Stands for a string in a shape: what is always a string is matched sooner when nothing else is tried."""
 
 _PLAIN_STRING = r'"[^"]*+"'
 """Enough where the slice holds no backslash and, as is looked at afterwards, its payloads no control character."""
@@ -65,7 +68,8 @@ class LinePatterns:
     """The shapes met so far. One object serves one chain in one process; it only ever saves time."""
 
     def __init__(self) -> None:
-        self._shapes: dict[str, None] = {}
+        # With any scalar where some lines have strings, and as they are matched.
+        self._shapes: dict[str, str] = {}
         self._scalars = 0
         self._compiled: dict[str, re.Pattern[bytes]] = {}
         self._seals = False
@@ -107,7 +111,7 @@ class LinePatterns:
 
     def _learn(self, strays: list[bytes], string: str) -> bool:
         """Learn the shapes of lines that nothing matches yet; tell whether there were any to learn."""
-        known = len(self._shapes)
+        learned = False
         matches = self._pattern(string).fullmatch
         # Lines of a shape learned meanwhile are parsed in vain until it is compiled. Patience doubles, so that a slice
         # of many shapes is not compiled for each.
@@ -118,29 +122,38 @@ class LinePatterns:
             if matches(line + b"\n"):
                 continue
             try:
-                shape = payload_shape(json.loads(parse_line(line).payload))
+                event = parse_line(line)
             except MalformedEventError:
                 break
-            if shape in self._shapes:
+            # A chain is opened once: to know that shape would only cost time at every other line.
+            shape = payload_shape(json.loads(event.payload)) if event.kind != OPENED else None
+            if shape is None:
+                continue
+            general = shape.replace(_STRING, _SCALAR)
+            if self._shapes.get(general) in {shape, general}:
                 vain += 1
-            elif shape is not None:
-                # An empty object has a shape without scalars, and costs as much as one scalar.
-                self._scalars += shape.count(_SCALAR) + 1
-                self._shapes[shape] = None
+            else:
+                learned = True
+                if general not in self._shapes:
+                    # An empty object has a shape without scalars, and costs as much as one scalar.
+                    self._scalars += general.count(_SCALAR) + 1
+                self._shapes[general] = general if general in self._shapes else shape
                 self._seals = self._seals or SEALED_NAME in shape
             if vain == patience:
                 vain, patience = 0, 2 * patience
                 self._compiled.clear()
                 matches = self._pattern(string).fullmatch
-        if len(self._shapes) > known:
+        if learned:
             self._compiled.clear()
-        return len(self._shapes) > known
+        return learned
 
     def _pattern(self, string: str) -> re.Pattern[bytes]:
         if string not in self._compiled:
             scalar = f"(?>{string}|{_NUMBER}|true|false|null)"
+            # When no more shapes are learned, those that are known must fit as many lines as they can.
+            shapes = self._shapes if self._scalars >= MAX_SCALARS else self._shapes.values()
             # Without any shape, an expression that never matches.
-            payloads = "|".join(self._shapes).replace(_SCALAR, scalar) or "(?!)"
+            payloads = "|".join(shapes).replace(_STRING, string).replace(_SCALAR, scalar) or "(?!)"
             self._compiled[string] = re.compile(_LINE.format(payloads=payloads).encode("utf-8"), re.DOTALL)
         return self._compiled[string]
 
@@ -167,7 +180,9 @@ def payload_shape(payload: dict[str, Any]) -> str | None:
     `payload` must be the parsed form of a payload that was proved canonical.
     """
     shape = _shape(payload, MAX_LEVELS)
-    if shape is None or len(shape) > MAX_SHAPE_CHARACTERS or shape.count(_SCALAR) > MAX_SCALARS // 4:
+    if shape is None or len(shape) > MAX_SHAPE_CHARACTERS:
+        return None
+    if shape.count(_SCALAR) + shape.count(_STRING) > MAX_SCALARS // 4:
         return None
     return shape
 
@@ -182,7 +197,7 @@ def _shape(value: Any, levels_left: int) -> str | None:
         return r"\{" + ",".join(f"{name}:{shape}" for name, shape in members) + r"\}"
     if isinstance(value, list):
         return _array_shape(value, levels_left)
-    return _SCALAR
+    return _STRING if isinstance(value, str) else _SCALAR
 
 
 def _array_shape(items: list[Any], levels_left: int) -> str | None:

@@ -195,6 +195,24 @@ def test_a_chain_that_never_repeats_a_shape_is_still_read() -> None:
     assert not is_read_quickly(chain_of([*payloads, b'{"name":1.0}']), QuickReader())
 
 
+@pytest.mark.parametrize("order", [["text", 1], [1, "text"], ["text", None, "text"], [[], "text", {}]])
+def test_a_member_may_be_a_string_in_some_lines_and_something_else_in_others(order: list[Any]) -> None:
+    reader = QuickReader()
+    payloads = [rfc8785.dumps({"id": n, "v": order[n % len(order)]}) for n in range(60)]
+    assert is_read_quickly(chain_of(payloads), reader)
+    assert is_read_quickly(chain_of(payloads, start=1000), reader)
+    assert not is_read_quickly(chain_of([*payloads, b'{"id":1,"v":"\\u0041"}'], start=1000), reader)
+    assert not is_read_quickly(chain_of([*payloads, b'{"id":"\x1f","v":"a"}'], start=1000), reader)
+
+
+def test_a_chain_with_more_shapes_than_are_remembered_is_still_read() -> None:
+    reader = QuickReader()
+    payloads = [rfc8785.dumps({f"name{n % 90}": "x", "v": "text" if n % 2 else n, "w": "z"}) for n in range(500)]
+    assert is_read_quickly(chain_of(payloads), reader)
+    assert is_read_quickly(chain_of(payloads[::-1], start=1000), reader)
+    assert not is_read_quickly(chain_of([*payloads, b'{"name1":"x","v":01,"w":"z"}']), reader)
+
+
 def test_a_shape_with_more_places_than_allowed_is_not_remembered() -> None:
     assert payload_shape({f"n{number}": 0 for number in range(MAX_SCALARS)}) is None
 
