@@ -78,7 +78,7 @@ def check_proof(
     promises = claims[PENDING_TAG]
     if promises:
         notes = (_promised(promises), *notes)
-    if network != "bitcoin":
+    if network != "bitcoin" and claims[BITCOIN_TAG]:
         notes = (Finding(code="ots-test-network", severity=Severity.WARNING, message=_TEST_NETWORK), *notes)
     return _judge(
         claims[BITCOIN_TAG], BitcoinTrust(headers=headers or {}, network=network), notes, pending=bool(promises)

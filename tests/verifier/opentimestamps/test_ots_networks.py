@@ -72,6 +72,11 @@ def test_a_proof_on_a_test_network_is_valid_with_a_warning_and_only_there() -> N
     assert (here.status, here.findings[0].code) == ("invalid", "ots-contradicted")
 
 
+def test_a_mere_promise_has_nothing_to_do_with_any_network() -> None:
+    result = check_proof(promises(iter([b"https://a.example"])), digest=HEAD, network="regtest")
+    assert [finding.code for finding in result.findings] == ["ots-not-anchored", "ots-pending"]
+
+
 def test_the_report_never_calls_a_test_network_bitcoin(tmp_path: Path) -> None:
     trust = BitcoinTrust(headers={HEIGHT: mined(HEAD)}, network="regtest")
     bundle = zipped(with_proof(proof_of(HEAD)))
