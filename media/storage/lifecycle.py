@@ -20,9 +20,9 @@ if TYPE_CHECKING:  # the types of boto3 are installed for development only
 _OURS = "indelible-"
 INSTANT_RETRIEVAL_DAYS = 90
 DEEP_ARCHIVE_DAYS = 365
-_UNFINISHED_UPLOAD_DAYS = 7
+UNFINISHED_UPLOAD_DAYS = 7
 # A version stops being the current one when it expires, or when a worker that had lost its lease wrote after it.
-_NONCURRENT_DAYS = 30
+NONCURRENT_DAYS = 30
 # Of the 1,000 that S3 allows, leaving some to others.
 _MAX_EXPIRY_RULES = 900
 
@@ -139,7 +139,7 @@ def _unfinished_uploads() -> "LifecycleRuleTypeDef":
         "ID": f"{_OURS}unfinished-uploads",
         "Status": "Enabled",
         "Filter": {"Prefix": ""},
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _UNFINISHED_UPLOAD_DAYS},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UNFINISHED_UPLOAD_DAYS},
     }
 
 
@@ -149,7 +149,7 @@ def _expiry(kept: KeptFor) -> "LifecycleRuleTypeDef":
         "Status": "Enabled",
         "Filter": {"Prefix": f"{kept.organisation_id}/"},
         "Expiration": {"Days": kept.days},
-        "NoncurrentVersionExpiration": {"NoncurrentDays": _NONCURRENT_DAYS},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": NONCURRENT_DAYS},
     }
 
 
