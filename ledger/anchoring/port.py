@@ -44,6 +44,7 @@ class InProgress:
     """The evidence is on its way. `state` (JSON) is handed back in the next call, not before `again_at` (aware).
 
     A member `progress` of the state, a sentence, is what the API shows of the anchor until then.
+    Members `proof` and `proof_at` of an OpenTimestamps authority's state are what a bundle holds of it until then.
     """
 
     state: Mapping[str, object]
