@@ -156,7 +156,7 @@ def _write_documents(
         entries.append(_entry(now, "written" if name == METADATA_NAME else "derived", name, after=digest.sha256))
     for name, digest in digests.items():
         entries.append(_read_back(directory / name, digest))
-    person = Entry(at=now, actor=clip.requested_by, actor_kind="person", action="requested")
+    person = Entry(at=clip.requested_at, actor=clip.requested_by, actor_kind="person", action="requested")
     document = custody_document(clip, [one.document() for one in (person, *entries)], as_of=time.time_ns() // 1000)
     digests[CUSTODY_NAME] = write_document(directory / CUSTODY_NAME, document)
     return metadata

@@ -56,30 +56,30 @@ def after(owner: Any, name: str, when: Callable[..., bool] = lambda *_: True) ->
     setattr(owner, name, dying)
 
 
+def is_document(name: str) -> Callable[..., bool]:
+    return lambda _store, key, *_: str(key).endswith(name)
+
+
+# What to spoil for each of BOUNDARIES: the owner of a function, its name, and of which calls to it.
+SPOILED: dict[str, tuple[Any, ...]] = {
+    "claimed": (Records, "claim"),
+    "footage-found": (Footage, "find"),
+    "artefacts-cut": (preserve, "write_artefacts_apart"),
+    "metadata-written": (preserve, "write_document"),
+    "first-stored": (EvidenceStore, "store_verified"),
+    "metadata-stored": (EvidenceStore, "store_verified", is_document("metadata.json")),
+    "custody-stored": (EvidenceStore, "store_verified", is_document("custody.json")),
+    "committed": (Records, "finish"),
+    "event-appended": (LedgerClient, "append_events"),
+    "event-noted": (Records, "note_sent"),
+}
+
+
 def main(boundary: str) -> None:
-    match boundary:
-        case "claimed":
-            after(Records, "claim")
-        case "footage-found":
-            after(Footage, "find")
-        case "artefacts-cut":
-            after(preserve, "write_artefacts_apart")
-        case "metadata-written":
-            after(preserve, "write_document")
-        case "first-stored":
-            after(EvidenceStore, "store_verified")
-        case "metadata-stored":
-            after(EvidenceStore, "store_verified", lambda _, key, *__: key.endswith("metadata.json"))
-        case "custody-stored":
-            after(EvidenceStore, "store_verified", lambda _, key, *__: key.endswith("custody.json"))
-        case "before-commit":
-            Records.finish = die  # type: ignore[method-assign, assignment]
-        case "committed":
-            after(Records, "finish")
-        case "event-appended":
-            after(LedgerClient, "append_events")
-        case "event-noted":
-            after(Records, "note_sent")
+    if boundary == "before-commit":
+        Records.finish = die  # type: ignore[method-assign, assignment]
+    else:
+        after(*SPOILED[boundary])
     asyncio.run(run.work(EvidenceSettings.from_environment()))
 
 

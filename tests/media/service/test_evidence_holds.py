@@ -96,7 +96,9 @@ def test_a_disposed_clip_is_gone_from_the_store_and_its_digests_stay(evidence: E
     (event,) = [one for one in evidence.events("clip.disposed") if one["clip_id"] == clip.clip_id]
     assert (event["decided_by"], event["reason"]) == ("ann", "asked to")
     assert {one["sha256"] for one in event["artefacts"]} == {one.sha256.hex() for one in clip.artefacts}
+    held = evidence_pb2.PlaceLegalHoldRequest(clip_id=clip.clip_id, reason="x", idempotency_key="late")
     for method, request in (
+        ("PlaceLegalHold", held),
         ("CreateDownloadLink", evidence_pb2.CreateDownloadLinkRequest(clip_id=clip.clip_id, artefact="clip.mp4")),
         (
             "PlaceLegalHold",

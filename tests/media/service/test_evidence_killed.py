@@ -1,4 +1,4 @@
-"""Workers killed at every boundary: another takes over, and there is one clip, one event and nothing left lying about."""
+"""Workers killed at every boundary: another takes over, and there is one clip, one event and nothing left over."""
 
 import signal
 import subprocess

@@ -1,0 +1,158 @@
+"""`indelible clip preserve`: a file at hand, no service."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from sandbox.camera import Recording, write_segment
+from sandbox.processes import find_program
+
+STARTED_AT = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
+TIME = "2026-03-01T12:00:10Z"
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-four seconds whose first picture was taken at noon; the file itself tells no time."""
+    path = tmp_path_factory.mktemp("footage") / "gate.mp4"
+    return write_segment(path, Recording(starts_at=STARTED_AT, seconds=24, width=160, height=96, rate=5))
+
+
+def preserve(file: Path, out: Path, *options: str, at: str = TIME) -> subprocess.CompletedProcess[str]:
+    command: Sequence[str] = (
+        *(str(find_program("indelible")), "clip", "preserve", str(file)),
+        *("--at", at, "--camera", "gate-1", "--incident", "inc-7", "--out", str(out), *options),
+    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+
+
+def preserved(file: Path, out: Path, *options: str, at: str = TIME) -> dict[str, Any]:
+    done = preserve(file, out, "--json", *options, at=at)
+    assert done.returncode == 0, done.stderr
+    fields: dict[str, Any] = json.loads(done.stdout)
+    return fields
+
+
+def seconds_of(path: Path) -> float:
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        assert stream.time_base is not None
+        times = [float(packet.pts * stream.time_base) for packet in container.demux(stream) if packet.pts is not None]
+    return max(times) - min(times)
+
+
+def test_a_file_becomes_a_clip_with_all_its_files_and_their_digests(footage: Path, tmp_path: Path) -> None:
+    out = tmp_path / "evidence"
+    fields = preserved(footage, out, "--started-at", "2026-03-01T12:00:00Z", "--before", "4", "--after", "6")
+    directory = Path(fields["directory"])
+    assert directory == out / "local/2026/03/01/gate-1/inc-7"
+    assert fields["actual"] == {"from": "2026-03-01T12:00:06.000000Z", "to": "2026-03-01T12:00:16.000000Z"}
+    assert fields["clock"]["source"] == "given"
+    on_disk = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
+    assert on_disk == {one["name"]: one["sha256"] for one in fields["artefacts"]}
+    assert on_disk.keys() == {
+        "native.mp4", "clip.mp4", "thumbnail.jpg", "preview.webm", "metadata.json", "custody.json"
+    }  # fmt: skip
+    metadata = json.loads((directory / "metadata.json").read_text())
+    assert metadata["footage"][0]["sha256"] == hashlib.sha256(footage.read_bytes()).hexdigest()
+    assert {one["name"]: one["sha256"] for one in metadata["artefacts"]}.items() <= on_disk.items()
+    assert seconds_of(directory / "clip.mp4") == pytest.approx(10, abs=0.3)
+
+
+def test_a_second_clip_of_an_incident_is_never_made(footage: Path, tmp_path: Path) -> None:
+    first = preserved(footage, tmp_path, "--before", "1", "--after", "1", at="5")
+    again = preserve(footage, tmp_path, "--before", "2", "--after", "2", at="5")
+    assert again.returncode == 1
+    assert "has its clip already" in again.stderr
+    assert {one["name"] for one in first["artefacts"]} == {path.name for path in Path(first["directory"]).iterdir()}
+
+
+@pytest.mark.parametrize(("at", "seconds"), [("12.5", 12.5), ("0:12", 12), ("00:00:12.500", 12.5)])
+def test_a_time_may_be_told_by_how_far_into_the_file_it_is(
+    footage: Path, tmp_path: Path, at: str, seconds: float
+) -> None:
+    fields = preserved(
+        footage, tmp_path, "--started-at", "2026-03-01T12:00:00Z", "--before", "1", "--after", "1", at=at
+    )
+    metadata = json.loads((Path(fields["directory"]) / "metadata.json").read_text())
+    assert metadata["event_at"] == f"2026-03-01T12:00:{seconds:09.6f}Z"
+
+
+def test_without_a_clock_in_the_file_its_last_writing_tells_it_and_says_so(footage: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.mp4"
+    shutil.copy(footage, copy)
+    os.utime(copy, (STARTED_AT / 1e6 + 24,) * 2)
+    fields = preserved(copy, tmp_path / "out", "--before", "1", "--after", "1")
+    assert fields["clock"]["source"] == "modified_at"
+    assert fields["clock"]["error_seconds"] > 60
+    assert "last written" in fields["clock"]["words"]
+
+
+def test_a_time_outside_of_the_file_is_refused_with_what_it_covers(footage: Path, tmp_path: Path) -> None:
+    done = preserve(footage, tmp_path, "--started-at", "2026-03-01T12:00:00Z", at="2026-03-01T13:00:00Z")
+    assert done.returncode == 1
+    assert "covers 2026-03-01T12:00:00.000000Z to 2026-03-01T12:00:24.000000Z" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", ["yesterday", "2026-03-01 12:00", "2026-03-01T12:00:00", "-5", "1:99:00", ""])
+def test_a_time_that_is_none_is_wrong_usage(footage: Path, tmp_path: Path, at: str) -> None:
+    done = preserve(footage, tmp_path, f"--at={at}", at="5")
+    assert done.returncode == 2
+    assert "--at" in done.stderr
+
+
+def broken_files(footage: Path, directory: Path) -> dict[str, Path]:
+    whole = footage.read_bytes()
+    files = {"empty": b"", "text": b"not a film\n" * 100, "header": whole[:40]}
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    with av.open(directory / "sound.mp4", "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return {**{name: directory / name for name in files}, "sound": directory / "sound.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("empty", "FOOTAGE_EMPTY"), ("text", "FOOTAGE_"), ("header", "FOOTAGE_"), ("sound", "NO_VIDEO")],
+)
+def test_what_is_no_footage_is_refused_with_its_reason_and_leaves_nothing(
+    footage: Path, tmp_path: Path, name: str, reason: str
+) -> None:
+    out = tmp_path / "out"
+    done = preserve(broken_files(footage, tmp_path)[name], out, at="0")
+    assert done.returncode == 1
+    assert f"[{reason}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--camera", "--incident", "--organisation"])
+def test_a_name_with_no_place_in_a_key_is_refused(footage: Path, tmp_path: Path, option: str) -> None:
+    done = preserve(footage, tmp_path, option, "../up", at="5")
+    assert done.returncode == 1
+    assert "INVALID_ARGUMENT" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_footage_of_other_people_works_or_is_refused_clearly(corpus: Path, tmp_path: Path) -> None:
+    files = sorted(path for path in (corpus / "video").iterdir() if path.suffix != ".json")
+    assert files
+    for file in files:
+        done = preserve(file, tmp_path / file.name, "--before", "1", "--after", "1", at="1")
+        assert done.returncode in {0, 1}, f"{file.name}: {done.stderr}"
+        assert "Traceback" not in done.stderr
+        if done.returncode == 1:
+            assert "[" in done.stderr, file.name
