@@ -155,20 +155,31 @@ class _HashedFile:
         self.size = 0
         self._file = path.open("xb", buffering=0)
         self._digest = hashlib.sha256()
+        self._failure: OSError | None = None
 
     def write(self, data: bytes) -> int:
+        try:
+            self._append(data)
+        except OSError as error:
+            self._failure = error
+            raise
+        return len(data)
+
+    def _append(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
         self._digest.update(data)
         self.size += len(data)
-        return len(data)
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
     def sync(self) -> None:
+        # libav may end a file in good order although a write in its middle failed.
+        if self._failure is not None:
+            raise self._failure
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
 import asyncio
+import errno
 import hashlib
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from media.clips.footage import Footage
 from media.clips.naming import NamePattern
 from media.clips.sources import Source, SourceKind
 from media.clips.window import WindowLengths
-from media.video import recorder
+from media.video import recorder, recorder_segment
 from media.video.recorder_cli import camera as record_cameras
 from media.video.recorder_ring import SEGMENT_NAMES
 from media.video.recorder_sidecar import SegmentState
@@ -308,3 +310,26 @@ async def test_a_clip_is_found_in_a_ring_that_is_being_recorded(camera: Camera, 
         seen += [seen for _, seen in original.frames()]
     assert min(seen) <= window.asked_from
     assert max(seen) + 200_000 >= window.asked_to
+
+
+def test_a_disk_that_fails_for_a_while_costs_a_gap_and_not_the_recorder(
+    camera: Camera, ring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = recorder_segment._HashedFile._append
+    full = threading.Event()
+
+    def write(self: recorder_segment._HashedFile, data: bytes) -> None:
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written(self, data)
+
+    monkeypatch.setattr(recorder_segment._HashedFile, "_append", write)
+    with recording(camera, ring) as metrics:
+        wait_until(lambda: ring.exists() and segments(ring))
+        full.set()
+        wait_until(lambda: metrics.losses._value.get() >= 1)
+        full.clear()
+        wait_until(lambda: any(one.sidecar.lost_before for one in segments(ring)))
+    told = next(one.sidecar.lost_before for one in segments(ring) if one.sidecar.lost_before)
+    assert "No space left" in told.why
+    assert segments(ring, SegmentState.INTERRUPTED)

@@ -59,8 +59,9 @@ def film(path: Path, wanted: Film = Film()) -> Path:
             container.add_stream(wanted.codec, rate=wanted.rate, width=wanted.size[0], height=wanted.size[1]),
         )
         context = video.codec_context
-        # MPEG-1, MPEG-2 and AVI know frame rates, not times.
-        tick = Fraction(1, wanted.rate) if path.suffix in {".avi", ".mpg"} else Fraction(1, 90_000)
+        # AVI and the older codecs know frame rates, not times.
+        by_rate = path.suffix in {".avi", ".mpg"} or wanted.codec == "mpeg4"
+        tick = Fraction(1, wanted.rate) if by_rate else Fraction(1, 90_000)
         context.time_base = tick
         context.pix_fmt, context.gop_size, context.max_b_frames = (
             wanted.pixel_format,
