@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.store.guards.rogue import checkpoint, following, insert, next_event, rehashed
+from tests.store.guards.rogue import COLUMNS, checkpoint, following, insert, next_event, rehashed
 
 
 def test_a_rogue_insert_can_extend_a_chain_correctly_and_is_published(writer: psycopg.Connection) -> None:
@@ -120,6 +120,23 @@ def test_a_chain_cannot_fork(writer: psycopg.Connection) -> None:
     forked = rehashed(event | {"payload": '{"fork":true}'})
     with pytest.raises(errors.UniqueViolation):
         insert(writer, forked)
+
+
+def test_the_key_against_forks_stands_by_itself(superuser: psycopg.Connection) -> None:
+    superuser.execute("ALTER TABLE indelible.events DISABLE TRIGGER guard_events")
+    event = next_event(superuser)
+    insert(superuser, event)
+    beside = rehashed(event | {"sequence": event["sequence"] + 1, "payload": '{"fork":true}'})
+    with pytest.raises(errors.UniqueViolation, match="events_chain_key_prev_hash_key"):
+        insert(superuser, beside)
+
+
+def test_an_idempotency_key_is_used_once_in_a_chain(writer: psycopg.Connection) -> None:
+    event = next_event(writer)
+    columns = f"{COLUMNS}, idempotency_key, append_count"
+    values = [*(event[column] for column in COLUMNS.split(", ")), "one", 1]
+    with pytest.raises(errors.UniqueViolation, match="events_chain_key_idempotency_key_key"):
+        writer.execute(f"INSERT INTO indelible.events ({columns}) VALUES ({', '.join(['%s'] * 10)})", values)
 
 
 def test_without_an_organisation_nothing_can_be_inserted(writer: psycopg.Connection) -> None:
