@@ -93,8 +93,9 @@ def _native_files(work: _Work, pieces: Sequence[Piece]) -> Iterator[Derivative]:
         name = f"native{f'-{number + 1}' if number else ''}.{extension}"
         copied = copy_packets(part, work.directory / name, work.limits, audio=audio)
         video = part[0].piece.scan.probe.video
-        apart = 2 * sum(stretch.piece.segment.clock.error_us for stretch in part)
-        check_video(work.directory / name, Expected(frames=copied.frames, codec=video.codec, tag=None, clock_us=apart))
+        check_video(
+            work.directory / name, Expected(starts=copied.starts, ends=copied.ends, codec=video.codec, tag=None)
+        )
         yield Derivative(
             name=name,
             path=work.directory / name,
@@ -175,7 +176,7 @@ def _event_frame(planned: Sequence[tuple[int, int]], window: Window) -> int:
 def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: ClipWriter, lost: int) -> Derivative:
     if not writer.frames:
         raise MediaError(Reason.FOOTAGE_UNREADABLE, "not one frame of the window can be decoded")
-    check_video(writer.path, Expected(frames=writer.frames, codec="hevc", tag="hvc1"))
+    check_video(writer.path, Expected.of(writer.frames, "hevc", "hvc1"))
     options = clip_encoder_options(work.settings)
     if writer.has_audio:
         options |= {"audio": "copied"} if can_be_copied(pieces) else {"audio": f"aac {work.settings.audio_bit_rate}"}
@@ -198,8 +199,7 @@ def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: ClipWriter, lost
 
 def _copied_clip(work: _Work, pieces: Sequence[Piece], copied: Copied) -> Derivative:
     path = work.directory / "clip.mp4"
-    apart = 2 * sum(piece.segment.clock.error_us for piece in pieces)
-    check_video(path, Expected(frames=copied.frames, codec="hevc", tag="hvc1", clock_us=apart))
+    check_video(path, Expected(starts=copied.starts, ends=copied.ends, codec="hevc", tag="hvc1"))
     video = pieces[0].scan.probe.video
     return Derivative(
         name=path.name,
@@ -229,7 +229,7 @@ def _clip_notes(pieces: Sequence[Piece], size: tuple[int, int], lost: int) -> It
 def _preview(work: _Work, writer: PreviewWriter, pieces: Sequence[Piece]) -> Derivative:
     if not writer.frames:
         raise MediaError(Reason.FOOTAGE_UNREADABLE, "not one frame around the event can be decoded")
-    check_video(writer.path, Expected(frames=writer.frames, codec="vp9", tag=None))
+    check_video(writer.path, Expected.of(writer.frames, "vp9", None))
     return Derivative(
         name=writer.path.name,
         path=writer.path,

@@ -18,7 +18,7 @@ from av.stream import Stream
 from media.errors import MediaError, Reason
 from media.video.parameters import annex_b, units
 from media.video.plan import Stretch
-from media.video.reading import SECOND, Opened, Timed, opened, packets_until_break, time_base_of, to_ticks
+from media.video.reading import SECOND, Opened, Timed, opened, packets_until_break, time_base_of, to_ticks, to_us
 from media.video.values import Limits
 
 # In the order of how many players know them: by extension, libav's name.
@@ -29,10 +29,16 @@ _FINEST_TICK: Final = Fraction(1, 90_000)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copied:
-    """What was written: start and end of every frame in wall time, in order."""
+    """What was written: start and end of every frame in wall time, and its start in the file, in order."""
 
     frames: tuple[tuple[int, int], ...]
+    starts: tuple[int, ...]
     has_audio: bool
+
+    @property
+    def ends(self) -> int:
+        """Where the last frame ends in the file."""
+        return max(start + end - shown for start, (shown, end) in zip(self.starts, self.frames, strict=True))
 
 
 @dataclass(slots=True)
@@ -42,6 +48,7 @@ class Writer:
     container: OutputContainer
     streams: dict[bool, Stream]  # by whether it is the video
     ticks: dict[bool, Fraction]
+    starts: list[int] = field(default_factory=list, init=False)  # of the frames, in microseconds
     _last: dict[bool, int] = field(default_factory=dict, init=False)
 
     def next_free_us(self) -> int:
@@ -64,7 +71,9 @@ class Writer:
         packet.stream = self.streams[timed.is_video]
         packet.time_base = tick
         packet.dts = self._last[timed.is_video] = dts
-        packet.pts = max(dts, to_ticks(timed.pts, tick) + shift)
+        pts = packet.pts = max(dts, to_ticks(timed.pts, tick) + shift)
+        if timed.is_video:
+            self.starts.append(to_us(pts, tick))
         packet.duration = to_ticks(timed.duration, tick)
         self.container.mux(packet)
 
@@ -104,7 +113,11 @@ def copy_packets(
                 if writer is None:
                     writer = _writer(container, source, stretch, tag, audio=audio)
                 frames += _copy_stretch(writer, source, stretch, origin)
-    return Copied(frames=tuple(sorted(frames)), has_audio=writer is not None and False in writer.streams)
+    starts = () if writer is None else tuple(sorted(writer.starts))
+    has_audio = writer is not None and False in writer.streams
+    if not starts or len(starts) != len(frames):
+        raise MediaError(Reason.FOOTAGE_UNREADABLE, "the footage reads differently each time it is read")
+    return Copied(frames=tuple(sorted(frames)), starts=starts, has_audio=has_audio)
 
 
 def _writer(container: OutputContainer, source: Opened, stretch: Stretch, tag: str | None, *, audio: bool) -> Writer:
@@ -147,7 +160,7 @@ def _copy_stretch(writer: Writer, source: Opened, stretch: Stretch, origin: int)
             if index >= stretch.stop:
                 break
             # Pictures after the first keyframe that are shown before it need frames that are not copied.
-            if index >= stretch.first and scan.pts[index] >= start:
+            if index >= stretch.first and scan.pts[index] >= start and index not in scan.hidden:
                 writer.write(_reframed(timed.packet, stretch), timed, shift)
         elif False in writer.streams and audio_from <= clock.utc_of(timed.pts - scan.zero_us) < audio_to:
             writer.write(timed.packet, timed, shift)
