@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import wave
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,13 +116,10 @@ def broken_files(footage: Path, directory: Path) -> dict[str, Path]:
     files = {"empty": b"", "text": b"not a film\n" * 100, "header": whole[:40]}
     for name, content in files.items():
         (directory / name).write_bytes(content)
-    with av.open(directory / "sound.mp4", "w") as container:
-        stream = container.add_stream("aac", rate=8000)
-        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
-        frame.sample_rate = 8000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return {**{name: directory / name for name in files}, "sound": directory / "sound.mp4"}
+    with wave.open(str(directory / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16_000))
+    return {**{name: directory / name for name in files}, "sound": directory / "sound.wav"}
 
 
 @pytest.mark.parametrize(

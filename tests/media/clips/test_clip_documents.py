@@ -28,6 +28,7 @@ def check(name: str, document: object) -> None:
 
 
 def clip(**changes: Any) -> Clip:
+    derived = Entry(at=NOW + 9 * SECOND, actor="x 1", actor_kind="software", action="derived")
     values: dict[str, Any] = {
         "clip_id": CLIP_ID,
         "organisation_id": "acme",
@@ -47,9 +48,7 @@ def clip(**changes: Any) -> Clip:
         "actual_from": NOW - SECOND,
         "actual_to": NOW + SECOND,
         "gaps": (),
-        "facts": {
-            "custody": [Entry(at=NOW + 9 * SECOND, actor="x 1", actor_kind="software", action="derived").document()]
-        },
+        "facts": {"custody": [derived.document()]},
         "failure_reason": None,
         "failure_message": None,
         "ended_at": NOW + 10 * SECOND,

@@ -100,10 +100,6 @@ def test_a_disposed_clip_is_gone_from_the_store_and_its_digests_stay(evidence: E
     for method, request in (
         ("PlaceLegalHold", held),
         ("CreateDownloadLink", evidence_pb2.CreateDownloadLinkRequest(clip_id=clip.clip_id, artefact="clip.mp4")),
-        (
-            "PlaceLegalHold",
-            evidence_pb2.PlaceLegalHoldRequest(clip_id=clip.clip_id, reason="x", idempotency_key="late"),
-        ),
         ("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip.clip_id)),
     ):
         with pytest.raises(grpc.RpcError, match="dispos") as refused:

@@ -1,11 +1,8 @@
-"""The commands of `indelible clip` that call a running evidence service."""
+"""The commands of `indelible clip` that ask a running evidence service for clips, and read them."""
 
-import asyncio
 import json
-import secrets
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from google.protobuf.duration_pb2 import Duration
@@ -14,32 +11,12 @@ from indelible.evidence.v1 import evidence_pb2
 
 from ledger.cli.main import REFUSED, UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
-from ledger.timestamps import moment, rfc3339
 from media.calling import EvidenceCaller
+from media.commands.common import Moment, call, clip_argument, clip_fields, time_text, with_service
 from media.service.convert import STATES
-from media.settings import CallerSettings
-
-Answer = TypeVar("Answer")
 
 PAGE_SIZE = 1_000
 _STATES = [state.lower() for state in STATES]
-
-clip_argument = click.argument("clip_id", metavar="CLIP")
-
-
-class Moment(click.ParamType[Timestamp]):
-    """A time in RFC 3339."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Timestamp:
-        """Read it, or say how to write it."""
-        stamp = Timestamp()
-        try:
-            stamp.FromJsonString(str(value).upper())
-        except ValueError:
-            self.fail(f"{value!r} is not a time such as 2026-11-22T10:00:00Z", param, ctx)
-        return stamp
 
 
 @click.command("request")
@@ -68,8 +45,8 @@ def request_clip(  # noqa: PLR0913, PLR0917 - one argument for each option
         after=None if after is None else Duration(seconds=after),
         session_chain_id=session,
     )
-    answer = _call("RequestExtraction", evidence_pb2.RequestExtractionRequest(extraction=extraction))
-    print_fields(_clip_fields(answer.clip) | {"created": answer.created}, as_json=as_json)
+    answer = call("RequestExtraction", evidence_pb2.RequestExtractionRequest(extraction=extraction))
+    print_fields(clip_fields(answer.clip) | {"created": answer.created}, as_json=as_json)
 
 
 @click.command("list")
@@ -105,13 +82,13 @@ def list_clips(  # noqa: PLR0913, PLR0917 - one argument for each option
         rows = []
         while True:
             page = await service.call("ListClips", request)
-            rows += [_clip_fields(clip) for clip in page.clips]
+            rows += [clip_fields(clip) for clip in page.clips]
             if not page.next_page_token:
                 return rows
             request.page_token = page.next_page_token
 
     names = ("clip_id", "camera", "incident", "state", "event_at", "held")
-    print_rows(names, _with_service(read), as_json=as_json, empty="There is no such clip.")
+    print_rows(names, with_service(read), as_json=as_json, empty="There is no such clip.")
 
 
 @click.command("get")
@@ -119,35 +96,12 @@ def list_clips(  # noqa: PLR0913, PLR0917 - one argument for each option
 @as_json
 def get_clip(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Show a clip."""
-    answer = _call("GetClip", evidence_pb2.GetClipRequest(clip_id=clip_id))
-    fields = _clip_fields(answer.clip)
+    answer = call("GetClip", evidence_pb2.GetClipRequest(clip_id=clip_id))
+    fields = clip_fields(answer.clip)
     if not as_json:
         fields["artefacts"] = [f"{one['sha256']}  {one['name']} ({one['size']} bytes)" for one in fields["artefacts"]]
         fields["holds"] = [f"{one['hold_id']} by {one['placed_by']}: {one['reason']}" for one in fields["holds"]]
     print_fields(fields, as_json=as_json)
-
-
-@click.command("hold")
-@clip_argument
-@click.option("--reason", required=True, help="Why: a case number, an order. It goes on the operations chain.")
-@click.option("--idempotency-key", help="Repeating it under the same key places no second hold.")
-@as_json
-def place_hold(clip_id: str, reason: str, idempotency_key: str | None, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Place a legal hold: the clip is not disposed of until every hold on it is lifted."""
-    key = idempotency_key or secrets.token_hex(16)
-    request = evidence_pb2.PlaceLegalHoldRequest(clip_id=clip_id, reason=reason, idempotency_key=key)
-    answer = _call("PlaceLegalHold", request)
-    print_fields(_hold_fields(answer.hold) | {"held_in_the_store_too": answer.mirrored}, as_json=as_json)
-
-
-@click.command("lift")
-@click.argument("hold_id", metavar="HOLD")
-@click.option("--reason", required=True, help="Why. It goes on the operations chain.")
-@as_json
-def lift_hold(hold_id: str, reason: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
-    """Lift one legal hold; others on the clip stand."""
-    answer = _call("LiftLegalHold", evidence_pb2.LiftLegalHoldRequest(hold_id=hold_id, reason=reason))
-    print_fields(_hold_fields(answer.hold), as_json=as_json)
 
 
 @click.command("custody")
@@ -155,7 +109,7 @@ def lift_hold(hold_id: str, reason: str, as_json: bool) -> None:  # noqa: FBT001
 @as_json
 def show_custody(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Show who or what did what to a clip, up to now."""
-    document = json.loads(_call("GetCustody", evidence_pb2.GetCustodyRequest(clip_id=clip_id)).document)
+    document = json.loads(call("GetCustody", evidence_pb2.GetCustodyRequest(clip_id=clip_id)).document)
     if as_json:
         click.echo(json.dumps(document))
         return
@@ -180,11 +134,11 @@ def show_custody(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's
 def create_link(clip_id: str, artefact: str, seconds: int, as_json: bool) -> None:  # noqa: FBT001 - as above
     """Make an address that gives one file's bytes to whoever holds it. That is recorded as an access."""
     request = evidence_pb2.CreateDownloadLinkRequest(clip_id=clip_id, artefact=artefact, valid_seconds=seconds)
-    answer = _call("CreateDownloadLink", request)
+    answer = call("CreateDownloadLink", request)
     print_fields(
         {
             "url": answer.url,
-            "expires_at": _time(answer.expires_at),
+            "expires_at": time_text(answer.expires_at),
             "sha256": answer.sha256.hex(),
             "size": answer.size,
         },
@@ -197,13 +151,13 @@ def create_link(clip_id: str, artefact: str, seconds: int, as_json: bool) -> Non
 @as_json
 def verify_clip(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Have every stored file read back now and compared with its digest. Exit code 1 when one differs."""
-    answer = _call("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip_id), long=True)
+    answer = call("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip_id), long=True)
     rows = [
         {"name": one.name, "ok": one.ok, "sha256": one.expected_sha256.hex(), "problem": one.problem or None}
         for one in answer.artefacts
     ]
     if as_json:
-        click.echo(json.dumps({"ok": answer.ok, "checked_at": _time(answer.checked_at), "artefacts": rows}))
+        click.echo(json.dumps({"ok": answer.ok, "checked_at": time_text(answer.checked_at), "artefacts": rows}))
     else:
         print_rows(("name", "ok", "sha256", "problem"), rows, as_json=False, empty="This clip has no files.")
     if not answer.ok:
@@ -227,73 +181,33 @@ def export_clip(clip_id: str, out: Path, chain: str, as_json: bool) -> None:  # 
         except OSError as error:
             raise Failure(f"{out} cannot be written: {error.strerror}", UNUSABLE) from error
 
-    print_fields({"bundle": str(out), "bytes": _with_service(write)}, as_json=as_json)
+    print_fields({"bundle": str(out), "bytes": with_service(write)}, as_json=as_json)
 
 
-SERVICE_COMMANDS = (
+@click.command("restore")
+@clip_argument
+@as_json
+def restore_clip(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Ask for archived files to be brought back, or see how far that is. It takes hours."""
+    answer = call("RestoreClip", evidence_pb2.RestoreClipRequest(clip_id=clip_id))
+    rows = [
+        {
+            "name": one.name,
+            "state": evidence_pb2.RestoreState.Name(one.state).removeprefix("RESTORE_STATE_").lower(),
+            "ready_until": time_text(one.ready_until) if one.HasField("ready_until") else None,
+        }
+        for one in answer.artefacts
+    ]
+    print_rows(("name", "state", "ready_until"), rows, as_json=as_json, empty="This clip has no files.")
+
+
+READING_COMMANDS = (
     request_clip,
     list_clips,
     get_clip,
-    place_hold,
-    lift_hold,
     show_custody,
     create_link,
+    restore_clip,
     verify_clip,
     export_clip,
 )
-
-
-def _call(method: str, request: Any, *, long: bool = False) -> Any:
-    return _with_service(lambda service: service.call(method, request, long=long))
-
-
-def _with_service(work: Callable[[EvidenceCaller], Awaitable[Answer]]) -> Answer:
-    async def run() -> Answer:
-        async with EvidenceCaller(CallerSettings.from_environment()) as service:
-            return await work(service)
-
-    return asyncio.run(run())
-
-
-def _clip_fields(clip: evidence_pb2.Clip) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "clip_id": clip.clip_id,
-        "source": clip.source,
-        "camera": clip.camera,
-        "incident": clip.incident,
-        "state": evidence_pb2.ClipState.Name(clip.state).removeprefix("CLIP_STATE_").lower(),
-        "event_at": _time(clip.event_at),
-        "asked_from": _time(clip.asked_from),
-        "asked_to": _time(clip.asked_to),
-    }
-    for name in ("actual_from", "actual_to", "requested_at", "preserved_at", "retain_until", "disposed_at"):
-        fields[name] = _time(getattr(clip, name)) if clip.HasField(name) else None
-    return fields | {
-        "requested_by": clip.requested_by,
-        "session": clip.session_chain_id or None,
-        "gaps": [{"from": _time(gap.starts_at), "to": _time(gap.ends_at), "why": gap.why} for gap in clip.gaps],
-        "failure": f"{clip.failure.message} [{clip.failure.reason}]" if clip.HasField("failure") else None,
-        "held": bool(clip.holds),
-        "holds": [_hold_fields(hold) for hold in clip.holds],
-        "artefacts": [
-            {"name": one.name, "size": one.size, "sha256": one.sha256.hex(), "key": one.key} for one in clip.artefacts
-        ],
-    }
-
-
-def _hold_fields(hold: evidence_pb2.LegalHold) -> dict[str, Any]:
-    return {
-        "hold_id": hold.hold_id,
-        "clip_id": hold.clip_id,
-        "reason": hold.reason,
-        "placed_by": hold.placed_by,
-        "placed_at": _time(hold.placed_at),
-        "lift_reason": hold.lift_reason or None,
-        "lifted_by": hold.lifted_by or None,
-        "lifted_at": _time(hold.lifted_at) if hold.HasField("lifted_at") else None,
-    }
-
-
-def _time(stamp: Timestamp) -> str:
-    """As documents and events write times."""
-    return rfc3339(moment(stamp.ToMicroseconds()))

@@ -17,9 +17,10 @@ from ledger.cli.main import UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields
 from media.clips.preserve_file import FileWish, clock_words, preserve_file
 from media.clips.window import WindowLengths
+from media.commands.evidence import failure_of
+from media.commands.keeping import KEEPING_COMMANDS
+from media.commands.reading import READING_COMMANDS
 from media.errors import MediaError
-from media.service_cli import failure_of
-from media.service_commands import SERVICE_COMMANDS
 from media.video.values import Progress
 
 _OFFSET = re.compile(
@@ -53,7 +54,7 @@ def clip() -> None:
     """
 
 
-for _command in SERVICE_COMMANDS:
+for _command in (*READING_COMMANDS, *KEEPING_COMMANDS):
     clip.add_command(_command)
 
 

@@ -1,0 +1,1 @@
+"""The commands `indelible clip` and `indelible evidence`."""
