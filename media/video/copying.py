@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import av
+from av.codec import Codec
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -81,8 +82,9 @@ class Writer:
 def container_for(stretches: Sequence[Stretch]) -> tuple[str, bool]:
     """The file name extension of a container that holds the video as it is, and whether it holds the audio too."""
     probe = stretches[0].piece.scan.probe
-    video = {probe.video.codec}
-    both = video if probe.audio is None else {*video, probe.audio.codec}
+    # Containers list their codecs under the names of the decoders.
+    video = {Codec(probe.video.codec, "r").name}
+    both = video if probe.audio is None else {*video, Codec(probe.audio.codec, "r").name}
     for wanted in (both, video):
         for extension, name in _CONTAINERS.items():
             with av.open("/dev/null", "w", format=name) as container:
