@@ -115,9 +115,10 @@ async def open_ledger(
             await ledger.sql("DELETE FROM indelible.anchor_jobs")
 
 
-def write_authorities(authorities: Authorities, path: Path) -> Path:
-    """An authorities file for both, where one that is slow is given up after a second."""
-    path.write_text("\n".join(f"{authority.configuration()}timeout_seconds = 1\n" for authority in authorities))
+def write_authorities(authorities: Authorities, path: Path, *, timeout_seconds: int = 1) -> Path:
+    """An authorities file for both, where one that is slow is given up after a second unless told otherwise."""
+    timeout = f"timeout_seconds = {timeout_seconds}\n"
+    path.write_text("\n".join(f"{authority.configuration()}{timeout}" for authority in authorities))
     return path
 
 
