@@ -22,8 +22,8 @@ from media.video.plan import Stretch
 from media.video.reading import SECOND, Opened, Timed, opened, packets_until_break, time_base_of, to_ticks, to_us
 from media.video.values import Limits
 
-# In the order of how many players know them: by extension, libav's name.
-_CONTAINERS: Final = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
+# Open formats first: by extension, libav's name.
+_CONTAINERS: Final = {"mp4": "mp4", "mkv": "matroska", "mov": "mov"}
 # MP4 counts ticks of its tracks in 32 bits per second; finer clocks than this one are of no use to video.
 _FINEST_TICK: Final = Fraction(1, 90_000)
 
