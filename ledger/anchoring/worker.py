@@ -116,15 +116,8 @@ class AnchoringWorker:
             await _pause(stop, GAUGE_SECONDS)
 
     async def _refresh_gauges(self, targets: Sequence[AnchorTarget]) -> None:
-        now, oldest = self._clock(), await self._store.oldest_unanchored()
-        ages = {target: max((now - asked_for).total_seconds(), 0.0) for target, asked_for in oldest.items()}
-        self._metrics.oldest_unanchored_seconds.set(max(ages.values(), default=0.0))
-        for target in {*targets, *ages}:
-            self._metrics.oldest_pending_seconds.labels(target.backend, target.authority).set(ages.get(target, 0.0))
-        counts = await self._store.pending_anchor_counts()
-        # Jobs of an authority that is no longer configured wait for ever; they are counted here, not in the age.
-        for target in {*targets, *counts}:
-            self._metrics.pending.labels(target.backend, target.authority).set(counts.get(target, 0))
+        oldest, counts = await self._store.oldest_unanchored(), await self._store.pending_anchor_counts()
+        self._metrics.show_waiting(targets, oldest=oldest, counts=counts, now=self._clock())
 
 
 class _Lane:

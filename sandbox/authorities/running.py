@@ -2,21 +2,14 @@
 
 import contextlib
 import json
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from sandbox.announced import Announced, NotAnnouncedError
 from sandbox.authorities import certomancer_authority
 from sandbox.authorities.faults import Fault, set_fault
 from sandbox.authorities.second import pki as second_pki
-
-START_SECONDS = 60.0  # a cold import and RSA key generation on a busy machine
-STOP_SECONDS = 5.0
-_LOG_TAIL_BYTES = 2000
 
 
 class AuthorityError(RuntimeError):
@@ -37,7 +30,7 @@ class Authority:
         self.root_path = self.directory / "root.pem"
         self.url = ""
         self._which = which
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Announced | None = None
 
     @property
     def root_pem(self) -> bytes:
@@ -47,7 +40,7 @@ class Authority:
     @property
     def process_id(self) -> int | None:
         """The process of the running authority, or None while it is stopped."""
-        return self._process.pid if self._process else None
+        return self._process.process_id if self._process else None
 
     def start(self) -> None:
         """Start the process and wait until it answers. Raises AuthorityError when it does not come up."""
@@ -56,42 +49,28 @@ class Authority:
 
     def launch(self) -> None:
         """Start the process; `wait_ready` must follow. Several can come up at once this way."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # our own module, with our own arguments
-                [sys.executable, "-m", "sandbox.authorities", self._which, str(self.directory)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                process_group=0,  # Ctrl-C is for whoever started it, who then ends it in order
-            )
+        self._process = Announced("sandbox.authorities", [self._which, str(self.directory)], self.directory)
 
     def wait_ready(self) -> None:
         """Wait until the process answers. Raises AuthorityError, and ends the process, when it does not come up."""
         if self._process is None:
             raise AuthorityError(f"{self.name} was not launched")
         try:
-            ready = json.loads(self._first_line(self._process))
-        except BaseException:
+            ready = self._process.wait_ready()
+        except BaseException as error:
             self.stop()
-            raise
+            if not isinstance(error, NotAnnouncedError):
+                raise
+            text = f"the local authority {self.name} did not start; its log ends with:\n{error}"
+            raise AuthorityError(text) from error
         self.url = ready["url"]
         self.root_path.write_text(ready["root_pem"], encoding="ascii")
 
     def stop(self) -> None:
         """End the process; connections are refused from now on. Keys and port stay for the next start."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process = None
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
 
     def misbehave(self, fault: Fault) -> None:
         """Do `fault` from the next answer on; `Fault.NONE` ends it. Only `sandbox-two` can."""
@@ -106,21 +85,6 @@ class Authority:
     def trust(self) -> str:
         """The table for a verifier's trust policy (TOML)."""
         return _toml_table(self.name, {"roots": [str(self.root_path)], "policies": [self.policy]})
-
-    def _first_line(self, process: subprocess.Popen[bytes]) -> bytes:
-        """What the child says when it is ready. Raises AuthorityError when it ends or stays silent."""
-        if process.stdout is None:
-            raise AuthorityError(f"{self.name} was started without an output to read")
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            readable, _, _ = select.select([process.stdout], [], [], 0.5)
-            if readable:
-                line = process.stdout.readline()
-                if line:
-                    return line
-                break
-        log = (self.directory / "log").read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace")
-        raise AuthorityError(f"the local authority {self.name} did not start; its log ends with:\n{log}")
 
 
 class Authorities:
