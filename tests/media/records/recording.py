@@ -4,6 +4,8 @@ import time
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
+
 from media.records.records import Records
 from media.records.values import (
     Access,
@@ -94,10 +96,16 @@ def failed(clip: Clip) -> Failed:
     return Failed(reason="STORED_MISMATCH", message="not what was sent", failed_at=now_us(), kept=(kept,))
 
 
-async def claimed(records: Records, lease_seconds: float = 60) -> Job:
-    job = await records.claim(worker="one", lease_seconds=lease_seconds)
+async def claimed(records: Records) -> Job:
+    job = await records.claim(worker="one", lease_seconds=600)
     assert job is not None
     return job
+
+
+def expire_leases(database: Database) -> None:
+    """What time does to a worker that died."""
+    with psycopg.connect(database.evidence_worker_dsn) as connection:
+        connection.execute("UPDATE evidence.clips SET leased_until = now() WHERE leased_until IS NOT NULL")
 
 
 async def make_clip(records: Records, incident: str = "inc-1", **changes: Any) -> Clip:

@@ -1,6 +1,7 @@
 """Jobs: leased to one worker at a time, taken over when it dies, and finished by whoever holds the lease."""
 
 import asyncio
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from tests.media.records.recording import (
     ROLES,
     asked,
     claimed,
+    expire_leases,
     failed,
     make_clip,
     noted,
@@ -21,9 +23,9 @@ from tests.media.records.recording import (
 )
 
 
-async def storing(records: Records, lease_seconds: float = 60) -> Job:
+async def storing(records: Records) -> Job:
     await records.request(asked())
-    return await records.heartbeat(await claimed(records, lease_seconds), "STORING")
+    return await records.heartbeat(await claimed(records), "STORING")
 
 
 async def test_workers_at_the_same_time_get_different_clips(database: Database) -> None:
@@ -39,32 +41,40 @@ async def test_workers_at_the_same_time_get_different_clips(database: Database) 
     assert len(taken) == len(set(taken)) == 6
 
 
-async def test_a_leased_clip_is_taken_over_when_the_lease_has_run_out(records: Records) -> None:
+async def test_a_leased_clip_is_taken_over_when_the_lease_has_run_out(records: Records, database: Database) -> None:
     await records.request(asked())
-    first = await records.claim(worker="one", lease_seconds=1)
+    first = await records.claim(worker="one", lease_seconds=600)
     assert first is not None
     assert await records.claim(worker="two", lease_seconds=60) is None
-    await asyncio.sleep(1.2)
+    expire_leases(database)
     second = await records.claim(worker="two", lease_seconds=60)
     assert second is not None
     assert (second.clip.clip_id, second.attempt) == (first.clip.clip_id, 2)
 
 
-async def test_a_heartbeat_keeps_the_lease_and_says_how_far_the_job_is(records: Records) -> None:
+async def test_a_heartbeat_keeps_the_lease_and_says_how_far_the_job_is(records: Records, database: Database) -> None:
     await records.request(asked())
-    job = await claimed(records, 1.5)
+    job = await claimed(records)
     states: list[ClipState | None] = ["EXTRACTING", "STORING", None]
     for state in states:
-        await asyncio.sleep(0.7)
+        before = leased_until(database)
         job = await records.heartbeat(job, state)
+        assert leased_until(database) > before
         assert await records.claim(worker="two", lease_seconds=60) is None
     assert (await records.get_clip("acme", job.clip.clip_id)).state == "STORING"
 
 
-async def test_whoever_lost_the_lease_changes_nothing_any_more(records: Records) -> None:
-    slow = await storing(records, 0.7)
+def leased_until(database: Database) -> datetime:
+    with psycopg.connect(database.admin_dsn) as connection:
+        ((until,),) = connection.execute("SELECT leased_until FROM evidence.clips").fetchall()
+    assert isinstance(until, datetime)
+    return until
+
+
+async def test_whoever_lost_the_lease_changes_nothing_any_more(records: Records, database: Database) -> None:
+    slow = await storing(records)
     clip = slow.clip
-    await asyncio.sleep(0.9)
+    expire_leases(database)
     successor = await claimed(records)
     for late in (
         records.heartbeat(slow),
@@ -83,9 +93,11 @@ async def test_whoever_lost_the_lease_changes_nothing_any_more(records: Records)
     assert len(await records.clip_notes("acme", clip.clip_id)) == 1
 
 
-async def test_a_lease_that_ran_out_is_lost_even_if_nobody_took_the_job_over(records: Records) -> None:
-    job = await storing(records, 0.7)
-    await asyncio.sleep(0.9)
+async def test_a_lease_that_ran_out_is_lost_even_if_nobody_took_the_job_over(
+    records: Records, database: Database
+) -> None:
+    job = await storing(records)
+    expire_leases(database)
     with pytest.raises(LeaseLostError):
         await records.finish(job, preserved(job.clip), noted("clip.preserved", job.clip.clip_id))
     assert (await records.get_clip("acme", job.clip.clip_id)).artefacts == ()

@@ -73,7 +73,7 @@ def _through(
     reached = {}
     for store in (locking, plain):
         name = store.bucket.name
-        reached[name] = make_store(objects, _liar.url, name, read_seconds=2.0)
+        reached[name] = make_store(objects, _liar.url, name, read_seconds=5.0)
         reached[name].capabilities()  # known before the lying begins
     return reached
 
