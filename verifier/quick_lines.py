@@ -102,9 +102,10 @@ class _PackedLengths(dict[int, bytes]):
 def _packed_sequences(start: int, count: int) -> tuple[list[bytes], list[bytes]]:
     """Return the first seven bytes of each sequence and the last one, which is quicker than packing each."""
     first, offset = divmod(start, len(_BYTES))
-    begins = [struct.pack(">Q", number)[1:] for number in range(first, (start + count) // len(_BYTES) + 1)]
-    repeated = [begin for begin in begins for _ in _BYTES]
-    return repeated[offset:][:count], (_BYTES * len(begins))[offset:][:count]
+    begins: list[bytes] = []
+    for number in range(first, (start + count) // len(_BYTES) + 1):
+        begins += [struct.pack(">Q", number)[1:]] * len(_BYTES)
+    return begins[offset:][:count], (_BYTES * (len(begins) // len(_BYTES)))[offset:][:count]
 
 
 def _written(
@@ -135,6 +136,7 @@ def _sequences(start: int, count: int) -> tuple[list[bytes], list[bytes]]:
         endings = [b"%d}\n%b" % (sequence, _BEFORE_HASH) for sequence in range(start, start + count)]
         return [_BEFORE_SEQUENCE] * count, endings
     first, offset = divmod(start, _HUNDRED)
-    hundreds = [b"%b%d" % (_BEFORE_SEQUENCE, number) for number in range(first, (start + count) // _HUNDRED + 1)]
-    begins = [begin for begin in hundreds for _ in range(_HUNDRED)]
-    return begins[offset:][:count], (_ENDINGS * len(hundreds))[offset:][:count]
+    begins: list[bytes] = []
+    for number in range(first, (start + count) // _HUNDRED + 1):
+        begins += [b"%b%d" % (_BEFORE_SEQUENCE, number)] * _HUNDRED
+    return begins[offset:][:count], (_ENDINGS * (len(begins) // _HUNDRED))[offset:][:count]
