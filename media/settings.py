@@ -37,6 +37,8 @@ DEFAULT_LISTEN = "127.0.0.1:50052"
 DEFAULT_LEDGER = "127.0.0.1:50051"
 DEFAULT_REGION = "us-east-1"
 DEFAULT_LANES = 1
+# Each needs threads and a process of its own.
+MAX_LANES = 16
 DEFAULT_LEASE_SECONDS = 60
 DEFAULT_GRACE_SECONDS = 24 * 3600
 MAX_SECRET_BYTES = 4096
@@ -95,7 +97,7 @@ class EvidenceSettings:
             store=_store(read),
             ledger=_ledger(read),
             directory=_directory(read, "INDELIBLE_EVIDENCE_WORK_DIRECTORY", Path(tempfile.gettempdir())),
-            lanes=read.value("INDELIBLE_EVIDENCE_JOBS", whole_number(1), DEFAULT_LANES),
+            lanes=read.value("INDELIBLE_EVIDENCE_JOBS", _jobs, DEFAULT_LANES),
             lease_seconds=read.value("INDELIBLE_EVIDENCE_LEASE_SECONDS", whole_number(1), DEFAULT_LEASE_SECONDS),
             grace_seconds=read.value("INDELIBLE_EVIDENCE_SWEEP_AFTER_SECONDS", whole_number(1), DEFAULT_GRACE_SECONDS),
             log=read_log(read),
@@ -152,6 +154,13 @@ class CallerSettings:
         )
         read.finish()
         return settings
+
+
+def _jobs(text: str) -> int:
+    jobs = whole_number(1)(text)
+    if jobs > MAX_LANES:
+        raise ValueError(f"give a whole number from 1 to {MAX_LANES}; more workers make more clips")
+    return jobs
 
 
 def _sources(read: Reader) -> Sources:

@@ -38,7 +38,8 @@ TURN_SECONDS = 30.0
 RELAY_SECONDS = 0.5
 MIRROR_SECONDS = 2.0
 DISPOSAL_SECONDS = 15.0
-SWEEP_SECONDS = 3600.0
+# Listing a large bucket takes its time, and what is swept is in nobody's way.
+SWEEP_SECONDS = 6 * 3600.0
 COUNT_SECONDS = 10.0
 
 _PASSING = frozenset(
@@ -168,7 +169,8 @@ class Worker:
     async def _take_turns(
         self, name: str, work: Callable[[], Awaitable[object]], seconds: float, stop: asyncio.Event
     ) -> None:
-        turn = Turn(self._records, name, owner=self._name, seconds=TURN_SECONDS)
+        # Of what is done seldom, one process does it for all.
+        turn = Turn(self._records, name, owner=self._name, seconds=max(TURN_SECONDS, seconds))
         while not stop.is_set():
             try:
                 if await turn.take():

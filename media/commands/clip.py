@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 refused, or a check found something wrong; 2 wrong usage o
 
 import asyncio
 import getpass
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def preserve(  # noqa: PLR0913, PLR0917 - one argument for each option
         event_offset=offset,
         lengths=WindowLengths(before_seconds=before, after_seconds=after),
         started_at=started_at,
-        by=getpass.getuser(),
+        by=_user(),
     )
     console = Console(stderr=True)
     try:
@@ -147,6 +148,14 @@ def preserve(  # noqa: PLR0913, PLR0917 - one argument for each option
         },
         as_json=False,
     )
+
+
+def _user() -> str:
+    """Who runs this; a number where the system has no name for it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
 
 
 def read_time(text: str) -> int | None:

@@ -32,6 +32,8 @@ MAX_VERIFY_SECONDS = 900.0
 MAX_EXPORT_SECONDS = 1_800.0
 # Each may hold a clip and a bundle on disk while its reader dawdles.
 MAX_EXPORTS = 16
+# Reading whole clips keeps a thread busy each; the others must not have to wait for them.
+MAX_READERS = 3
 MAX_EXPORTS_PER_ORGANISATION = 8
 
 
@@ -45,6 +47,7 @@ class Reading:
         self._metrics = metrics
         self._directory = directory
         self._exports: Counter[str] = Counter()
+        self._readers = asyncio.Semaphore(MAX_READERS)
 
     async def get_custody(
         self, request: evidence_pb2.GetCustodyRequest, caller: Caller
@@ -99,7 +102,8 @@ class Reading:
     ) -> evidence_pb2.VerifyStoredClipResponse:
         """Read every artefact back now."""
         clip = await self._records.get_clip(caller.organisation_id, identifier(request.clip_id, "clip_id"))
-        checks, checked_at = await verify_stored(self._records, self._store, clip, who=caller.subject)
+        async with self._readers:
+            checks, checked_at = await verify_stored(self._records, self._store, clip, who=caller.subject)
         return evidence_pb2.VerifyStoredClipResponse(
             ok=all(check.ok for check in checks),
             artefacts=[
@@ -122,13 +126,14 @@ class Reading:
         caller = session.caller
         clip = await self._records.get_clip(caller.organisation_id, identifier(request.clip_id, "clip_id"))
         async with asyncio.timeout(MAX_EXPORT_SECONDS), self._room(caller.organisation_id) as directory:
-            path = await export_clip(
-                self._exporter,
-                clip,
-                chain_id=request.chain_id or OPERATIONS_CHAIN_ID,
-                who=caller.subject,
-                directory=directory,
-            )
+            async with self._readers:
+                path = await export_clip(
+                    self._exporter,
+                    clip,
+                    chain_id=request.chain_id or OPERATIONS_CHAIN_ID,
+                    who=caller.subject,
+                    directory=directory,
+                )
             with path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                     yield evidence_pb2.ExportClipResponse(data=chunk)

@@ -3,7 +3,7 @@
 A block that begins with ```console run``` holds commands after `$ ` (continued after `> `), each followed by what it
 prints; `...` stands for anything. `exit=N` is the exit code of the block's last command. A block that begins with
 ```python run``` is a program. Blocks of one document share a directory that holds what the text speaks of: the bundle
-of the chain visit-17, two root certificates, a trust policy; and a running ledger.
+of the chain visit-17, two root certificates, a trust policy, gate.mp4 from a camera; and a running ledger.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from ledger.client import LedgerClient
+from sandbox.camera import Recording, write_segment
 from sandbox.stack import Part, running_stack
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +111,7 @@ def prepared() -> Iterator[tuple[Path, dict[str, str]]]:
             for authority in stack.authorities:
                 (material / f"{authority.name}.pem").write_bytes(authority.root_pem)
             shutil.copy(stack.trust_policy, material / "trust.toml")
+            write_segment(material / "gate.mp4", Recording(starts_at=0, seconds=24, width=160, height=96, rate=5))
             yield material, environment
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import wave
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -116,10 +115,16 @@ def broken_files(footage: Path, directory: Path) -> dict[str, Path]:
     files = {"empty": b"", "text": b"not a film\n" * 100, "header": whole[:40]}
     for name, content in files.items():
         (directory / name).write_bytes(content)
-    with wave.open(str(directory / "sound.wav"), "wb") as sound:
-        sound.setparams((1, 2, 8000, 0, "NONE", ""))
-        sound.writeframes(bytes(16_000))
-    return {**{name: directory / name for name in files}, "sound": directory / "sound.wav"}
+    with av.open(directory / "film.mp4", "w") as made:
+        sound = made.add_stream("aac", rate=48_000)
+        for number in range(20):
+            frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+            frame.sample_rate, frame.pts = 48_000, number * 1024
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            made.mux(sound.encode(frame))
+        made.mux(sound.encode(None))
+    return {**{name: directory / name for name in files}, "sound": directory / "film.mp4"}
 
 
 @pytest.mark.parametrize(

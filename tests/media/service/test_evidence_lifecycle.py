@@ -1,0 +1,153 @@
+"""Starting, stopping and being watched."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from indelible.evidence.v1 import evidence_pb2
+
+from ledger.settings_reader import SettingsError
+from media.settings import CallerSettings, EvidenceSettings
+from sandbox.objects import Objects
+from sandbox.processes import find_program
+from tests.media.service.evidence import Evidence, running_evidence
+from tests.service.serving import Service
+
+
+@pytest.fixture
+def own(tmp_path: Path, ledger: Service, objects: Objects) -> Iterator[Evidence]:
+    """A service of this test's own, without a worker."""
+    with running_evidence(tmp_path, ledger, objects) as running:
+        yield running
+
+
+def test_a_stopped_worker_gives_its_clip_back_and_another_makes_it(own: Evidence) -> None:
+    worker = own.work()
+    clip_id = own.request("given-back").clip.clip_id
+    until = time.monotonic() + 60
+    while own.call("GetClip", evidence_pb2.GetClipRequest(clip_id=clip_id)).clip.state not in {
+        evidence_pb2.CLIP_STATE_EXTRACTING,
+        evidence_pb2.CLIP_STATE_STORING,
+    }:
+        assert time.monotonic() < until, own.log_tail()
+        time.sleep(0.02)
+    worker.stop()
+    assert worker.exit_code == 0, own.log_tail()
+    assert list((own.directory / "work").iterdir()) == []
+    own.work(INDELIBLE_EVIDENCE_LEASE_SECONDS="600")
+    assert own.ended(clip_id).state == evidence_pb2.CLIP_STATE_PRESERVED
+
+
+def test_the_service_stops_cleanly_and_tells_health_and_metrics_while_it_runs(own: Evidence) -> None:
+    own.request("counted")
+    assert own.is_healthy()
+    assert 'indelible_requests_total{code="OK",method="RequestExtraction"} 1.0' in own.metrics()
+    assert "indelible_database_up 1.0" in own.metrics()
+    process = own.process
+    assert process is not None
+    process.stop()
+    assert process.exit_code == 0, own.log_tail()
+
+
+def test_no_log_holds_a_secret_of_the_store_or_a_token(own: Evidence) -> None:
+    own.work()
+    own.preserved("logged")
+    logs = own.log_tail()
+    assert own.environment["INDELIBLE_EVIDENCE_S3_SECRET_KEY"] not in logs
+    assert (own.tokens / "acme.token").read_text() not in logs
+    assert "eyJ" not in logs
+
+
+def test_notes_wait_for_a_token_and_are_told_once_there_is_one(own: Evidence) -> None:
+    token = own.tokens / "acme.token"
+    text = token.read_text()
+    token.unlink()
+    own.work()
+    clip = own.preserved("untold")
+    assert clip.state == evidence_pb2.CLIP_STATE_PRESERVED
+    assert "untold" not in [event["incident"] for event in own.events("clip.preserved")]
+    token.write_text(text)
+    until = time.monotonic() + 40
+    while "untold" not in [event["incident"] for event in own.events("clip.preserved")]:
+        assert time.monotonic() < until, own.log_tail()
+        time.sleep(0.3)
+
+
+def test_every_missing_setting_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        EvidenceSettings.from_environment({})
+    named = {problem.partition(":")[0] for problem in refused.value.problems}
+    assert named >= {
+        "INDELIBLE_EVIDENCE_DSN", "INDELIBLE_EVIDENCE_WORKER_DSN", "INDELIBLE_EVIDENCE_SOURCES",
+        "INDELIBLE_EVIDENCE_BUCKET", "INDELIBLE_EVIDENCE_LEDGER_TOKENS", "INDELIBLE_TOKEN_ISSUER",
+        "INDELIBLE_TOKEN_AUDIENCE", "INDELIBLE_TOKEN_JWKS",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INDELIBLE_EVIDENCE_LISTEN", "0.0.0.0:50052"),
+        ("INDELIBLE_EVIDENCE_LISTEN", "nowhere"),
+        ("INDELIBLE_EVIDENCE_JOBS", "0"),
+        ("INDELIBLE_EVIDENCE_JOBS", "17"),
+        ("INDELIBLE_EVIDENCE_LEASE_SECONDS", "-1"),
+        ("INDELIBLE_EVIDENCE_S3_PROFILE", "floppy"),
+        ("INDELIBLE_EVIDENCE_SOURCES", "/nonexistent/sources.toml"),
+        ("INDELIBLE_EVIDENCE_WORK_DIRECTORY", "/nonexistent"),
+        ("INDELIBLE_EVIDENCE_LEDGER_TOKENS", "/nonexistent"),
+        ("INDELIBLE_EVIDENCE_DSN", "mysql://nonsense"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(evidence: Evidence, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"(?m)^{name}: "):
+        EvidenceSettings.from_environment(evidence.environment | {name: value})
+
+
+def test_a_caller_who_names_a_far_service_needs_its_authority() -> None:
+    settings = CallerSettings.from_environment(
+        {"INDELIBLE_EVIDENCE": "evidence.example:443", "INDELIBLE_TOKEN": "a.b.c"}
+    )
+    assert settings.address == "evidence.example:443"
+    environment = {"PATH": os.environ["PATH"], "INDELIBLE_EVIDENCE": "evidence.example:443", "INDELIBLE_TOKEN": "a.b.c"}
+    command = [str(find_program("indelible")), "clip", "list"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "INDELIBLE_EVIDENCE_CA" in done.stderr
+
+
+def test_the_commands_of_a_caller_work_against_the_service(evidence: Evidence, tmp_path: Path) -> None:
+    token = dict(evidence.headers())["authorization"].removeprefix("Bearer ")
+    environment = {"PATH": os.environ["PATH"], "INDELIBLE_EVIDENCE": evidence.address, "INDELIBLE_TOKEN": token}
+
+    def run(*arguments: str, code: int = 0) -> str:
+        command = [str(find_program("indelible")), "clip", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    asked = ("request", "--source", "gate-1", "--incident", "typed", "--at", "2026-03-01T12:00:10Z")
+    assert "created" in run(*asked, "--before", "1", "--after", "1")
+    clip_id = evidence.request("typed").clip.clip_id
+    evidence.ended(clip_id)
+    assert "typed" in run("list", "--camera", "cam-gate-1", "--state", "preserved", "--not-held")
+    assert "preserved" in run("get", clip_id)
+    held = run("hold", clip_id, "--reason", "case 1", "--idempotency-key", "typed", "--json")
+    assert '"held_in_the_store_too": true' in held
+    assert "[CLIP_HELD]" in run("dispose", clip_id, "--reason", "x", "--yes", code=1)
+    hold_id = evidence.call("GetClip", evidence_pb2.GetClipRequest(clip_id=clip_id)).clip.holds[0].hold_id
+    assert "closed" in run("lift", hold_id, "--reason", "closed")
+    assert "stored and read back" in run("custody", clip_id)
+    assert "url" in run("link", clip_id)
+    assert "clip.mp4" in run("verify", clip_id)
+    assert "not_needed" in run("restore", clip_id)
+    assert "2557" in run("retention")
+    bundle = tmp_path / "clip.zip"
+    assert "bytes" in run("export", clip_id, "--out", str(bundle))
+    assert "is not overwritten" in run("export", clip_id, "--out", str(bundle), code=2)
+    assert "[CLIP_NOT_FOUND]" in run("get", "00000000-0000-4000-8000-000000000000", code=1)
+    environment["INDELIBLE_EVIDENCE"] = "127.0.0.1:9"
+    assert "cannot be reached" in run("list", code=3)
