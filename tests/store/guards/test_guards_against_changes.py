@@ -19,7 +19,7 @@ ROLES = ("runtime_role", "append_role", "worker_role")
 def test_no_role_of_the_ledger_may_change_or_remove_a_row_of_the_record(
     attack: Callable[[str], psycopg.Connection], role: str, table: str, command: str
 ) -> None:
-    with pytest.raises(errors.InsufficientPrivilege):
+    with pytest.raises(errors.InsufficientPrivilege, match=f"permission denied for table {table}"):
         attack(role).execute(command.format(f"indelible.{table}"))
 
 
@@ -60,7 +60,7 @@ def test_the_row_level_trigger_stands_by_itself(superuser: psycopg.Connection) -
 def test_only_the_append_role_may_insert_into_the_record(
     attack: Callable[[str], psycopg.Connection], role: str, table: str
 ) -> None:
-    with pytest.raises(errors.InsufficientPrivilege):
+    with pytest.raises(errors.InsufficientPrivilege, match=f"permission denied for table {table}"):
         attack(role).execute(f"INSERT INTO indelible.{table} DEFAULT VALUES")
 
 
