@@ -16,7 +16,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -26,21 +25,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ledger.database.tables import IDENTIFIER, schema_metadata
+
 SCHEMA = "indelible"
 
-# Byte order: the same on every machine and for ever. An index in a language's order is silently wrong after an upgrade
-# of the system's locales, and a unique key that fails is a broken promise.
-IDENTIFIER = Text(collation="C")
-
-metadata = MetaData(
-    schema=SCHEMA,
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    },
-)
+metadata = schema_metadata(SCHEMA)
 
 organisations = Table(
     "organisations",

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -25,24 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ledger.database.tables import IDENTIFIER, schema_metadata
 from media.records.schema import SCHEMA
-
-# Byte order: the same on every machine and for ever.
-IDENTIFIER = Text(collation="C")
 
 _OPEN = text("state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')")
 _ORGANISATION = "organisation_id ~ '^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$'"
 _REASON = r"btrim(reason, E' \t\r\n') <> '' AND length(reason) <= 1000"
 
-metadata = MetaData(
-    schema=SCHEMA,
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    },
-)
+metadata = schema_metadata(SCHEMA)
 
 
 def _of_clip() -> ForeignKeyConstraint:

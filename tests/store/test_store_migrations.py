@@ -6,43 +6,14 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from ledger.errors import LedgerError
 from ledger.store.admin import add_organisation, list_organisations
 from ledger.store.migrate import MigrationError, migrate
-from ledger.store.tables import metadata
+from ledger.store.tables import SCHEMA, metadata
 from sandbox.database import Database
 from sandbox.postgres import Postgres
-
-COLUMNS = """
-SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
-       pg_get_expr(d.adbin, d.adrelid), a.attcollation::regcollation::text
-  FROM pg_attribute AS a
-  JOIN pg_class AS c ON c.oid = a.attrelid AND c.relkind = 'r' AND c.relname <> 'alembic_version'
-  LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
- WHERE c.relnamespace = 'indelible'::regnamespace AND a.attnum > 0
- ORDER BY c.relname, a.attnum
-"""
-CONSTRAINTS = """
-SELECT conrelid::regclass::text, conname, contype, pg_get_constraintdef(oid)
-  FROM pg_constraint
- WHERE connamespace = 'indelible'::regnamespace AND conrelid <> coalesce(to_regclass('indelible.alembic_version'), 0)
- ORDER BY 1, 2
-"""
-INDEXES = """
-SELECT tablename, indexname, indexdef FROM pg_indexes
- WHERE schemaname = 'indelible' AND tablename <> 'alembic_version' ORDER BY 1, 2
-"""
-
-
-def catalogue(dsn: str) -> dict[str, list[tuple[object, ...]]]:
-    with psycopg.connect(dsn) as connection:
-        return {
-            name: connection.execute(query).fetchall()
-            for name, query in (("columns", COLUMNS), ("constraints", CONSTRAINTS), ("indexes", INDEXES))
-        }
+from tests.schemas import catalogue, declared_catalogue
 
 
 @pytest.fixture
@@ -56,20 +27,13 @@ def empty_database(postgres: Postgres, request: pytest.FixtureRequest) -> Iterat
 
 
 def test_the_migrated_database_equals_the_declared_tables(database: Database, empty_database: str) -> None:
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(empty_database), poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE SCHEMA indelible")
-        metadata.create_all(connection)
-    declared, migrated = catalogue(empty_database), catalogue(database.admin_dsn)
-    for part, rows in declared.items():
-        assert rows
-        assert migrated[part] == rows
+    assert catalogue(database.admin_dsn, SCHEMA) == declared_catalogue(empty_database, metadata)
 
 
 def test_migrating_again_changes_nothing(database: Database, sandbox_passwords: dict[str, str]) -> None:
-    before = catalogue(database.admin_dsn)
+    before = catalogue(database.admin_dsn, SCHEMA)
     migrate(database.admin_dsn, sandbox_passwords)
-    assert catalogue(database.admin_dsn) == before
+    assert catalogue(database.admin_dsn, SCHEMA) == before
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from media.records.guards import EVIDENCE_GUARDS
 from media.records.values import Clip
 from sandbox.database import Database
 from tests.media.records.recording import access, asked, claimed, hold, lift, make_clip, open_records
+from tests.schemas import diagnose
 
 INSERT_ONLY = ("artefacts", "kept_objects", "holds", "hold_lifts", "accesses", "retention_changes")
 TABLES = (*INSERT_ONLY, "clips", "notes")
@@ -281,40 +282,23 @@ ROLE_DAMAGE = [
 ]
 
 
-def diagnose(database: Database, damage: str, role: str | None) -> None:
-    async def check() -> None:
-        async with await psycopg.AsyncConnection.connect(database.admin_dsn) as connection:
-            try:
-                await connection.execute(damage.encode())
-                if role is None:
-                    await EVIDENCE_GUARDS.check(connection)
-                else:
-                    await connection.execute(f"SET LOCAL ROLE {role}".encode())
-                    await EVIDENCE_GUARDS.check_role(connection, bypasses_row_security=role.endswith("worker"))
-            finally:
-                await connection.rollback()
-
-    asyncio.run(check())
-
-
 @pytest.mark.parametrize(("damage", "fault"), DAMAGE)
 def test_the_service_notices_when_a_guard_was_tampered_with(module_database: Database, damage: str, fault: str) -> None:
     with pytest.raises(GuardsMissingError) as caught:
-        diagnose(module_database, damage, None)
+        diagnose(module_database.admin_dsn, EVIDENCE_GUARDS, damage)
     assert fault in str(caught.value)
 
 
 @pytest.mark.parametrize(("damage", "fault"), ROLE_DAMAGE)
 def test_the_service_notices_when_its_role_can_do_too_much(module_database: Database, damage: str, fault: str) -> None:
     with pytest.raises(GuardsMissingError) as caught:
-        diagnose(module_database, damage, "indelible_evidence")
+        diagnose(module_database.admin_dsn, EVIDENCE_GUARDS, damage, role="indelible_evidence")
     assert fault in str(caught.value)
 
 
 def test_an_undamaged_database_passes(module_database: Database) -> None:
-    diagnose(module_database, "SELECT 1", None)
-    diagnose(module_database, "SELECT 1", "indelible_evidence")
-    diagnose(module_database, "SELECT 1", "indelible_evidence_worker")
+    for role, bypasses in ((None, False), ("indelible_evidence", False), ("indelible_evidence_worker", True)):
+        diagnose(module_database.admin_dsn, EVIDENCE_GUARDS, "SELECT 1", role=role, bypasses=bypasses)
 
 
 async def test_the_records_do_not_open_with_the_superuser_in_place_of_a_role(module_database: Database) -> None:

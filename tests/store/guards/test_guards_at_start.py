@@ -1,6 +1,5 @@
 """The service notices, before it serves and while it does, that a guard is missing or a role can do too much."""
 
-import asyncio
 from dataclasses import replace
 
 import psycopg
@@ -9,6 +8,7 @@ import pytest
 from ledger.database.guards import GuardsMissingError
 from ledger.store.guards import LEDGER_GUARDS
 from sandbox.database import Database
+from tests import schemas
 from tests.store.conftest import open_store
 
 # What an owner or superuser could do to the guards, and what the service then says when it starts.
@@ -68,20 +68,7 @@ ROLE_DAMAGE = [
 
 def diagnose(database: Database, damage: str, role: str | None) -> None:
     """Do the damage in a transaction, run the start-up check on it, and undo it."""
-
-    async def check() -> None:
-        async with await psycopg.AsyncConnection.connect(database.admin_dsn) as connection:
-            try:
-                await connection.execute(damage.encode())
-                if role is None:
-                    await LEDGER_GUARDS.check(connection)
-                else:
-                    await connection.execute(f"SET LOCAL ROLE {role}")
-                    await LEDGER_GUARDS.check_role(connection, bypasses_row_security=role == "indelible_append")
-            finally:
-                await connection.rollback()
-
-    asyncio.run(check())
+    schemas.diagnose(database.admin_dsn, LEDGER_GUARDS, damage, role=role, bypasses=role == "indelible_append")
 
 
 @pytest.mark.parametrize(("damage", "fault"), DAMAGE)
