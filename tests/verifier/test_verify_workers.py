@@ -127,16 +127,17 @@ def test_a_change_anywhere_in_a_line_of_a_known_shape_is_found_as_if_it_stood_al
     chain = Chain().open()
     for number in range(120):
         chain.add("door.opened", {"door": "north", "n": number, "text": "x" * 500})
-    line = chain.lines[100]
-    events, start = chain.events, chain.events.index(line)
     reader = QuickReader()
-    assert not check_slice(events, reader).problems
+    assert not check_slice(chain.events, reader).problems
+    line = chain.lines[100]
+    events = b"".join(one + b"\n" for one in chain.lines[97:103])
+    start = events.index(line)
     for at in {*range(230), *range(230, len(line), 7), *range(len(line) - 110, len(line))} - {
         place for place in range(len(line)) if line[place : place + 1] == change
     }:
         changed = events[: start + at] + change + events[start + at + 1 :]
         result = check_slice(changed, reader)
-        assert result.count == 100, at
+        assert result.count == 3, at
         alone = check_slice(changed[start : changed.index(b"\n", start) + 1], QuickReader())
         assert {code for code, _ in alone.problems} <= {code for code, _ in result.problems}, at
 
