@@ -208,6 +208,18 @@ def test_rows_of_other_tables_go_to_the_organisation_of_the_transaction_only(
         writer.execute(f"INSERT INTO indelible.{table} (organisation_id) VALUES ('zenith')")
 
 
+@pytest.mark.parametrize("name", ["", "Upper", "dotted.name", "-dash", "dash-", "a b", "x" * 65, "x\n"])
+def test_no_identifier_of_another_form_gets_into_the_tables(superuser: psycopg.Connection, name: str) -> None:
+    with pytest.raises(errors.CheckViolation), superuser.transaction():
+        superuser.execute("INSERT INTO indelible.organisations (organisation_id, name) VALUES (%s, 'Rogue')", (name,))
+    with pytest.raises(errors.CheckViolation):
+        superuser.execute(
+            """INSERT INTO indelible.chains (organisation_id, chain_id, type, subject, opened_at)
+               VALUES ('acme', %s, 'session', '{}', now())""",
+            (name,),
+        )
+
+
 def test_temporary_objects_do_not_shadow_what_the_guard_calls(append_role: psycopg.Connection) -> None:
     append_role.execute("CREATE TEMP TABLE events (LIKE indelible.events); CREATE TEMP TABLE chains (a int)")
     append_role.execute(
