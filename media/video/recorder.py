@@ -36,7 +36,7 @@ from media.video.recorder_metrics import RecorderMetrics
 from media.video.recorder_ring import Ring
 from media.video.recorder_segment import SegmentWriter, sound_can_be_kept, suffix_for
 from media.video.recorder_sidecar import Lost
-from media.video.recorder_timeline import Timeline, Times
+from media.video.recorder_timeline import Beginning, Timeline, Times
 
 OPEN_SECONDS = 15.0
 SILENT_SECONDS = 10.0  # then the camera is lost
@@ -164,6 +164,7 @@ class _Connection:
         self._writer: SegmentWriter | None = None
         self._timelines: dict[int, Timeline] = {}
         self._clock = CameraClock()
+        self._keyframe_at = time.monotonic()
 
     def run(self, lost: Lost | None) -> None:
         """Record until told to stop. Raises CameraLostError, OSError when the disk fails."""
@@ -186,25 +187,27 @@ class _Connection:
     def _record(
         self, container: InputContainer, video: VideoStream, audio: AudioStream | None, lost: Lost | None
     ) -> None:
-        keyframe_at = time.monotonic()
+        beginning: Beginning[Packet[Any]] = Beginning(self._timelines[video.index])
         for packet in container.demux([stream for stream in (video, audio) if stream is not None]):
             if self._stop.is_set():
                 return
             if not packet.size:
                 break  # libav's way to say that there is no more
             arrived_at = _now()
-            timeline = self._timelines[packet.stream.index]
-            times = timeline.place(packet.pts, packet.dts, arrived_at)
-            if packet.stream.index == video.index:
-                if packet.is_keyframe:
-                    keyframe_at = time.monotonic()
-                    if self._is_time_to_turn(timeline.microseconds(times.dts)):
+            if packet.stream.index != video.index:
+                self._write(packet, self._place(packet, arrived_at), arrived_at)
+                continue
+            self.seen_at = arrived_at
+            self._metrics.saw_frame(packet.size)
+            for known in beginning.add(packet):
+                times = self._place(known, arrived_at)
+                if known.is_keyframe:
+                    self._keyframe_at = time.monotonic()
+                    if self._is_time_to_turn(self._timelines[video.index].microseconds(times.dts)):
                         self._turn(video, audio, arrived_at, lost if not self.segments else None)
-                elif time.monotonic() - keyframe_at > LONGEST_GROUP_SECONDS:
-                    raise CameraLostError("it sends no keyframes")
-                self.seen_at = arrived_at
-                self._metrics.saw_frame(packet.size)
-            self._write(packet, times, timeline, arrived_at)
+                self._write(known, times, arrived_at)
+            if time.monotonic() - self._keyframe_at > LONGEST_GROUP_SECONDS:
+                raise CameraLostError("it sends no keyframes")
         raise CameraLostError("it ended the stream")
 
     def _is_time_to_turn(self, decoded_us: int) -> bool:
@@ -222,12 +225,16 @@ class _Connection:
         self._prune(path)
         _log.info("segment_begun", segment=path.name)
 
-    def _write(self, packet: "Packet[Any]", times: Times, timeline: Timeline, arrived_at: int) -> None:
+    def _place(self, packet: "Packet[Any]", arrived_at: int) -> Times:
+        return self._timelines[packet.stream.index].place(packet.pts, packet.dts, arrived_at)
+
+    def _write(self, packet: "Packet[Any]", times: Times, arrived_at: int) -> None:
         if self._writer is None:
             return  # nothing before the first keyframe can be shown
         camera_at = None
         if packet.has_sidedata("prft"):
             camera_at = reference_time(bytes(packet.get_sidedata("prft")))
+        timeline = self._timelines[packet.stream.index]
         self._writer.write(packet, times, timeline, arrived_at=arrived_at, camera_at=camera_at)
         if self._writer.size > MAX_SEGMENT_BYTES:
             raise CameraLostError("it sends more than can be kept")

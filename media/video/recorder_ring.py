@@ -32,6 +32,7 @@ SEGMENT_NAMES = "%Y%m%dT%H%M%S.%f%z.m*"
 MP4, QUICKTIME = ".mp4", ".mov"
 LOCK_NAME = "recorder.lock"
 
+_CLOCK_MARGIN_US = 60_000_000
 _SEGMENT_NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.(mp4|mov)")
 
 
@@ -75,7 +76,7 @@ class Ring:
     def new_segment(self, at: int, suffix: str) -> Path:
         """A name for a segment whose first picture came at `at`; no file has it yet."""
         while True:
-            path = self.directory / f"{moment(at):%Y%m%dT%H%M%S.%f}Z{suffix}"
+            path = self.directory / f"{_stem(at)}{suffix}"
             if not path.exists() and not sidecar_of(path).exists():
                 return path
             at += 1  # the clock was set back to the very microsecond
@@ -98,11 +99,14 @@ class Ring:
 
         `spare`: free so many bytes at least, because the disk is full before the ring is.
         """
-        sizes = {path: _size(path) for path in self._segments()}
+        # Names from the future are of a clock that was set back since: not the newest, whatever they say.
+        latest = _stem(now + _CLOCK_MARGIN_US)
+        ordered = sorted(self._segments(), key=lambda path: (path.name <= latest, path.name))
+        sizes = {path: _size(path) for path in ordered}
         total = sum(sizes.values())
         most = min(self._keep_bytes, total - spare)
         complete = [path for path in sizes if path != writing]
-        oldest_kept = f"{moment(max(0, now - self._keep_us)):%Y%m%dT%H%M%S.%f}"
+        oldest_kept = _stem(max(0, now - self._keep_us))
         deleted = in_use = 0
         for path in complete[:-1]:  # rule 3
             if path.name >= oldest_kept and total <= most:
@@ -158,6 +162,10 @@ def _delete_unless_read(path: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def _stem(at: int) -> str:
+    return f"{moment(at):%Y%m%dT%H%M%S.%f}Z"
 
 
 def _size(path: Path) -> int:

@@ -12,11 +12,11 @@ import threading
 from typing import BinaryIO
 
 from sandbox.camera.faults import FaultSwitch
-from sandbox.camera.film import Film, parameter_sets
-from sandbox.camera.rtp import PCMU_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE, VIDEO_RATE
+from sandbox.camera.rtp import H264, PCMU_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE, VIDEO_RATE
 from sandbox.camera.show import Filming, Show
 
 _MAX_LINE_BYTES = 64 * 1024
+_H265_SETS = ("vps", "sps", "pps")
 _HUGE_ANSWER_BYTES = 64 * 1024 * 1024
 
 
@@ -107,16 +107,19 @@ class Viewer:
 
     def _describe(self, sequence: str, address: str) -> None:
         filming = self._filming
-        film = Film(width=filming.width, height=filming.height, rate=filming.rate, gop_seconds=filming.gop_seconds)
-        sets = ",".join(base64.b64encode(unit).decode() for unit in parameter_sets(film))
+        sets = [base64.b64encode(unit).decode() for unit in filming.new_film().parameter_sets()]
+        if filming.codec == H264:
+            parameters = f"packetization-mode=1;sprop-parameter-sets={','.join(sets)}"
+        else:
+            parameters = ";".join(f"sprop-{name}={text}" for name, text in zip(_H265_SETS, sets, strict=True))
         lines = [
             "v=0",
             "o=- 0 0 IN IP4 127.0.0.1",
             "s=sandbox camera",
             "t=0 0",
             f"m=video 0 RTP/AVP {VIDEO_PAYLOAD_TYPE}",
-            f"a=rtpmap:{VIDEO_PAYLOAD_TYPE} H264/{VIDEO_RATE}",
-            f"a=fmtp:{VIDEO_PAYLOAD_TYPE} packetization-mode=1;sprop-parameter-sets={sets}",
+            f"a=rtpmap:{VIDEO_PAYLOAD_TYPE} {filming.codec}/{VIDEO_RATE}",
+            f"a=fmtp:{VIDEO_PAYLOAD_TYPE} {parameters}",
             "a=control:track0",
         ]
         if filming.sound:

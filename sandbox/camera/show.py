@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sandbox.camera.faults import FaultSwitch
 from sandbox.camera.film import Film, tone
 from sandbox.camera.rtp import (
+    H264,
     PCMU_PAYLOAD_TYPE,
     PCMU_RATE,
     VIDEO_PAYLOAD_TYPE,
@@ -31,11 +32,24 @@ class Filming:
     height: int = 180
     rate: int = 10
     gop_seconds: float = 1.0
+    codec: str = H264
+    b_frames: int = 0
     report_seconds: float = 1.0
     first_report_seconds: float = 0.0  # some cameras tell the time only after a while
     sound: bool = False
     user: str = ""  # with a password: who may look
     password: str = ""
+
+    def new_film(self) -> Film:
+        """An empty film."""
+        return Film(
+            width=self.width,
+            height=self.height,
+            rate=self.rate,
+            gop_seconds=self.gop_seconds,
+            codec=self.codec,
+            b_frames=self.b_frames,
+        )
 
 
 class Show:
@@ -47,9 +61,7 @@ class Show:
         self._filming = filming
         self._faults = faults
         self._send = send
-        self._film = Film(
-            width=filming.width, height=filming.height, rate=filming.rate, gop_seconds=filming.gop_seconds
-        )
+        self._film = filming.new_film()
         self._video = RtpStream(
             ssrc=random.getrandbits(32),
             payload_type=VIDEO_PAYLOAD_TYPE,
@@ -89,8 +101,11 @@ class Show:
             self._send(_interleaved(1, self._video.sender_report(elapsed, wall_clock)))
             if self._with_sound:
                 self._send(_interleaved(3, self._sound.sender_report(elapsed, wall_clock)))
-        picture = self._film.shoot(wall_clock, elapsed)
-        packets = [_interleaved(0, packet) for packet in self._video.video_packets(picture, elapsed)]
+        packets = [
+            _interleaved(0, packet)
+            for shot in self._film.shoot(wall_clock, elapsed)
+            for packet in self._video.video_packets(self._filming.codec, shot.data, shot.elapsed)
+        ]
         if self._with_sound:
             packets.append(_interleaved(2, self._sound_until(elapsed)))
         self._send(b"".join(packets))

@@ -24,7 +24,7 @@ from media.video.recorder_cli import camera as record_cameras
 from media.video.recorder_ring import SEGMENT_NAMES
 from media.video.recorder_sidecar import SegmentState
 from media.video.values import ClockSource, Window
-from sandbox.camera import Camera, CameraFaults, Filming
+from sandbox.camera import H265, Camera, CameraFaults, Filming
 from tests.media.recorder.recording import SECOND, recording, segments, start_process, wait_until
 
 QUICK = Filming(gop_seconds=0.5)
@@ -93,6 +93,19 @@ def test_a_camera_with_sound_is_recorded_with_it(ring: Path) -> None:
         samples = sum(packet.size for packet in container.demux(sound))
     assert samples == pytest.approx(4000, rel=0.3)
     assert max(map(abs, errors(ring))) < 10_000
+
+
+@pytest.mark.parametrize("filming", [Filming(codec=H265, gop_seconds=0.5), Filming(b_frames=2, gop_seconds=0.5)])
+def test_h265_and_pictures_that_are_sent_in_another_order_than_shown_are_placed_as_well(
+    ring: Path, filming: Filming
+) -> None:
+    with a_camera(filming) as camera, recording(camera, ring):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 4)
+    for one in segments(ring):
+        placed, seen = zip(*one.frames(), strict=True)
+        assert list(seen) == sorted(seen)
+        assert len(seen) == one.sidecar.frames
+        assert all(abs(where - when) < 10_000 for where, when in zip(placed, seen, strict=True))
 
 
 def test_a_camera_that_never_tells_the_time_is_placed_by_arrival_within_the_bound(ring: Path) -> None:

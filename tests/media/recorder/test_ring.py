@@ -160,3 +160,11 @@ def test_unusable_sidecars_do_not_keep_a_recorder_from_starting(ring: Ring) -> N
 
 def test_two_segments_never_share_a_name(ring: Ring) -> None:
     assert len({add(ring, NOON) for _ in range(5)}) == 5
+
+
+def test_segments_from_before_the_clock_was_set_back_go_before_newer_ones(ring: Ring) -> None:
+    ahead = [add(ring, NOON + HOUR + n * SECOND, size=3000) for n in range(3)]
+    real = [add(ring, NOON - (3 - n) * SECOND, size=3000) for n in range(3)]
+    ring.prune(NOON, writing=None)
+    assert not any(path.exists() for path in ahead)
+    assert all(path.exists() for path in real)

@@ -1,10 +1,11 @@
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.video.recorder_timeline import Timeline
+from media.video.recorder_timeline import MAX_HELD, Beginning, Timeline
 
 RATE = 90_000
 FRAME = 3600
@@ -49,6 +50,38 @@ def test_a_counter_that_starts_again_goes_on() -> None:
 
 def test_the_same_time_twice_is_told_apart() -> None:
     assert placed((0, 0, 0), (0, 0, 0)) == [(0, 0), (1, 1)]
+
+
+@dataclass
+class Packet:
+    pts: int | None
+    dts: int | None
+
+
+def told(packets: list[Packet]) -> list[tuple[int | None, int | None]]:
+    beginning: Beginning[Packet] = Beginning(timeline())
+    return [(one.pts, one.dts) for packet in packets for one in beginning.add(packet)]
+
+
+def test_first_pictures_get_the_decoding_times_that_libav_did_not_know_yet() -> None:
+    """As libav gives them for pictures shown in another order than sent."""
+    packets = [Packet(None, None), Packet(3 * FRAME, None), Packet(FRAME, None), Packet(2 * FRAME, FRAME)]
+    assert told(packets) == [(0, -2 * FRAME), (3 * FRAME, -FRAME), (FRAME, 0), (2 * FRAME, FRAME)]
+
+
+def test_what_libav_knows_from_the_first_picture_on_is_not_held_back() -> None:
+    assert told([Packet(0, 0), Packet(FRAME, FRAME)]) == [(0, 0), (FRAME, FRAME)]
+
+
+def test_a_stream_that_never_has_decoding_times_is_not_held_back_for_ever() -> None:
+    packets = [Packet(n * FRAME, None) for n in range(MAX_HELD + 3)]
+    assert [pts for pts, _ in told(packets)] == [n * FRAME for n in range(MAX_HELD + 3)]
+
+
+@given(units=st.integers(-(2**40), 2**40))
+def test_the_way_to_microseconds_and_back_never_leads_past_a_packet(units: int) -> None:
+    line = timeline()
+    assert 0 <= units - line.units(line.microseconds(units)) <= 1
 
 
 @given(
