@@ -1,6 +1,8 @@
 """Requests, jobs, outcomes and notes for tests of the records."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -41,6 +43,17 @@ def now_us() -> int:
 
 async def open_records(database: Database) -> Records:
     return await Records.open(evidence_dsn=database.evidence_dsn, worker_dsn=database.evidence_worker_dsn)
+
+
+@asynccontextmanager
+async def several_records(database: Database, count: int) -> AsyncIterator[list[Records]]:
+    """As many processes would have them; closed whatever happens, or their pools would keep the test from ending."""
+    async with AsyncExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            opened.append(await open_records(database))
+            stack.push_async_callback(opened[-1].close)
+        yield opened
 
 
 def asked(incident: str = "inc-1", **changes: Any) -> ExtractionRequest:

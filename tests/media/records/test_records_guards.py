@@ -13,7 +13,7 @@ from ledger.database.guards import GuardsMissingError
 from media.records.guards import EVIDENCE_GUARDS
 from media.records.values import Clip
 from sandbox.database import Database
-from tests.media.records.recording import access, asked, claimed, hold, lift, make_clip, open_records
+from tests.media.records.recording import access, asked, claimed, hold, lift, make_clip, open_records, several_records
 from tests.schemas import diagnose
 
 INSERT_ONLY = ("artefacts", "kept_objects", "holds", "hold_lifts", "accesses", "retention_changes")
@@ -34,16 +34,15 @@ def clips(module_database: Database) -> dict[str, Clip]:
     """A preserved, a held, a leased and a disposed clip of acme's, and one of zenith's."""
 
     async def fill() -> dict[str, Clip]:
-        records = await open_records(module_database)
-        made = {name: await make_clip(records, name) for name in ("preserved", "held", "disposing")}
-        made["foreign"] = await make_clip(records, organisation_id="zenith")
-        await lift(records, made["preserved"], await hold(records, made["preserved"]))
-        await hold(records, made["held"])
-        await access(records, made["held"])
-        await records.request(asked("open"))
-        made["open"] = (await records.heartbeat(await claimed(records), "STORING")).clip
-        await records.close()
-        return made
+        async with several_records(module_database, 1) as (records,):
+            made = {name: await make_clip(records, name) for name in ("preserved", "held", "disposing")}
+            made["foreign"] = await make_clip(records, organisation_id="zenith")
+            await lift(records, made["preserved"], await hold(records, made["preserved"]))
+            await hold(records, made["held"])
+            await access(records, made["held"])
+            await records.request(asked("open"))
+            made["open"] = (await records.heartbeat(await claimed(records), "STORING")).clip
+            return made
 
     return asyncio.run(fill())
 

@@ -24,7 +24,7 @@ from tests.media.records.recording import (
     make_clip,
     noted,
     now_us,
-    open_records,
+    several_records,
 )
 
 
@@ -158,15 +158,13 @@ Act = Callable[[Records, Clip], Awaitable[object]]
 @pytest.mark.parametrize(("first", "then"), [(hold, dispose), (dispose, hold)])
 async def test_a_hold_and_a_disposal_at_once_never_both_succeed(database: Database, first: Act, then: Act) -> None:
     """Twelve clips, each attacked by both from different processes' pools, in either order of arrival."""
-    one, two = await open_records(database), await open_records(database)
     outcomes = []
-    for number in range(12):
-        clip = await make_clip(one, f"inc-{number}")
-        outcomes.append(await asyncio.gather(first(one, clip), then(two, clip), return_exceptions=True))
-        state = await one.get_clip("acme", clip.clip_id)
-        assert bool(state.holds) != (state.state == "DISPOSING")
-    await one.close()
-    await two.close()
+    async with several_records(database, 2) as (one, two):
+        for number in range(12):
+            clip = await make_clip(one, f"inc-{number}")
+            outcomes.append(await asyncio.gather(first(one, clip), then(two, clip), return_exceptions=True))
+            state = await one.get_clip("acme", clip.clip_id)
+            assert bool(state.holds) != (state.state == "DISPOSING")
     for outcome in outcomes:
         refused = [answer for answer in outcome if isinstance(answer, MediaError)]
         assert [answer.reason for answer in refused] in ([Reason.CLIP_HELD], [Reason.CLIP_DISPOSED])

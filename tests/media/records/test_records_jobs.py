@@ -18,8 +18,8 @@ from tests.media.records.recording import (
     failed,
     make_clip,
     noted,
-    open_records,
     preserved,
+    several_records,
 )
 
 
@@ -29,14 +29,12 @@ async def storing(records: Records) -> Job:
 
 
 async def test_workers_at_the_same_time_get_different_clips(database: Database) -> None:
-    workers = [await open_records(database) for _ in range(3)]
-    for number in range(6):
-        await workers[0].request(asked(f"inc-{number}"))
-    jobs = await asyncio.gather(
-        *(workers[number % 3].claim(worker=f"w{number}", lease_seconds=60) for number in range(9))
-    )
-    for worker in workers:
-        await worker.close()
+    async with several_records(database, 3) as workers:
+        for number in range(6):
+            await workers[0].request(asked(f"inc-{number}"))
+        jobs = await asyncio.gather(
+            *(workers[number % 3].claim(worker=f"w{number}", lease_seconds=600) for number in range(9))
+        )
     taken = [job.clip.clip_id for job in jobs if job is not None]
     assert len(taken) == len(set(taken)) == 6
 
