@@ -176,7 +176,8 @@ def _event_frame(planned: Sequence[tuple[int, int]], window: Window) -> int:
 def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: ClipWriter, lost: int) -> Derivative:
     if not writer.frames:
         raise MediaError(Reason.FOOTAGE_UNREADABLE, "not one frame of the window can be decoded")
-    check_video(writer.path, Expected.of(writer.frames, "hevc", "hvc1"))
+    ends = writer.starts[-1] + writer.frames[-1][1] - writer.frames[-1][0]
+    check_video(writer.path, Expected(starts=writer.starts, ends=ends, codec="hevc", tag="hvc1"))
     options = clip_encoder_options(work.settings)
     if writer.has_audio:
         options |= {"audio": "copied"} if can_be_copied(pieces) else {"audio": f"aac {work.settings.audio_bit_rate}"}
@@ -193,7 +194,7 @@ def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: ClipWriter, lost
         frames=len(writer.frames),
         copied=False,
         tool=work.tool("libx265", **options),
-        notes=tuple(_clip_notes(pieces, writer.size, lost)),
+        notes=tuple(_clip_notes(pieces, writer.size, lost + writer.misplaced)),
     )
 
 

@@ -61,8 +61,13 @@ def _answer(name: str, task: Callable[[], Any]) -> None:
     except MediaError as error:
         _say({"error": {"reason": error.reason.value, "message": error.message, "metadata": error.metadata}})
     except MemoryError:
-        message = "the footage needs more memory than is allowed"
-        _say({"error": {"reason": Reason.TOO_LARGE.value, "message": message, "metadata": {}}})
+        _refuse(Reason.TOO_LARGE, "the footage needs more memory than is allowed")
+    except OSError as error:
+        _refuse(Reason.INTERNAL, f"the disk refuses to work: {error.strerror}")
+
+
+def _refuse(reason: Reason, message: str) -> None:
+    _say({"error": {"reason": reason.value, "message": message, "metadata": {}}})
 
 
 def _reporter() -> Callable[[Progress], None]:
@@ -99,7 +104,8 @@ def _limit_this_process(limits: Limits) -> None:
 
 def _end_with_parent() -> None:
     # The parent keeps its end of the pipe open and writes no more: the end of the pipe is the end of the parent.
-    while sys.stdin.buffer.read(1 << 16):
+    # Not through sys.stdin, whose lock this thread would still hold when the interpreter shuts down.
+    while os.read(0, 1 << 16):
         pass
     os._exit(1)
 

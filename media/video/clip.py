@@ -13,8 +13,8 @@ from av.video.stream import VideoStream
 
 from media.video.copying import Copied, copy_packets
 from media.video.frames import Canvas, encodable_format
-from media.video.plan import Piece, stretch_of_clip
-from media.video.reading import SECOND, to_ticks
+from media.video.plan import Piece, Stretch, stretch_of_clip
+from media.video.reading import SECOND, to_ticks, to_us
 from media.video.showing import Heard, Shown
 from media.video.sound import CopiedSound, EncodedSound, add_sound, can_be_copied
 from media.video.values import Limits, VideoSettings
@@ -31,9 +31,12 @@ def copy_clip(pieces: Sequence[Piece], path: Path, limits: Limits) -> Copied | N
     with_audio = any(piece.scan.probe.audio is not None for piece in pieces)
     if any(piece.scan.probe.video.codec != "hevc" for piece in pieces) or (with_audio and not can_be_copied(pieces)):
         return None
-    stretches = [stretch for piece in pieces if (stretch := stretch_of_clip(piece)) is not None]
-    if len(stretches) < len(pieces) or len({stretch.kind for stretch in stretches}) > 1:
-        return None
+    stretches: list[Stretch] = []
+    for piece in pieces:
+        stretch = stretch_of_clip(piece, is_last=piece is pieces[-1])
+        if stretch is None or (stretches and stretch.kind != stretches[0].kind):
+            return None
+        stretches.append(stretch)
     return copy_packets(stretches, path, limits, tag="hvc1")
 
 
@@ -55,6 +58,8 @@ class ClipWriter:
     limits: Limits
     settings: VideoSettings
     frames: list[tuple[int, int]] = field(default_factory=list, init=False)
+    starts: list[int] = field(default_factory=list, init=False)  # in the file, in microseconds
+    misplaced: int = field(default=0, init=False)  # frames that came after ones shown later
     _container: OutputContainer = field(init=False)
     _video: VideoStream | None = field(default=None, init=False)
     _sound: CopiedSound | EncodedSound | None = field(default=None, init=False)
@@ -86,11 +91,15 @@ class ClipWriter:
         video, canvas = self._video, self._canvas
         if video is None or canvas is None:
             video, canvas = self._start(shown)
+        if self.frames and shown.starts_at < self.frames[-1][0]:
+            self.misplaced += 1
+            return
         frame = canvas.fit(shown.frame)
         at = max(self._last + 1, to_ticks(shown.starts_at - self.frames[0][0] if self.frames else 0, _TICK))
         self._last = at
         self._durations[at] = to_ticks(shown.ends_at - shown.starts_at, _TICK)
         self.frames.append((shown.starts_at, shown.ends_at))
+        self.starts.append(to_us(at, _TICK))
         frame.pts, frame.time_base = at, _TICK
         frame.pict_type = 0  # the encoder decides; a decoded frame would impose what it was in the source
         self._write(video, frame)

@@ -27,6 +27,8 @@ _LONGEST_FRAME_US: Final = 2 * SECOND
 _LONGEST_FRAMES: Final = 10
 # Sound and picture this far apart are noticed (ITU-R BT.1359: 45 to 125 ms).
 _OUT_OF_STEP_US: Final = SECOND // 10
+# Frames are shown in another order than they are decoded, but no further apart than this (H.264, A.3.1; H.265, A.4.1).
+_MOST_REORDERED: Final = 16
 _FOR_EVER: Final = 1 << 62
 # Beyond so many native files nobody can look at them all; see also scan.py.
 MOST_PARTS: Final = 16
@@ -115,10 +117,10 @@ def stretches(pieces: Sequence[Piece]) -> list[list[Stretch]]:
     return parts
 
 
-def stretch_of_clip(piece: Piece) -> Stretch | None:
+def stretch_of_clip(piece: Piece, *, is_last: bool) -> Stretch | None:
     """The packets of exactly the frames the clip shows, or None when no such run of packets exists.
 
-    It must begin with a keyframe, and may hold one frame after the end: the order of decoding may need it.
+    It must begin with a keyframe. The last one may hold one frame more: the order of decoding may need it.
     """
     scan = piece.scan
     inside = [index for index, _ in enumerate(scan.pts) if piece.shown_from <= piece.utc(index) < piece.shown_to]
@@ -127,7 +129,7 @@ def stretch_of_clip(piece: Piece) -> Stretch | None:
         return None
     first, stop = inside[0], inside[-1] + 1
     begins = first in scan.keys and scan.pts[first] == min(scan.pts[index] for index in inside)
-    if not begins or stop - first - len(inside) > 1 or any(change.index < stop for change in scan.changes):
+    if not begins or stop - first - len(inside) > int(is_last) or any(change.index < stop for change in scan.changes):
         return None
     return Stretch(piece=piece, first=first, stop=stop, sets=scan.sets, extradata=None, reframe=False)
 
@@ -186,8 +188,11 @@ def _native_stop(segment: Segment, found: Scan, window: Window, limit: int, firs
         return count
     # That frame, and whatever must be decoded before it; then the frames shown before those, so that none is missing.
     stop, last = first, found.shown[after]
-    while stop < (stop := next((index for index in range(count, 0, -1) if found.pts[index - 1] <= last), count)):
-        last = max(found.pts[first:stop])
+    for _ in range(_MOST_REORDERED):
+        further = next((index for index in range(count, stop, -1) if found.pts[index - 1] <= last), stop)
+        if further == stop:
+            break
+        stop, last = further, max(found.pts[first:further])
     return stop
 
 

@@ -4,6 +4,7 @@ libav names a format by looking at the bytes. Left alone it would also accept pl
 files and network addresses, so both the formats and the protocols are a closed list.
 """
 
+import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,10 @@ _VIDEO_CODECS: Final = frozenset(
 # libav reads this much to learn what a file holds. A camera's first keyframe may come 20 s after its first byte.
 _PROBE_BYTES: Final = 32 << 20
 _PROBE_US: Final = 30 * SECOND
+# Not the fault of the footage: another attempt may go well. (EIO is also what libav says of damaged files.)
+_DISK_TROUBLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE})
+# Smaller pictures than one coding unit are not of a camera, and libx265 refuses them.
+_LEAST_SIDE: Final = 16
 # A clock this far off is no clock: 300 years. It also keeps every sum within 64 bits.
 _CLOCK_LIMIT_US: Final = 10**16
 # Steps back of decoding time by less are a careless muxer; by more, the camera's clock has started anew.
@@ -106,12 +111,14 @@ def opened(path: Path, limits: Limits) -> Iterator[Opened]:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Name the file in what libav has to say about it, and make it a `MediaError`."""
+    """Name the file in what libav says of it, and make that a `MediaError`; trouble of the disk stays an OSError."""
     try:
         yield
     except MemoryError as error:  # before the next line: libav's own is both
         raise MediaError(Reason.TOO_LARGE, f"{path.name} needs more memory than is allowed") from error
     except av.error.FFmpegError as error:
+        if error.errno in _DISK_TROUBLE:
+            raise
         raise MediaError(Reason.FOOTAGE_UNREADABLE, f"{path.name} cannot be read as video: {error.strerror}") from error
 
 
@@ -136,8 +143,9 @@ def packets_until_break(source: Opened) -> Iterator[Timed]:
         yield from timed_packets(source)
     except MemoryError:
         raise
-    except av.error.FFmpegError:
-        return
+    except av.error.FFmpegError as error:
+        if error.errno in _DISK_TROUBLE:
+            raise
 
 
 def to_us(ticks: int, time_base: Fraction) -> int:
@@ -222,8 +230,9 @@ def _video_of(container: InputContainer, path: Path, limits: Limits) -> VideoStr
     if context is None or context.codec.canonical_name not in _VIDEO_CODECS:
         name = "an unknown codec" if context is None else context.codec.canonical_name
         raise MediaError(Reason.UNSUPPORTED_CODEC, f"{path.name}: video of the codec {name} is not supported")
-    if context.width < 1 or context.height < 1:
-        raise MediaError(Reason.FOOTAGE_UNREADABLE, f"{path.name}: the video does not tell its width and height")
+    if min(context.width, context.height) < _LEAST_SIDE:
+        message = f"{path.name}: pictures of {context.width}x{context.height} are too small to be of a camera"
+        raise MediaError(Reason.FOOTAGE_UNREADABLE, message)
     if context.width * context.height > limits.pixels:
         raise MediaError(Reason.TOO_LARGE, f"{path.name}: pictures of {context.width}x{context.height} are too large")
     return video

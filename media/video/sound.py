@@ -7,6 +7,7 @@ from typing import Final, cast
 
 import av
 from av.audio.fifo import AudioFifo
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -94,15 +95,12 @@ class EncodedSound:
     origin: int
     ends_at: int  # in samples
     _resampler: AudioResampler | None = field(default=None, init=False)
-    _source: Stream | None = field(default=None, init=False)
+    _kind: tuple[str, str, int] | None = field(default=None, init=False)
     _fifo: AudioFifo = field(default_factory=AudioFifo, init=False)
     _position: int = field(default=0, init=False)  # in samples: where the next one read from the queue belongs
 
     def hear(self, heard: Heard) -> None:
         """Decode and encode the next packet; damaged ones leave silence."""
-        if heard.packet.stream is not self._source:
-            self._source = heard.packet.stream
-            self._resampler = AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
         try:
             frames = cast("Packet[AudioStream]", heard.packet).decode()
         except MemoryError:
@@ -112,7 +110,7 @@ class EncodedSound:
         for frame in frames:
             self._place(heard.starts_at - self.origin)
             frame.pts = None
-            for resampled in cast(AudioResampler, self._resampler).resample(frame):
+            for resampled in self._resampler_for(frame).resample(frame):
                 resampled.pts = None
                 self._fifo.write(resampled)
         self._encode()
@@ -121,6 +119,13 @@ class EncodedSound:
         """Write what is left."""
         self._encode(partial=True)
         self.container.mux(self.stream.encode(None))
+
+    def _resampler_for(self, frame: AudioFrame) -> AudioResampler:
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or kind != self._kind:
+            self._resampler = AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+            self._kind = kind
+        return self._resampler
 
     def _place(self, at_us: int) -> None:
         at = to_ticks(at_us, Fraction(1, self.rate))

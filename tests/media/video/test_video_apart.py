@@ -100,7 +100,7 @@ async def test_cancelling_kills_the_child_and_clears_up(tmp_path: Path, long: Pa
         (Limits(wall_seconds=1), Reason.TOO_SLOW),
         (Limits(cpu_seconds=1), Reason.TOO_SLOW),
         (Limits(silent_seconds=0), Reason.TOO_SLOW),
-        (Limits(output_bytes=1000), Reason.CRASHED),
+        (Limits(output_bytes=1000), Reason.INTERNAL),
     ],
     ids=["wall clock", "processor", "silence", "output"],
 )
