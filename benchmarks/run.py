@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import verifying
 from benchmarks.aggregate_heads import aggregate_heads
+from benchmarks.clip_preserve import clip_preserve
 from benchmarks.figures import compared, figure, show
 from benchmarks.stage import Stage, running_stage
 from benchmarks.verify_public_ledgers import verify_public_ledgers
@@ -116,6 +117,7 @@ BENCHMARKS: dict[str, Callable[[Stage, int], None]] = {
     "verification": verification,
     "public_ledgers": lambda _, rounds: verify_public_ledgers(rounds),
     "aggregation": lambda _, rounds: aggregate_heads(rounds),
+    "clips": lambda _, rounds: clip_preserve(rounds),
 }
 
 
