@@ -44,8 +44,12 @@ SELECT event.hash
 _INSERT_JOBS = """
 INSERT INTO indelible.anchor_jobs
        (organisation_id, chain_key, sequence, digest, backend, authority, requested_at, next_attempt_at)
-SELECT %s, %s, %s, %s, target.backend, target.authority, now(), now()
-  FROM unnest(%s::text[], %s::text[]) AS target (backend, authority)
+SELECT %(organisation_id)s, %(chain_key)s, %(sequence)s, %(digest)s, target.backend, target.authority, now(), now()
+  FROM unnest(%(backends)s::text[], %(authorities)s::text[]) AS target (backend, authority)
+ WHERE NOT EXISTS (SELECT FROM indelible.anchors AS a
+                    WHERE (a.chain_key, a.sequence, a.backend, a.authority)
+                        = (%(chain_key)s, %(sequence)s, target.backend, target.authority))
+    ON CONFLICT DO NOTHING
 """
 
 
@@ -96,7 +100,7 @@ class Lifecycle:
         return await self._places.get(organisation_id, OPERATIONS_CHAIN_ID)
 
     async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
-        """Commit to every event so far and ask for anchors; with nothing new, the newest checkpoint again."""
+        """Commit to every event so far and ask for anchors; with nothing new, for those the newest checkpoint lacks."""
         place = await self._places.get(organisation_id, chain_id)
         await self._catch_up(place.chain_key)
         async with self._transactions.begin(organisation_id) as transaction:
@@ -108,8 +112,9 @@ class Lifecycle:
             else:
                 frontier = await self._frontier(transaction.connection, place.chain_key)
                 placed = await transaction.append(place, draft_of(CHECKPOINTED, checkpoint(frontier)))
-                await self._ask_for_anchors(transaction.connection, place, placed)
                 replayed = False
+            # Also for one that was there: authorities configured since are asked as well, and nobody twice.
+            await self._ask_for_anchors(transaction.connection, place, placed)
         return self._transactions.receipt(place, placed, replayed=replayed)
 
     async def close_chain(self, organisation_id: str, chain_id: str, remark: bytes) -> tuple[ChainPlace, Receipt]:
@@ -211,14 +216,14 @@ class Lifecycle:
         targets = self._anchor_sets.of(place.organisation_id)
         await connection.execute(
             _INSERT_JOBS,
-            (
-                place.organisation_id,
-                place.chain_key,
-                placed.first_sequence,
-                placed.hashes[0],
-                [target.backend for target in targets],
-                [target.authority for target in targets],
-            ),
+            {
+                "organisation_id": place.organisation_id,
+                "chain_key": place.chain_key,
+                "sequence": placed.first_sequence,
+                "digest": placed.hashes[0],
+                "backends": [target.backend for target in targets],
+                "authorities": [target.authority for target in targets],
+            },
         )
 
 

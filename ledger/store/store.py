@@ -175,7 +175,8 @@ class LedgerStore:
     async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
         """Commit to all events so far and ask the organisation's authorities for anchors, in one transaction.
 
-        With nothing new since the newest checkpoint, that one is returned again. Raises CHAIN_NOT_FOUND.
+        With nothing new since the newest checkpoint, a closing included, that one is returned again, and those of the
+        organisation's authorities that were never asked about it are asked now. Raises CHAIN_NOT_FOUND.
         """
         return await self._lifecycle.checkpoint_chain(organisation_id, chain_id)
 

@@ -102,3 +102,25 @@ async def test_what_waits_for_an_authority_that_is_no_longer_configured_says_so_
         assert (await ledger.store.oldest_unanchored())[OTHER] < datetime.now(tz=UTC)
         async with working(ledger.store, Source(Backend(OTHER))):
             await ledger.wait_for("s1", OTHER.authority, state="obtained")
+
+
+async def test_an_authority_configured_later_is_asked_about_a_closed_chain_when_somebody_wants_that(
+    database: Database,
+) -> None:
+    async with configured(database, "acme", TARGET, default=[TARGET]) as ledger:
+        await ledger.closed_session("s1")
+        chain = await ledger.store.get_chain("acme", "s1")
+        async with working(ledger.store, Source(Backend(TARGET))):
+            await ledger.wait_for("s1", TARGET.authority, state="obtained")
+    async with configured(database, "acme", TARGET, OTHER, default=[TARGET, OTHER]) as ledger:
+        assert set(await ledger.anchors("s1")) == {TARGET.authority}
+        for _ in range(2):
+            receipt = await ledger.store.checkpoint_chain("acme", "s1")
+            assert (receipt.last_sequence, receipt.replayed) == (chain.event_count, True)
+            assert (await ledger.anchors("s1"))[OTHER.authority].state == "pending"
+        assert len(await ledger.sql("SELECT 1 FROM indelible.anchor_jobs WHERE sequence = %s", chain.event_count)) == 1
+        async with working(ledger.store, Source(Backend(TARGET), Backend(OTHER))):
+            status = await ledger.wait_for("s1", OTHER.authority, state="obtained")
+        await ledger.store.checkpoint_chain("acme", "s1")
+        assert await ledger.sql("SELECT 1 FROM indelible.anchor_jobs") == []
+    assert (status.digest, status.sequence) == (chain.head, chain.event_count)
