@@ -13,7 +13,7 @@ from media.clips.naming import NamedTime
 from media.clips.placing import Acquired, Placed, place
 from media.clips.shelves import Fetched, GoneError, Listed, Shelf
 from media.clips.sources import Source
-from media.errors import MediaError, Reason
+from media.errors import MediaError
 from media.video.apart import probe_apart
 from media.video.recorder_sidecar import MAX_BYTES as MAX_SIDECAR_BYTES
 from media.video.recorder_sidecar import SegmentState, Sidecar, SidecarError, parse_sidecar, sidecar_of
@@ -108,10 +108,14 @@ class Acquisition:
             sidecar = self._sidecar(listed.name)
             if self._is_growing(listed, sidecar):
                 return None
+            if listed.size > self._limits.file_bytes:
+                # One such file, whoever left it, must not keep the rest from being preserved.
+                self.unreadable.append(candidate.earliest)
+                self._note(f"{listed.name} was left out: its {listed.size} bytes are more than is read of one file")
+                return None
             path = self._directory / f"{self._count:04}{_suffix(listed.name)}"
             self._count += 1
-            limit = min(self._limits.file_bytes, self._room)
-            fetched = self._shelf.fetch(listed, path, limit=limit)
+            fetched = self._shelf.fetch(listed, path, limit=min(self._limits.file_bytes, self._room))
         except GoneError:
             _log.info("segment_gone", source_id=self._source.source_id, name=listed.name)
             return None
@@ -139,12 +143,11 @@ class Acquisition:
 
     def _note_unreadable(self, copy: _Copy, error: MediaError) -> None:
         copy.path.unlink(missing_ok=True)
-        if error.reason is Reason.TOO_LARGE:
-            raise error
         self.unreadable.append(copy.candidate.earliest)
+        why = error.message.replace(copy.path.name, "it")
         self._note(
-            f"{copy.candidate.listed.name} could not be read ({error.message}); its {copy.fetched.size} bytes have the "
-            f"SHA-256 {copy.fetched.sha256}"
+            f"{copy.candidate.listed.name} could not be used ({why}); its {copy.fetched.size} bytes have the SHA-256 "
+            f"{copy.fetched.sha256}"
         )
 
     def _note_doubts(self, copy: _Copy, segment: Placed) -> None:
@@ -157,6 +160,8 @@ class Acquisition:
             self._note(f"the local time in the name of {name} means two times, as clocks were changed in that hour")
         if sidecar is None:
             return
+        if sidecar.state is not SegmentState.FINISHED:
+            self._note(f"{name} had not been finished by its recorder when it was copied")
         if sidecar.sha256 not in {None, copy.fetched.sha256}:
             self._note(f"{name} is not what its recorder wrote: it noted the SHA-256 {sidecar.sha256}")
         if sidecar.lost_before is not None:

@@ -224,7 +224,7 @@ class _Search:
             Reason.NO_FOOTAGE,
             f"the source {self._source.source_id!r} has no footage from {rfc3339(moment(window.asked_from))} to "
             f"{rfc3339(moment(window.asked_to))}"
-            + (f"; {unreadable} segments could not be read" if unreadable else "")
+            + (f"; {unreadable} segments could not be used" if unreadable else "")
             + (f"; the nearest it has is at {' and at '.join(near)}" if near else "; nor any near it"),
             {
                 "source_id": self._source.source_id,

@@ -204,7 +204,7 @@ async def test_an_mp4_without_its_index_is_a_gap_and_not_an_error(minute: Camera
 
 async def test_only_unreadable_footage_is_no_footage(camera: Camera) -> None:
     (camera.root / name_at(0)).write_bytes(b"junk")
-    with pytest.raises(MediaError, match="1 segments could not be read") as refused:
+    with pytest.raises(MediaError, match="1 segments could not be used") as refused:
         await camera.find(0, 10)
     assert refused.value.reason is Reason.NO_FOOTAGE
 

@@ -13,7 +13,7 @@ from media.clips.footage import Footage
 from media.clips.shelves import DirectoryShelf, GoneError, Listed
 from media.errors import MediaError, Reason
 from media.video.values import Limits, Window
-from tests.media.footage.searching import LONG_AFTER, SECOND, Camera, at, copy_of, name_at, names
+from tests.media.footage.searching import LONG_AFTER, SECOND, Camera, at, copy_of, name_at, names, seconds_of
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +99,19 @@ async def test_a_name_that_is_no_text_is_passed_over(camera: Camera, segment: Pa
     assert "passed over" in found.notes[0]
 
 
-async def test_a_file_larger_than_allowed_ends_the_search(camera: Camera, tmp_path: Path) -> None:
+async def test_a_file_larger_than_allowed_is_a_gap_and_keeps_nothing_else_back(camera: Camera, tmp_path: Path) -> None:
+    camera.film(3, 3)
+    size = max(path.stat().st_size for path in camera.root.iterdir())
+    with (camera.root / name_at(3)).open("ab") as file:
+        file.truncate(2 * size)
     (tmp_path / "copies").mkdir()
-    window = Window(asked_from=at(0), asked_to=at(3), event_at=at(1))
-    with pytest.raises(MediaError) as refused:
-        await Footage(Limits(file_bytes=1000)).find(
-            camera.source(), window, directory=tmp_path / "copies", now=LONG_AFTER
-        )
-    assert refused.value.reason is Reason.TOO_LARGE
+    window = Window(asked_from=at(0), asked_to=at(6), event_at=at(1))
+    found = await Footage(Limits(file_bytes=size)).find(
+        camera.source(), window, directory=tmp_path / "copies", now=LONG_AFTER
+    )
+    assert names(found) == [name_at(0)]
+    assert [seconds_of(gap) for gap in found.gaps] == [(3, 6, "unreadable")]
+    assert "more than is read of one file" in found.notes[0]
 
 
 async def test_all_copies_together_are_bounded(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
