@@ -52,6 +52,15 @@ class _Lie:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A request that came in."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -69,7 +78,7 @@ class LyingObjects:
         self._stored_since: set[str] = set()
         self._restoring: set[str] = set()
         self._restored: set[str] = set()
-        self.requests: list[str] = []
+        self.requests: list[Seen] = []
         self._server = _Server((LOOPBACK, 0), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -111,7 +120,7 @@ class LyingObjects:
         path, _, query = target.partition("?")
         path = unquote(path)
         with self._lock:
-            self.requests.append(f"{method} {target}")
+            self.requests.append(Seen(method, target, dict(headers)))
         if self._tells(Fault.SLOW, path):
             time.sleep(SLOW_SECONDS)
         is_object = path.count("/") > 1 and not path.endswith("/")

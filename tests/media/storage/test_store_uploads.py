@@ -21,6 +21,7 @@ from media.storage.store import EvidenceStore
 from media.storage.upload import PART_BYTES
 from media.storage.values import StoredObject
 from sandbox.objects import Objects
+from sandbox.objects_faults import Fault, LyingObjects
 from tests.media.storage.conftest import MIB, make_store
 
 MakeFile = Callable[[int], Path]
@@ -247,14 +248,38 @@ def test_a_link_gives_the_bytes_of_that_version_until_it_ends_and_shows_no_secre
 
 
 def test_wrong_keys_and_missing_buckets_are_refusals_that_show_no_secret(
-    objects: Objects, store: EvidenceStore, make_file: MakeFile
+    objects: Objects, plain: EvidenceStore, make_file: MakeFile
 ) -> None:
     missing = make_store(objects, objects.url, "no-such-bucket")
-    wrong = make_store(objects, objects.url, store.bucket.name, secret_key="not-the-secret")
+    wrong = make_store(objects, objects.url, plain.bucket.name, secret_key="not-the-secret")
     for broken in (missing, wrong):
         with pytest.raises(StoreRefusedError) as caught:
             broken.store_verified("acme/x", make_file(1), media_type="a/b")
         assert str(broken.settings.secret_key) not in repr(caught.value) + repr(broken.settings)
+
+
+@pytest.mark.parametrize(("size", "sent_with"), [(10, "PUT"), (PART_BYTES + 1, "POST")])
+def test_objects_are_encrypted_as_the_settings_say(
+    objects: Objects, liar: LyingObjects, plain: EvidenceStore, make_file: MakeFile, key: str, size: int, sent_with: str
+) -> None:
+    """The sandbox's server cannot encrypt, and says so; what counts is what it was asked."""
+    store = make_store(objects, liar.url, plain.bucket.name, encryption="aws:kms", kms_key="key-7", profile="seaweedfs")
+    with pytest.raises(StoreUnavailableError):
+        store.store_verified(key, make_file(size), media_type="a/b")
+    (asked, *_) = [seen for seen in liar.requests if key in seen.target and seen.method == sent_with]
+    assert asked.headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert asked.headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-7"
+
+
+def test_an_upload_that_fails_is_repeated_by_us_and_never_by_the_library(
+    objects: Objects, liar: LyingObjects, plain: EvidenceStore, make_file: MakeFile, key: str
+) -> None:
+    store = make_store(objects, liar.url, plain.bucket.name)
+    store.capabilities()
+    liar.lie(Fault.ERROR_BEFORE_PUT, key=key)
+    with pytest.raises(StoreUnavailableError):
+        store.store_verified(key, make_file(10), media_type="a/b")
+    assert len([seen for seen in liar.requests if seen.method == "PUT" and key in seen.target]) == 3
 
 
 def test_a_store_that_is_not_there_is_unavailable(objects: Objects, make_file: MakeFile) -> None:
