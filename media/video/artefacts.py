@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 
 from media.errors import MediaError, Reason
-from media.video.check import Expected, check_video
+from media.video.check import Expected, check_copy, check_video
 from media.video.clip import ClipWriter, copy_clip
 from media.video.clip import encoder_options as clip_encoder_options
 from media.video.copying import Copied, container_for, copy_packets
@@ -93,9 +93,7 @@ def _native_files(work: _Work, pieces: Sequence[Piece]) -> Iterator[Derivative]:
         name = f"native{f'-{number + 1}' if number else ''}.{extension}"
         copied = copy_packets(part, work.directory / name, work.limits, audio=audio)
         video = part[0].piece.scan.probe.video
-        check_video(
-            work.directory / name, Expected(starts=copied.starts, ends=copied.ends, codec=video.codec, tag=None)
-        )
+        remark = check_copy(work.directory / name, copied.starts, copied.ends)
         yield Derivative(
             name=name,
             path=work.directory / name,
@@ -109,7 +107,7 @@ def _native_files(work: _Work, pieces: Sequence[Piece]) -> Iterator[Derivative]:
             frames=len(copied.frames),
             copied=True,
             tool=work.tool("stream copy", container=extension),
-            notes=tuple(_native_notes(work, part, extension, copied)),
+            notes=(*_native_notes(work, part, extension, copied), *([] if remark is None else [remark])),
         )
 
 

@@ -16,9 +16,9 @@ _ROUNDING_US: Final = 2_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """What a file must turn out to hold: when each frame is shown and where the last one ends, on the file's clock."""
+    """What a file that was encoded must turn out to hold. Microseconds on the clock of the file."""
 
-    starts: Sequence[int]
+    starts: Sequence[int]  # of the frames
     ends: int
     codec: str
     tag: str | None
@@ -32,26 +32,58 @@ class Expected:
 
 def check_video(path: Path, expected: Expected) -> None:
     """Raises MediaError DERIVATIVE_WRONG: another codec, other frames, other times, or a length off by a frame."""
+    found = _read(path)
+    if (found.codec, found.tag) != (expected.codec, expected.tag or found.tag):
+        raise _wrong(path, f"it is {found.codec} ({found.tag}) instead of {expected.codec} ({expected.tag})")
+    _check_starts(path, found, expected.starts)
+    if _is_off(found, expected.ends):
+        raise _wrong(path, f"it lasts {found.length / SECOND:.3f} s, not {expected.ends / SECOND:.3f} s")
+    _check_first_frame(path)
+
+
+def check_copy(path: Path, starts: Sequence[int], ends: int) -> str | None:
+    """Raises MediaError DERIVATIVE_WRONG: other frames or other times. Returns what else is to be known about it.
+
+    Damaged packets are copied as they are: whether they can be decoded, and whether their times add up, is the affair
+    of the source.
+    """
+    found = _read(path)
+    _check_starts(path, found, starts)
+    if not _is_off(found, ends):
+        return None
+    return f"the file says it lasts {found.length / SECOND:.3f} s; its last frame ends at {ends / SECOND:.3f} s"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    codec: str
+    tag: str
+    starts: list[int]
+    length: int  # what players show; the file says it of itself
+
+
+def _read(path: Path) -> _Found:
     with readable(path), av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
         video = container.streams.video[0]
         tick = time_base_of(video)
-        context = video.codec_context
-        found = (context.codec.canonical_name, context.codec_tag if expected.tag else None)
-        # What the file says of its own length is what players show. It is held against the frames that are there.
         length = to_us(video.duration, tick) if video.duration else container.duration or 0
+        codec, tag = video.codec_context.codec.canonical_name, video.codec_context.codec_tag
         packets = [packet.pts for packet in container.demux(video) if packet.size]
     starts = sorted(to_us(pts, tick) for pts in packets if pts is not None)
-    if found != (expected.codec, expected.tag):
-        raise _wrong(path, f"it is {found} instead of {(expected.codec, expected.tag)}")
-    if len(starts) != len(expected.starts):
-        raise _wrong(path, f"it has {len(starts)} frames instead of {len(expected.starts)}")
-    for start, wanted in zip(starts, sorted(expected.starts), strict=True):
+    return _Found(codec=codec, tag=tag, starts=starts, length=length)
+
+
+def _check_starts(path: Path, found: _Found, expected: Sequence[int]) -> None:
+    if len(found.starts) != len(expected):
+        raise _wrong(path, f"it has {len(found.starts)} frames instead of {len(expected)}")
+    for start, wanted in zip(found.starts, sorted(expected), strict=True):
         if abs(start - wanted) > _ROUNDING_US:
             raise _wrong(path, f"a frame is shown at {start / SECOND:.6f} s, not at {wanted / SECOND:.6f} s")
-    frame = (starts[-1] - starts[0]) // max(1, len(starts) - 1)
-    if abs(length - expected.ends) > _ROUNDING_US + max(frame, expected.ends - max(expected.starts)):
-        raise _wrong(path, f"it lasts {length / SECOND:.3f} s, not {expected.ends / SECOND:.3f} s")
-    _check_first_frame(path)
+
+
+def _is_off(found: _Found, ends: int) -> bool:
+    usual = (found.starts[-1] - found.starts[0]) // max(1, len(found.starts) - 1)
+    return abs(found.length - ends) > _ROUNDING_US + max(usual, ends - found.starts[-1])
 
 
 def _check_first_frame(path: Path) -> None:
