@@ -4,16 +4,15 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
+from click.testing import CliRunner, Result
 
+from ledger.cli.main import indelible
 from sandbox.camera import Recording, write_segment
-from sandbox.processes import find_program
 
 STARTED_AT = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
 TIME = "2026-03-01T12:00:10Z"
@@ -26,17 +25,14 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_segment(path, Recording(starts_at=STARTED_AT, seconds=24, width=160, height=96, rate=5))
 
 
-def preserve(file: Path, out: Path, *options: str, at: str = TIME) -> subprocess.CompletedProcess[str]:
-    command: Sequence[str] = (
-        *(str(find_program("indelible")), "clip", "preserve", str(file)),
-        *("--at", at, "--camera", "gate-1", "--incident", "inc-7", "--out", str(out), *options),
-    )
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+def preserve(file: Path, out: Path, *options: str, at: str = TIME) -> Result:
+    arguments = ("--at", at, "--camera", "gate-1", "--incident", "inc-7", "--out", str(out), *options)
+    return CliRunner().invoke(indelible, ["clip", "preserve", str(file), *arguments])
 
 
 def preserved(file: Path, out: Path, *options: str, at: str = TIME) -> dict[str, Any]:
     done = preserve(file, out, "--json", *options, at=at)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     fields: dict[str, Any] = json.loads(done.stdout)
     return fields
 
@@ -70,7 +66,7 @@ def test_a_file_becomes_a_clip_with_all_its_files_and_their_digests(footage: Pat
 def test_a_second_clip_of_an_incident_is_never_made(footage: Path, tmp_path: Path) -> None:
     first = preserved(footage, tmp_path, "--before", "1", "--after", "1", at="5")
     again = preserve(footage, tmp_path, "--before", "2", "--after", "2", at="5")
-    assert again.returncode == 1
+    assert again.exit_code == 1
     assert "has its clip already" in again.stderr
     assert {one["name"] for one in first["artefacts"]} == {path.name for path in Path(first["directory"]).iterdir()}
 
@@ -98,7 +94,7 @@ def test_without_a_clock_in_the_file_its_last_writing_tells_it_and_says_so(foota
 
 def test_a_time_outside_of_the_file_is_refused_with_what_it_covers(footage: Path, tmp_path: Path) -> None:
     done = preserve(footage, tmp_path, "--started-at", "2026-03-01T12:00:00Z", at="2026-03-01T13:00:00Z")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "covers 2026-03-01T12:00:00.000000Z to 2026-03-01T12:00:24.000000Z" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -106,7 +102,7 @@ def test_a_time_outside_of_the_file_is_refused_with_what_it_covers(footage: Path
 @pytest.mark.parametrize("at", ["yesterday", "2026-03-01 12:00", "2026-03-01T12:00:00", "-5", "1:99:00", ""])
 def test_a_time_that_is_none_is_wrong_usage(footage: Path, tmp_path: Path, at: str) -> None:
     done = preserve(footage, tmp_path, f"--at={at}", at="5")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "--at" in done.stderr
 
 
@@ -136,7 +132,7 @@ def test_what_is_no_footage_is_refused_with_its_reason_and_leaves_nothing(
 ) -> None:
     out = tmp_path / "out"
     done = preserve(broken_files(footage, tmp_path)[name], out, at="0")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert f"[{reason}" in done.stderr
     assert "Traceback" not in done.stderr
     assert not out.exists()
@@ -145,7 +141,7 @@ def test_what_is_no_footage_is_refused_with_its_reason_and_leaves_nothing(
 @pytest.mark.parametrize("option", ["--camera", "--incident", "--organisation"])
 def test_a_name_with_no_place_in_a_key_is_refused(footage: Path, tmp_path: Path, option: str) -> None:
     done = preserve(footage, tmp_path, option, "../up", at="5")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "INVALID_ARGUMENT" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -155,7 +151,7 @@ def test_real_footage_of_other_people_works_or_is_refused_clearly(corpus: Path, 
     assert files
     for file in files:
         done = preserve(file, tmp_path / file.name, "--before", "1", "--after", "1", at="1")
-        assert done.returncode in {0, 1}, f"{file.name}: {done.stderr}"
+        assert done.exit_code in {0, 1}, f"{file.name}: {done.stderr}"
         assert "Traceback" not in done.stderr
-        if done.returncode == 1:
+        if done.exit_code == 1:
             assert "[" in done.stderr, file.name

@@ -1,4 +1,4 @@
-"""A worker that is killed, with SIGKILL, at the boundary its first argument names."""
+"""Workers that are killed, with SIGKILL, one at each boundary."""
 
 import asyncio
 import os
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ledger.client import LedgerClient
+from ledger.telemetry import configure_logging
 from media.clips import preserve
 from media.clips.footage import Footage
 from media.records.records import Records
@@ -75,13 +76,28 @@ SPOILED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def main(boundary: str) -> None:
+def live_and_die(boundary: str) -> None:
     if boundary == "before-commit":
         Records.finish = die  # type: ignore[method-assign, assignment]
     else:
         after(*SPOILED[boundary])
-    asyncio.run(run.work(EvidenceSettings.from_environment()))
+    settings = EvidenceSettings.from_environment()
+    configure_logging(settings.log)
+    asyncio.run(run.work(settings))
+
+
+def main() -> None:
+    """One worker after the other, each in a process of its own; what they need is imported once."""
+    for boundary in BOUNDARIES:
+        child = os.fork()
+        if child == 0:
+            live_and_die(boundary)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        sys.stdout.write(f"{boundary} {'killed' if killed else status}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

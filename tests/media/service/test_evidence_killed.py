@@ -1,6 +1,5 @@
 """Workers killed at every boundary: another takes over, and there is one clip, one event and nothing left over."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from tests.media.service.dying_worker import BOUNDARIES
 from tests.media.service.evidence import Evidence, running_evidence
 from tests.service.serving import Service
 
-KILLED_SECONDS = 90
+KILLED_SECONDS = 240
 
 
 @pytest.fixture
@@ -29,16 +28,17 @@ def lonely(tmp_path: Path, ledger: Service, objects: Objects) -> Iterator[Eviden
 def test_a_worker_killed_at_any_step_is_taken_over_with_one_clip_and_no_orphans(lonely: Evidence) -> None:
     incidents = [f"killed-{number}" for number in range(len(BOUNDARIES))]
     clip_ids = [lonely.request(incident, seconds=1).clip.clip_id for incident in incidents]
-    for boundary in BOUNDARIES:
-        with (lonely.directory / f"dying-{boundary}.log").open("w") as log:
-            done = subprocess.run(
-                [sys.executable, Path(__file__).with_name("dying_worker.py"), boundary],
-                env=lonely.environment | {"PYTHONPATH": str(Path(__file__).parents[3])},
-                stderr=log,
-                timeout=KILLED_SECONDS,
-                check=False,
-            )
-        assert done.returncode == -signal.SIGKILL, f"{boundary}:{lonely.log_tail()}"
+    with (lonely.directory / "dying.log").open("w") as log:
+        done = subprocess.run(
+            [sys.executable, Path(__file__).with_name("dying_worker.py")],
+            env=lonely.environment | {"PYTHONPATH": str(Path(__file__).parents[3])},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            timeout=KILLED_SECONDS,
+            check=False,
+        )
+    assert done.stdout.splitlines() == [f"{boundary} killed" for boundary in BOUNDARIES], lonely.log_tail()
     lonely.work()
     clips = [lonely.ended(clip_id, seconds=120) for clip_id in clip_ids]
     assert {clip.state for clip in clips} == {evidence_pb2.CLIP_STATE_PRESERVED}, lonely.log_tail()
