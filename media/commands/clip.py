@@ -133,6 +133,7 @@ def preserve(  # noqa: PLR0913, PLR0917 - one argument for each option
         "artefacts": [
             {"name": name, "size": digest.size, "sha256": digest.sha256} for name, digest in made.digests.items()
         ],
+        "notes": [f"{one['name']}: {note}" for one in metadata["artefacts"] for note in one["notes"]],
     }
     if as_json:
         print_fields(fields, as_json=True)
@@ -145,6 +146,7 @@ def preserve(  # noqa: PLR0913, PLR0917 - one argument for each option
             "gaps": [f"{gap['from']} to {gap['to']}: {gap['why'].replace('_', ' ')}" for gap in fields["gaps"]],
             "clock": fields["clock"]["words"],
             "files": [f"{one['sha256']}  {one['name']} ({one['size']} bytes)" for one in fields["artefacts"]],
+            "notes": fields["notes"],
         },
         as_json=False,
     )

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from ledger.cli.main import indelible
 from sandbox.camera import Recording, write_segment
+from tests.media.clips.checking import check
 
 STARTED_AT = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
 TIME = "2026-03-01T12:00:10Z"
@@ -58,6 +59,8 @@ def test_a_file_becomes_a_clip_with_all_its_files_and_their_digests(footage: Pat
         "native.mp4", "clip.mp4", "thumbnail.jpg", "preview.webm", "metadata.json", "custody.json"
     }  # fmt: skip
     metadata = json.loads((directory / "metadata.json").read_text())
+    check("metadata-1", metadata)
+    check("custody-1", json.loads((directory / "custody.json").read_text()))
     assert metadata["footage"][0]["sha256"] == hashlib.sha256(footage.read_bytes()).hexdigest()
     assert {one["name"]: one["sha256"] for one in metadata["artefacts"]}.items() <= on_disk.items()
     assert seconds_of(directory / "clip.mp4") == pytest.approx(10, abs=0.3)

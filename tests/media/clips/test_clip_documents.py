@@ -1,8 +1,6 @@
 """The documents of a clip, against their published schemas."""
 
-import json
 import uuid
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from media.clips.custody import Entry, custody_document, live_custody
 from media.records.values import Access, Artefact, Clip, Disposal, Hold, NoteState
 from media.storage.values import StoredObject
+from tests.media.clips.checking import check, schema
 
 jsonschema: Any = pytest.importorskip("jsonschema", reason="the schemas are checked with jsonschema")
 
@@ -17,14 +16,6 @@ NOW = 1_772_366_400_000_000
 SECOND = 1_000_000
 CLIP_ID = uuid.uuid4()
 SHA = "ab" * 32
-
-
-def schema(name: str) -> Any:
-    return json.loads((files("media.clips") / "schemas" / f"{name}.json").read_text())
-
-
-def check(name: str, document: object) -> None:
-    jsonschema.Draft202012Validator(schema(name)).validate(document)
 
 
 def clip(**changes: Any) -> Clip:

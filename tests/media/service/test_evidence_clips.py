@@ -15,6 +15,7 @@ from indelible.evidence.v1 import evidence_pb2
 
 from media.clips.export import CUSTODY_TO_DATE_NAME
 from sandbox.processes import find_program
+from tests.media.clips.checking import check
 from tests.media.service.evidence import Evidence, s3
 
 NAMES = ["clip.mp4", "custody.json", "metadata.json", "native.mp4", "preview.webm", "thumbnail.jpg"]
@@ -83,6 +84,13 @@ def test_the_documents_say_what_was_made_of_what(evidence: Evidence, clip: evide
     assert steps[0] == ("requested", None)
     assert ("stored and read back", "metadata.json") in steps
     assert [entry["at"] for entry in custody["entries"]] == sorted(entry["at"] for entry in custody["entries"])
+
+
+def test_the_documents_are_as_their_schemas_say(evidence: Evidence, clip: evidence_pb2.Clip) -> None:
+    check("metadata-1", json.loads(stored(evidence, clip, "metadata.json")))
+    check("custody-1", json.loads(stored(evidence, clip, "custody.json")))
+    live = evidence.call("GetCustody", evidence_pb2.GetCustodyRequest(clip_id=clip.clip_id)).document
+    check("custody-1", json.loads(live))
 
 
 def test_the_same_source_and_incident_is_the_same_clip_whatever_else_is_asked(
