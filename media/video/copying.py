@@ -19,7 +19,7 @@ from av.stream import Stream
 from media.errors import MediaError, Reason
 from media.video.parameters import annex_b, units
 from media.video.plan import Stretch
-from media.video.reading import SECOND, Opened, Timed, opened, packets_until_break, time_base_of, to_ticks, to_us
+from media.video.reading import Opened, Timed, opened, packets_until_break, time_base_of, to_ticks, to_us
 from media.video.values import Limits
 
 # Open formats first: by extension, libav's name.
@@ -52,14 +52,10 @@ class Writer:
     starts: list[int] = field(default_factory=list, init=False)  # of the frames, in microseconds
     _last: dict[bool, int] = field(default_factory=dict, init=False)
 
-    def next_free_us(self) -> int:
-        """The least decoding time of the next packet of video."""
+    def next_free_us(self) -> int | None:
+        """The least decoding time of the next packet of video; None for any."""
         last = self._last.get(True)
-        return -SECOND if last is None else (last + 1) * self.ticks[True].numerator * SECOND // self._denominator
-
-    @property
-    def _denominator(self) -> int:
-        return self.ticks[True].denominator
+        return None if last is None else to_us(last + 1, self.ticks[True])
 
     def write(self, packet: "Packet[Stream]", timed: Timed, shift_us: int) -> None:
         """Write it at the time it has on the clock of its file, moved by so much."""
@@ -148,11 +144,14 @@ def _copy_stretch(writer: Writer, source: Opened, stretch: Stretch, origin: int)
     # From the clock of the file to that of the new one. The clocks of two files may disagree by a little: then the
     # second one begins just after the first.
     shift = clock.utc_of(start) - origin - start - scan.zero_us
-    shift = max(shift, writer.next_free_us() - scan.dts[stretch.first] - scan.zero_us)
+    free = writer.next_free_us()
+    if free is not None:
+        shift = max(shift, free - scan.dts[stretch.first] - scan.zero_us)
+    # Frames that an edit list hides are copied and seen: without them those after could not be decoded.
     frames = [
         (clock.utc_of(scan.pts[index]), piece.end_of(scan.pts[index]))
         for index in range(stretch.first, stretch.stop)
-        if index not in scan.hidden and scan.pts[index] >= start
+        if scan.pts[index] >= start
     ]
     audio_from, audio_to = frames[0][0], max(end for _, end in frames)
     index = -1
@@ -162,7 +161,7 @@ def _copy_stretch(writer: Writer, source: Opened, stretch: Stretch, origin: int)
             if index >= stretch.stop:
                 break
             # Pictures after the first keyframe that are shown before it need frames that are not copied.
-            if index >= stretch.first and scan.pts[index] >= start and index not in scan.hidden:
+            if index >= stretch.first and scan.pts[index] >= start:
                 writer.write(_reframed(timed.packet, stretch), timed, shift)
         elif False in writer.streams and audio_from <= clock.utc_of(timed.pts - scan.zero_us) < audio_to:
             writer.write(timed.packet, timed, shift)

@@ -98,6 +98,7 @@ class EncodedSound:
     _kind: tuple[str, str, int] | None = field(default=None, init=False)
     _fifo: AudioFifo = field(default_factory=AudioFifo, init=False)
     _position: int = field(default=0, init=False)  # in samples: where the next one read from the queue belongs
+    _begun: bool = field(default=False, init=False)
 
     def hear(self, heard: Heard) -> None:
         """Decode and encode the next packet; damaged ones leave silence."""
@@ -130,10 +131,12 @@ class EncodedSound:
     def _place(self, at_us: int) -> None:
         at = to_ticks(at_us, Fraction(1, self.rate))
         queued = self._fifo.samples if self._fifo.samples_written else 0
-        if abs(at - self._position - queued) * SECOND > _JITTER_US * self.rate and at >= self._position:
+        broken = abs(at - self._position - queued) * SECOND > _JITTER_US * self.rate and at >= self._position
+        if broken or not self._begun:
             # Less than one packet of AAC is given up where the sound breaks off.
             self._fifo = AudioFifo()
             self._position = at
+            self._begun = True
 
     def _encode(self, *, partial: bool = False) -> None:
         self.stream.codec_context.open(strict=False)

@@ -104,6 +104,19 @@ def test_the_native_copy_has_the_packets_of_the_source(tmp_path: Path) -> None:
             assert packets[0] == packets[1]
 
 
+def test_frames_that_an_edit_list_hides_are_in_the_native_copy_only(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mp4")
+    content = bytearray(path.read_bytes())
+    # ISO/IEC 14496-12, 8.6.6: version and flags, count, then the length and the first moment of the only entry.
+    at = content.index(b"elst") + 16
+    content[at : at + 4] = (int.from_bytes(content[at : at + 4]) + 45_000).to_bytes(4)
+    path.write_bytes(content)
+    artefacts = made(path, window(0, 2), tmp_path / "out")
+    assert numbers(artefacts.clip.path) == list(range(5, 25))
+    assert numbers(artefacts.native[0].path) == list(range(26))
+    assert artefacts.native[0].actual_from == NOON - SECOND // 2
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "ts", "mkv"])
 def test_h265_is_copied_when_the_window_begins_with_a_keyframe(suffix: str, tmp_path: Path) -> None:
     path = film(tmp_path / f"film.{suffix}", Film(codec="libx265", audio="aac"))
