@@ -45,6 +45,7 @@ SELECT_CLIPS = f"""
 SELECT clip.*,
        coalesce(retention.days, {DEFAULT_RETENTION_DAYS}) AS retention_days,
        coalesce(retention.lock_mode, '{DEFAULT_LOCK_MODE}') AS lock_mode,
+       coalesce(retention.change_number, 0) AS retention_number,
        (SELECT coalesce(json_agg(json_build_object(
                    'name', a.name, 'role', a.role, 'media_type', a.media_type, 'key', a.key,
                    'version_id', a.version_id, 'size', a.size, 'sha256', encode(a.sha256, 'hex'))
@@ -63,7 +64,7 @@ SELECT clip.*,
          WHERE h.clip_id = clip.clip_id
            AND NOT EXISTS (SELECT FROM evidence.hold_lifts AS l WHERE l.hold_id = h.hold_id)) AS holds
   FROM evidence.clips AS clip
-  LEFT JOIN LATERAL (SELECT change.days, change.lock_mode
+  LEFT JOIN LATERAL (SELECT change.days, change.lock_mode, change.change_number
                        FROM evidence.retention_changes AS change
                       WHERE change.organisation_id = clip.organisation_id
                       ORDER BY change.change_number DESC

@@ -33,17 +33,20 @@ SELECT DISTINCT ON (organisation_id) organisation_id, days, lock_mode, change_id
   FROM evidence.retention_changes
  ORDER BY organisation_id, change_number DESC
 """
-_ORGANISATIONS = "SELECT DISTINCT organisation_id FROM evidence.clips"
+_EACH_ORGANISATION = """organisation (organisation_id) AS (
+    (SELECT clip.organisation_id FROM evidence.clips AS clip ORDER BY clip.organisation_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT clip.organisation_id FROM evidence.clips AS clip
+             WHERE clip.organisation_id > organisation.organisation_id
+             ORDER BY clip.organisation_id LIMIT 1)
+      FROM organisation WHERE organisation.organisation_id IS NOT NULL)"""
+_ORGANISATIONS = f"""
+WITH RECURSIVE {_EACH_ORGANISATION} SELECT organisation_id FROM organisation WHERE organisation_id IS NOT NULL
+"""  # noqa: S608 - a text of our own
 _CHANGE = """
 INSERT INTO evidence.retention_changes (change_id, organisation_id, days, lock_mode, reason, changed_by, changed_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
-# The locks in the store last as long as the retention said when they were placed.
-_PROTECT_ANEW = """
-UPDATE evidence.clips SET protection_wanted = protection_wanted + 1
- WHERE organisation_id = %s AND state IN ('PRESERVED', 'FAILED')
-"""
-
 _BEGIN = """
 UPDATE evidence.clips
    SET state = 'DISPOSING', disposal_by = %(by)s, disposal_reason = %(reason)s, disposal_decided_at = %(decided_at)s,
@@ -55,15 +58,26 @@ _LOCK = """
 SELECT state FROM evidence.clips
  WHERE organisation_id = %(organisation_id)s AND clip_id = %(clip_id)s FOR NO KEY UPDATE
 """
-_DUE = (
-    SELECT_CLIPS
-    + f"""
- WHERE clip.state IN ('PRESERVED', 'FAILED') AND NOT {HAS_HOLD}
-   AND clip.ended_at <= %(now)s - {DAY_US} * coalesce(retention.days, {DEFAULT_RETENTION_DAYS})
+# From one organisation to the next by index, then the oldest of each by index: nothing else of a large table is read.
+_DUE = f"""{SELECT_CLIPS}
+ WHERE clip.clip_id IN (
+       WITH RECURSIVE {_EACH_ORGANISATION}
+       SELECT due.clip_id
+         FROM organisation
+        CROSS JOIN LATERAL (
+              SELECT coalesce((SELECT change.days FROM evidence.retention_changes AS change
+                                WHERE change.organisation_id = organisation.organisation_id
+                                ORDER BY change.change_number DESC LIMIT 1), {DEFAULT_RETENTION_DAYS}) AS days) AS kept
+        CROSS JOIN LATERAL (
+              SELECT clip.clip_id
+                FROM evidence.clips AS clip
+               WHERE clip.organisation_id = organisation.organisation_id AND clip.state IN ('PRESERVED', 'FAILED')
+                 AND clip.ended_at <= %(now)s - {DAY_US} * kept.days AND NOT {HAS_HOLD}
+               ORDER BY clip.ended_at
+               LIMIT %(limit)s) AS due)
  ORDER BY clip.ended_at
  LIMIT %(limit)s
-"""
-)
+"""  # noqa: S608 - numbers and conditions of our own
 _DISPOSING = (
     SELECT_CLIPS
     + " WHERE clip.state = 'DISPOSING' AND clip.next_attempt_at <= now() ORDER BY clip.next_attempt_at LIMIT %(limit)s"
@@ -88,7 +102,7 @@ async def all_retentions(pool: Pool) -> list[Retention]:
         cursor = connection.cursor(row_factory=class_row(Retention))
         await cursor.execute(_ALL_CURRENT)
         retentions = {retention.organisation_id: retention for retention in await cursor.fetchall()}
-        for (organisation_id,) in await (await connection.execute(_ORGANISATIONS)).fetchall():
+        for (organisation_id,) in await (await connection.execute(_ORGANISATIONS.encode())).fetchall():
             retentions.setdefault(organisation_id, Retention(organisation_id=organisation_id))
     return [retentions[organisation_id] for organisation_id in sorted(retentions)]
 
@@ -110,7 +124,6 @@ async def set_retention(pool: Pool, retention: Retention, notes: Sequence[Note])
                 "a retention has 1 to 36,500 days, a lock mode, a reason of 1 to 1,000 characters and a user",
                 {"field": str(error.diag.constraint_name)},
             ) from error
-        await connection.execute(_PROTECT_ANEW, (retention.organisation_id,))
         await keep_notes(connection, retention.organisation_id, None, notes)
 
 

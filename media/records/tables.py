@@ -81,6 +81,8 @@ clips = Table(
     # The store's lock and legal hold are as they should be when the two are equal.
     Column("protection_wanted", BigInteger, nullable=False, server_default=text("0")),
     Column("protection_done", BigInteger, nullable=False, server_default=text("0")),
+    # The newest change of retention that they are known to follow.
+    Column("protection_change", BigInteger, nullable=False, server_default=text("0")),
     Column("protection_enforced", Boolean),
     UniqueConstraint("organisation_id", "source_id", "incident_id"),
     # Two clips with the same keys would overwrite each other.
@@ -107,6 +109,12 @@ clips = Table(
     Index("clips_incident", "organisation_id", "incident_id", "event_at", "clip_id"),
     Index("clips_kept", "organisation_id", "ended_at", postgresql_where=text("state IN ('PRESERVED', 'FAILED')")),
     Index("clips_disposing", "next_attempt_at", postgresql_where=text("state = 'DISPOSING'")),
+    Index(
+        "clips_protection_change",
+        "organisation_id",
+        "protection_change",
+        postgresql_where=text("state IN ('PRESERVED', 'FAILED')"),
+    ),
     Index(
         "clips_unprotected",
         "next_attempt_at",

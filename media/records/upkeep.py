@@ -13,18 +13,34 @@ from media.records.values import Pending, Protection
 from media.storage.keys import prefix_of
 from media.storage.values import ListedObject
 
-_UNPROTECTED = (
-    SELECT_CLIPS
-    + """
+# Clips with a hold placed or lifted, or newly made; and those whose locks follow an older retention, of which there may
+# be very many: they are found by index, and worked off over time.
+_UNPROTECTED_IDS = """
+SELECT clip.clip_id, clip.next_attempt_at
+  FROM evidence.clips AS clip
  WHERE clip.protection_done < clip.protection_wanted AND clip.state IN ('PRESERVED', 'FAILED')
-   AND clip.next_attempt_at <= now()
- ORDER BY clip.next_attempt_at
- LIMIT %(limit)s
+UNION
+SELECT clip.clip_id, clip.next_attempt_at
+  FROM (SELECT DISTINCT ON (organisation_id) organisation_id, change_number
+          FROM evidence.retention_changes
+         ORDER BY organisation_id, change_number DESC) AS newest
+  JOIN evidence.clips AS clip
+    ON clip.organisation_id = newest.organisation_id AND clip.protection_change < newest.change_number
+ WHERE clip.state IN ('PRESERVED', 'FAILED')
 """
-)
+_UNPROTECTED = f"""{SELECT_CLIPS}
+ WHERE clip.clip_id IN (SELECT due.clip_id
+                          FROM ({_UNPROTECTED_IDS}) AS due
+                         WHERE due.next_attempt_at <= now()
+                         ORDER BY due.next_attempt_at
+                         LIMIT %(limit)s)
+"""  # noqa: S608 - queries of our own
 _PROTECTED = """
-UPDATE evidence.clips SET protection_done = %(number)s, protection_enforced = %(enforced)s, last_error = ''
- WHERE clip_id = %(clip_id)s AND protection_done < %(number)s
+UPDATE evidence.clips
+   SET protection_done = greatest(protection_done, %(number)s),
+       protection_change = greatest(protection_change, %(retention_number)s),
+       protection_enforced = %(enforced)s, last_error = ''
+ WHERE clip_id = %(clip_id)s AND (protection_done < %(number)s OR protection_change < %(retention_number)s)
 """
 _POSTPONE = """
 UPDATE evidence.clips SET last_error = %s, next_attempt_at = %s
@@ -55,16 +71,15 @@ ON CONFLICT (name) DO UPDATE SET owner = EXCLUDED.owner, until = EXCLUDED.until
 """
 _END_TURN = "DELETE FROM evidence.turns WHERE name = %s AND owner = %s"
 
-_PENDING = """
+_PENDING = f"""
 SELECT (SELECT count(*) FROM evidence.clips
          WHERE state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')) AS clips,
        (SELECT min(requested_at) FROM evidence.clips
          WHERE state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')) AS oldest_clip_at,
        (SELECT count(*) FROM evidence.notes WHERE sent_at IS NULL AND refusal IS NULL) AS notes,
        (SELECT count(*) FROM evidence.clips WHERE state = 'DISPOSING') AS disposals,
-       (SELECT count(*) FROM evidence.clips
-         WHERE protection_done < protection_wanted AND state IN ('PRESERVED', 'FAILED')) AS unprotected
-"""
+       (SELECT count(*) FROM ({_UNPROTECTED_IDS}) AS due) AS unprotected
+"""  # noqa: S608 - a query of our own
 
 
 async def unprotected(pool: Pool, limit: int) -> list[Protection]:
@@ -80,6 +95,7 @@ async def unprotected(pool: Pool, limit: int) -> list[Protection]:
             number=row["protection_wanted"],
             objects=clip.stored,
             retain_until=clip.retain_until,
+            retention_number=row["retention_number"],
             lock_mode=row["lock_mode"],
             held=bool(clip.holds),
         )
@@ -92,7 +108,13 @@ async def protected(pool: Pool, protection: Protection, *, enforced: bool) -> No
     """The store guards a clip as `protection` says, or, where it cannot, everything was tried that can be."""
     async with worker_transaction(pool) as connection:
         await connection.execute(
-            _PROTECTED, {"clip_id": protection.clip_id, "number": protection.number, "enforced": enforced}
+            _PROTECTED,
+            {
+                "clip_id": protection.clip_id,
+                "number": protection.number,
+                "retention_number": protection.retention_number,
+                "enforced": enforced,
+            },
         )
 
 
@@ -135,6 +157,6 @@ async def pending(pool: Pool) -> Pending:
     """How much work waits."""
     async with worker_transaction(pool) as connection:
         cursor = connection.cursor(row_factory=class_row(Pending))
-        await cursor.execute(_PENDING)
+        await cursor.execute(_PENDING.encode())
         (counts,) = await cursor.fetchall()
         return counts

@@ -233,7 +233,7 @@ class Retention:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protection:
-    """How the store should guard a clip's objects. `number` is what `Records.protected` wants back."""
+    """How the store should guard a clip's objects. The two numbers say of which moment that is."""
 
     clip_id: UUID
     organisation_id: str
@@ -242,6 +242,7 @@ class Protection:
     retain_until: int
     lock_mode: LockMode
     held: bool
+    retention_number: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -113,7 +113,7 @@ WRITERS = ("worker's role", "owner", "superuser")
         *("actual_from = 0", "actual_to = 0", "gaps = '[]'", "facts = '{}'", "ended_at = 0", "failure_reason = 'x'"),
         *("state = 'REQUESTED'", "state = 'EXTRACTING'", "state = 'STORING'", "state = 'FAILED'", "state = 'DISPOSED'"),
         *("state = 'DISPOSING'", "disposal_by = 'x'", "disposed_at = 0", "lease_number = 0", "protection_wanted = 0"),
-        *("leased_until = now() + interval '1 hour'", "protection_done = 99"),
+        *("leased_until = now() + interval '1 hour'", "protection_done = 99", "protection_change = -1"),
         "state = 'DISPOSING', disposal_by = ' ', disposal_reason = 'x', disposal_decided_at = 0",
         "state = 'DISPOSING', disposal_by = 'x', disposal_reason = '', disposal_decided_at = 0",
     ],

@@ -245,6 +245,9 @@ async def test_clips_are_due_for_disposal_when_their_organisation_says_and_nothi
     assert await due() == set()
     await retention_of(records)
     assert await due() == {"inc-1"}
+    await retention_of(records, organisation_id="zenith")
+    assert await due() == {"inc-1", "inc-3"}
+    await retention_of(records, organisation_id="zenith", days=3_000)
     await lift(records, held, placed)
     assert await due() == {"inc-1", "inc-2"}
     await retention_of(records, days=12)

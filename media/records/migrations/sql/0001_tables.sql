@@ -36,6 +36,7 @@ CREATE TABLE evidence.clips (
     disposed_at bigint,
     protection_wanted bigint NOT NULL DEFAULT 0,
     protection_done bigint NOT NULL DEFAULT 0,
+    protection_change bigint NOT NULL DEFAULT 0,
     protection_enforced boolean,
     CONSTRAINT clips_pkey PRIMARY KEY (clip_id),
     CONSTRAINT clips_organisation_id_source_id_incident_id_key UNIQUE (organisation_id, source_id, incident_id),
@@ -57,6 +58,8 @@ CREATE INDEX clips_camera ON evidence.clips (organisation_id, camera_id, event_a
 CREATE INDEX clips_incident ON evidence.clips (organisation_id, incident_id, event_at, clip_id);
 CREATE INDEX clips_kept ON evidence.clips (organisation_id, ended_at) WHERE state IN ('PRESERVED', 'FAILED');
 CREATE INDEX clips_disposing ON evidence.clips (next_attempt_at) WHERE state = 'DISPOSING';
+CREATE INDEX clips_protection_change ON evidence.clips (organisation_id, protection_change)
+    WHERE state IN ('PRESERVED', 'FAILED');
 CREATE INDEX clips_unprotected ON evidence.clips (next_attempt_at)
     WHERE protection_done < protection_wanted AND state IN ('PRESERVED', 'FAILED');
 

@@ -31,7 +31,8 @@ BEGIN
        OR num_nonnulls(NEW.leased_until, NEW.lease_owner, NEW.actual_from, NEW.actual_to, NEW.facts, NEW.failure_reason,
                        NEW.failure_message, NEW.ended_at, NEW.disposal_by, NEW.disposal_reason,
                        NEW.disposal_decided_at, NEW.disposed_at, NEW.protection_enforced) > 0
-       OR (NEW.attempts, NEW.lease_number, NEW.protection_wanted, NEW.protection_done) <> (0, 0, 0, 0)
+       OR (NEW.attempts, NEW.lease_number, NEW.protection_wanted, NEW.protection_done, NEW.protection_change)
+          <> (0, 0, 0, 0, 0)
        OR NEW.gaps <> '[]'
     THEN
         RAISE EXCEPTION USING
@@ -97,7 +98,7 @@ BEGIN
         WHEN NEW.state = 'DISPOSED' AND NEW.disposed_at IS NULL
             THEN 'a clip that was disposed of says when'
         WHEN NEW.lease_number < OLD.lease_number OR NEW.protection_wanted < OLD.protection_wanted
-             OR NEW.protection_done > NEW.protection_wanted
+             OR NEW.protection_change < OLD.protection_change OR NEW.protection_done > NEW.protection_wanted
             THEN 'its counters only rise'
     END;
     -- Looked up under the lock that this UPDATE holds on the row: a hold that is being placed waits for it, or is seen.

@@ -33,7 +33,7 @@ GRANT INSERT ON evidence.holds, evidence.hold_lifts, evidence.accesses, evidence
 
 GRANT UPDATE (state, attempts, last_error, next_attempt_at, leased_until, lease_owner, lease_number, actual_from,
               actual_to, gaps, facts, failure_reason, failure_message, ended_at, disposal_by, disposal_reason,
-              disposal_decided_at, disposed_at, protection_wanted, protection_done, protection_enforced)
+              disposal_decided_at, disposed_at, protection_wanted, protection_done, protection_change, protection_enforced)
     ON evidence.clips TO indelible_evidence_worker;
 GRANT INSERT ON evidence.artefacts, evidence.kept_objects, evidence.notes TO indelible_evidence_worker;
 GRANT UPDATE (attempts, last_error, next_attempt_at, sent_at, sequence, event_hash, refusal)
