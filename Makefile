@@ -26,7 +26,7 @@ up: $(VENV)/installed ## Run the whole product on this machine until Ctrl-C
 	@$(BIN)/indelible up
 
 test: $(VENV)/installed ## Run the tests
-	@$(BIN)/python -m pytest -q -m "not soak"
+	@$(BIN)/python -m pytest -q -m "not soak" -n auto --maxprocesses 4 --dist loadfile
 
 soak: $(VENV)/installed ## Kill the service and PostgreSQL over and over under load (takes many minutes)
 	@$(BIN)/python -m pytest -q -m soak --timeout=0

@@ -231,6 +231,7 @@ def fail(_tasks: IO[bytes], _answers: IO[bytes]) -> None:
     raise RuntimeError
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("serve", [die, talk_rubbish, die_in_the_middle, fail])
 def test_copies_of_this_process_that_die_change_nothing_but_the_time(
     serve: Callable[[IO[bytes], IO[bytes]], None], long_chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -260,6 +261,7 @@ def no_more_processes() -> int:
     raise BlockingIOError
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_system_that_allows_no_more_processes_changes_nothing_but_the_time(
     long_chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,19 +271,20 @@ def test_a_system_that_allows_no_more_processes_changes_nothing_but_the_time(
     assert by_workers(whole, 3) == expected
 
 
-SINGLE = len(list(Path("/proc/self/task").iterdir())) == 1 if Path("/proc/self/task").exists() else False
+@pytest.fixture
+def threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the system seems to say of this process's threads: there is one. Whoever runs the tests may have more."""
+    directory = tmp_path / "threads"
+    (directory / "1").mkdir(parents=True)
+    monkeypatch.setattr(worker_start, "_THREADS", directory)
+    return directory
 
 
-@pytest.mark.skipif(not SINGLE, reason="this process has other threads, or the system does not tell")
-def test_a_process_is_copied_only_while_it_has_a_single_thread() -> None:
+def test_a_process_is_copied_only_while_it_has_a_single_thread(threads: Path) -> None:
     copied = worker_start.start_process(die)
     assert not isinstance(copied, subprocess.Popen)
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
+    (threads / "2").mkdir()
     fresh = worker_start.start_process(die)
-    done.set()
-    thread.join()
     assert isinstance(fresh, subprocess.Popen)
     for process in (copied, fresh):
         process.kill()
@@ -296,7 +299,8 @@ def show_what_is_open(tasks: IO[bytes], answers: IO[bytes]) -> None:
     answers.write(" ".join(sorted(one.name for one in Path("/proc/self/fd").iterdir())).encode())
 
 
-@pytest.mark.skipif(not SINGLE, reason="this process has other threads, or the system does not tell")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="what is open is seen in Linux's /proc")
+@pytest.mark.usefixtures("threads")
 def test_a_copy_keeps_nothing_open_but_what_it_hears_and_says() -> None:
     copied = worker_start.start_process(show_what_is_open)
     assert copied.stdin is not None
@@ -317,15 +321,15 @@ def test_no_process_and_no_thread_is_left_behind(
     copied: bool,  # noqa: FBT001 - as named
     long_chain: Chain,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    threads: Path,
 ) -> None:
     if not copied:
-        monkeypatch.setattr(worker_start, "_THREADS", tmp_path / "nothing")
+        (threads / "2").mkdir()
     whole = on_disk(long_chain.events, tmp_path)
-    threads, before = threading.active_count(), children()
+    running, before = threading.active_count(), children()
     with workers.check_ranges(whole, pin=None, workers=3) as results:
         next(results)
-    assert threading.active_count() == threads
+    assert threading.active_count() == running
     assert children() == before
 
 
