@@ -76,11 +76,13 @@ class Show:
         )
         self._with_sound = with_sound
         self._samples = 0
+        self._began_at = 0  # microseconds since 1970
         self._next_report = int(filming.first_report_seconds * _MICROSECONDS)
 
     def run(self, gone: threading.Event) -> None:
         """Send until the viewer is `gone`. Raises OSError when the connection breaks."""
         began = time.monotonic()
+        self._began_at = time.time_ns() // 1000
         picture = 0
         while not gone.is_set():
             due = began + picture / self._filming.rate
@@ -95,7 +97,8 @@ class Show:
 
     def _show_picture(self, elapsed: int) -> None:
         faults = self._faults.now
-        wall_clock = time.time_ns() // 1000 + faults.clock_step
+        # Not read anew: a busy machine would let time pass between the two clocks.
+        wall_clock = self._began_at + elapsed + faults.clock_step
         if elapsed >= self._next_report and not faults.silent_reports:
             self._next_report = elapsed + int(self._filming.report_seconds * _MICROSECONDS)
             self._send(_interleaved(1, self._video.sender_report(elapsed, wall_clock)))
