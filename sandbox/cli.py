@@ -19,12 +19,13 @@ import click
 @click.option("--gateway-port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option("--page-port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--metrics-port", type=click.IntRange(1, 65535), default=9464, show_default=True)
-def up(directory: Path | None, ledger_port: int, gateway_port: int, page_port: int, metrics_port: int) -> None:
+@click.option("--evidence-port", type=click.IntRange(1, 65535), default=50052, show_default=True)
+def up(directory: Path | None, **ports: int) -> None:
     """Run all of Indelible on this machine until Ctrl-C. For trying it out and for building against it."""
     from sandbox.services import Ports  # noqa: PLC0415 - see above
     from sandbox.up import run_up  # noqa: PLC0415 - see above
 
-    run_up(directory, Ports(ledger=ledger_port, gateway=gateway_port, page=page_port, metrics=metrics_port))
+    run_up(directory, Ports(**{name.removesuffix("_port"): port for name, port in ports.items()}))
 
 
 @click.command()
@@ -44,7 +45,7 @@ def up(directory: Path | None, ledger_port: int, gateway_port: int, page_port: i
 def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | None) -> None:
     """Show the whole product in one story.
 
-    Record a session, seal it, have it time-stamped, export it, verify it offline, and catch a forgery.
+    Record a session, preserve a camera's clip, seal, have it time-stamped, export, verify offline, catch forgeries.
     """
     from sandbox.demo_command import show_demo  # noqa: PLC0415 - see above
 

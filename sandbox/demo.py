@@ -4,7 +4,6 @@
 checked first: a demonstration that cannot fail shows nothing.
 """
 
-import asyncio
 import json
 import subprocess
 import time
@@ -15,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nats
 from indelible.ledger.v1 import ledger_pb2
 
 from ledger.client import BlockingLedgerClient, ClientError, NewEvent
 from ledger.messaging.streams import APPEND_SUBJECT
 from sandbox.demo_anchors import DemoError, await_anchors, decide_trust, describe_anchor
+from sandbox.demo_clip import ask_for_clip, await_clip, explain_clip, export_clip, show_forged_clip
+from sandbox.demo_publish import publish
 from sandbox.narrator import Narrator
 from sandbox.outside import ExtraAuthority, OutsideOptions
 from sandbox.processes import as_typed, find_program
 from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Stack, running_stack
-from sandbox.story import CLOSING, SCENES, SUBJECT, TAMPERED_FROM, TAMPERED_TO, Scene
+from sandbox.story import CLOSING, PRESERVED_MEANING, SCENES, SUBJECT, TAMPERED_FROM, TAMPERED_TO, Scene
 
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -43,6 +43,9 @@ class Outcome:
     chain_id: str
     head: str
     event_count: int
+    clip_id: str | None
+    clip_bundle: Path | None
+    """Both None where this machine cannot make clips."""
 
 
 def run_demo(
@@ -88,6 +91,8 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
         head = _await_event(ledger, chain_id, sequence)
         narrator.event(sequence, scene.via, scene.kind, head, scene.meaning)
 
+    clip_id = _preserve(narrator, stack, ledger, token, chain_id) if stack.makes_clips else None
+
     narrator.step(
         "Close the session", "The closing event commits to every event before it. From now on the chain is sealed."
     )
@@ -106,7 +111,7 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     narrator.step(
         "Export the bundle", "One file with everything needed to check the session, for ever, without Indelible."
     )
-    outcome = _export(directory, ledger, chain_id)
+    outcome = _export(directory, ledger, chain_id, clip_id)
     with zipfile.ZipFile(outcome.bundle) as archive:
         for entry in archive.infolist():
             narrator.line(f"{entry.file_size:>8} bytes  {entry.filename}")
@@ -147,36 +152,59 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     _verify(narrator, tampered, outcome.trust, expected="FAILED")
     at_fault = _event_at_fault(tampered, outcome.trust)
     narrator.line(f"The event at fault is #{at_fault}, {SCENES[at_fault - 2].kind}: exactly the one that was changed.")
+    if outcome.clip_id and outcome.clip_bundle:
+        _hand_over_clip(narrator, stack, token, outcome, outcome.clip_id, outcome.clip_bundle)
     narrator.ending(
-        "Recorded, sealed, confirmed by outsiders, verified by a program that trusts nobody here; a forgery was caught."
+        "Recorded, sealed, confirmed by outsiders, verified by a program that trusts nobody here; forgery was caught."
     )
     return outcome
 
 
+def _preserve(narrator: Narrator, stack: Stack, ledger: BlockingLedgerClient, token: str, chain_id: str) -> str:
+    narrator.step(
+        "An alert fires: keep what the camera saw",
+        "The camera of the pump house sees water on the floor. Its alert asks for a clip by one message; the evidence "
+        "service cuts it, reads every file back from the store, and tells the chain.",
+    )
+    ask_for_clip(stack, token, chain_id)
+    event = await_clip(stack, ledger, chain_id)
+    narrator.event(event.sequence, "nats", event.kind, event.hash.hex(), PRESERVED_MEANING)
+    for artefact in event.content["artefacts"]:
+        narrator.line(f"{artefact['size']:>8} bytes  {artefact['name']:<15} {artefact['sha256'][:16]}…")
+    return str(event.content["clip_id"])
+
+
+def _hand_over_clip(  # noqa: PLR0913, PLR0917 - who tells what to whom about which clip
+    narrator: Narrator, stack: Stack, token: str, outcome: Outcome, clip_id: str, bundle: Path
+) -> None:
+    narrator.step(
+        "Hand over the clip as well",
+        "The same bundle with the clip in it, and with its chain of custody: who asked, which footage, each file.",
+    )
+    export_clip(stack, token, clip_id, outcome.chain_id, bundle)
+    narrator.command(f"{as_typed('indelible-verify')} bundle {bundle} --trust {outcome.trust}")
+    narrator.line(explain_clip(_report(bundle, outcome.trust, expected="VERIFIED")))
+
+    narrator.step(
+        "Change one byte of the video, and every list of digests with it",
+        "Whoever forges a clip can write all lists in the bundle anew, but not the chain, which outsiders confirmed.",
+    )
+    forged = bundle.with_name("forged-clip.zip")
+    narrator.line(show_forged_clip(bundle, forged, lambda: _report(forged, outcome.trust, expected="FAILED")))
+
+
 def _send(stack: Stack, ledger: BlockingLedgerClient, token: str, chain_id: str, scene: Scene) -> None:
     if scene.via == "nats":
-        asyncio.run(_publish(stack.nats.url, token, chain_id, scene))
+        new_event = ledger_pb2.NewEvent(
+            kind=scene.kind, payload=json.dumps(scene.payload).encode(), sealed_members=scene.sealed_members
+        )
+        request = ledger_pb2.AppendEventsRequest(
+            chain_id=chain_id, events=[new_event], idempotency_key=f"{scene.kind}-{time.time_ns()}"
+        )
+        publish(stack.nats.url, token, APPEND_SUBJECT, request)
         return
     event = NewEvent(kind=scene.kind, payload=scene.payload, sealed_members=scene.sealed_members)
     ledger.append_events(chain_id, [event])
-
-
-async def _publish(nats_url: str, token: str, chain_id: str, scene: Scene) -> None:
-    request = ledger_pb2.AppendEventsRequest(
-        chain_id=chain_id,
-        events=[
-            ledger_pb2.NewEvent(
-                kind=scene.kind, payload=json.dumps(scene.payload).encode(), sealed_members=scene.sealed_members
-            )
-        ],
-        idempotency_key=f"{scene.kind}-{time.time_ns()}",
-    )
-    client = await nats.connect(nats_url)
-    try:
-        headers = {"Authorization": f"Bearer {token}"}
-        await client.jetstream().publish(APPEND_SUBJECT, request.SerializeToString(), headers=headers)
-    finally:
-        await client.close()
 
 
 def _await_event(ledger: BlockingLedgerClient, chain_id: str, sequence: int) -> str:
@@ -199,7 +227,7 @@ def _try_to_append(ledger: BlockingLedgerClient, chain_id: str) -> str:
     raise DemoError("an event was appended to a closed chain")
 
 
-def _export(directory: Path, ledger: BlockingLedgerClient, chain_id: str) -> Outcome:
+def _export(directory: Path, ledger: BlockingLedgerClient, chain_id: str, clip_id: str | None) -> Outcome:
     bundle, trust = directory / "bundle.zip", directory / "trust.toml"
     ledger.export_bundle(chain_id, bundle)
     chain = ledger.get_chain(chain_id)
@@ -210,6 +238,8 @@ def _export(directory: Path, ledger: BlockingLedgerClient, chain_id: str) -> Out
         chain_id=chain_id,
         head=chain.head.hex(),
         event_count=chain.event_count,
+        clip_id=clip_id,
+        clip_bundle=directory / "clip.zip" if clip_id else None,
     )
 
 
@@ -220,6 +250,15 @@ def _verify(narrator: Narrator, bundle: Path, trust: Path, *, expected: str) -> 
     narrator.quote(f"the verifier, exit code {finished.returncode}", finished.stdout or finished.stderr)
     if finished.returncode != _EXIT_CODES[expected]:
         raise DemoError(f"the verifier ended with exit code {finished.returncode} for {bundle}, not as {expected}")
+
+
+def _report(bundle: Path, trust: Path, *, expected: str) -> dict[str, Any]:
+    """What the verifier says, for programs. Raises DemoError unless that is the expected verdict."""
+    finished = _run_verifier(bundle, trust, "--json")
+    if finished.returncode != _EXIT_CODES[expected]:
+        raise DemoError(f"the verifier ended with exit code {finished.returncode} for {bundle}, not as {expected}")
+    report: dict[str, Any] = json.loads(finished.stdout)
+    return report
 
 
 def _run_verifier(bundle: Path, trust: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -251,8 +290,7 @@ def _change_one_byte(bundle: Path, tampered: Path) -> None:
 
 
 def _event_at_fault(tampered: Path, trust: Path) -> int:
-    report: dict[str, Any] = json.loads(_run_verifier(tampered, trust, "--json").stdout)
-    found = report["chain_integrity"]["first_divergent_sequence"]
+    found = _report(tampered, trust, expected="FAILED")["chain_integrity"]["first_divergent_sequence"]
     changed = next(n for n, scene in enumerate(SCENES, start=2) if TAMPERED_FROM in json.dumps(scene.payload))
     if found != changed:
         raise DemoError(f"event {changed} was changed, but the verifier blames event {found}")

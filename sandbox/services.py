@@ -16,7 +16,7 @@ from sandbox.issuer import Issuer
 from sandbox.processes import LOOPBACK, Process, StartError, accepts_connections, find_program, free_port
 
 RECEIPT_KEY_NAME = "ledger.sandbox.invalid"
-_READY_SECONDS = 60.0
+READY_SECONDS = 60.0
 _PROBE_SECONDS = 2.0
 # What is under way when a service is told to stop may take this long to finish.
 _DRAIN_SECONDS = 30.0
@@ -30,10 +30,13 @@ class Ports:
     metrics: int = field(default_factory=free_port)
     gateway: int = field(default_factory=free_port)
     page: int = field(default_factory=free_port)
+    evidence: int = field(default_factory=free_port)
+    evidence_metrics: int = field(default_factory=free_port)
+    worker_metrics: int = field(default_factory=free_port)
 
     def require_free(self) -> None:
         """Raises StartError when something listens on one of them already, or two are the same."""
-        names = ("ledger", "metrics", "gateway", "page")
+        names = ("ledger", "metrics", "gateway", "page", "evidence")
         for number, name in enumerate(names):
             port = getattr(self, name)
             if port in (getattr(self, other) for other in names[:number]):
@@ -102,7 +105,7 @@ def start_ledger(files: LedgerFiles, database: Database, issuer: Issuer, nats_ur
         },
         stop_seconds=_DRAIN_SECONDS,
     )
-    process.wait_ready(lambda: _is_healthy(address), seconds=_READY_SECONDS)
+    process.wait_ready(lambda: is_healthy(address), seconds=READY_SECONDS)
     return process
 
 
@@ -116,7 +119,7 @@ def start_gateway(directory: Path, ports: Ports) -> Process:
         ],
         log=directory / "logs" / "gateway.log",
     )
-    process.wait_ready(lambda: _answers(ports.gateway), seconds=_READY_SECONDS)
+    process.wait_ready(lambda: answers(ports.gateway), seconds=READY_SECONDS)
     return process
 
 
@@ -131,11 +134,12 @@ def start_page(directory: Path, trust_policy: Path, ports: Ports) -> Process:
         ],
         log=directory / "logs" / "page.log",
     )
-    process.wait_ready(lambda: _answers(ports.page), seconds=_READY_SECONDS)
+    process.wait_ready(lambda: answers(ports.page), seconds=READY_SECONDS)
     return process
 
 
-def _is_healthy(address: str) -> bool:
+def is_healthy(address: str) -> bool:
+    """Whether the gRPC service there says that it serves."""
     with grpc.insecure_channel(address) as channel:
         try:
             check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its type stubs omit it
@@ -145,10 +149,11 @@ def _is_healthy(address: str) -> bool:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int, path: str = "/healthz") -> bool:
+    """Whether an HTTP server answers there."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PROBE_SECONDS)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", path)
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

@@ -3,6 +3,7 @@
 Everything lives in one directory and listens on loopback only:
 
     postgres/ nats/ objects/ authorities/ tezos/    data of the outside world
+    evidence/                                       the camera's footage, and what the evidence service needs
     issuer/ keys/                                   signing keys: whoever reads them can act as anybody here
     authorities.toml                                what the ledger is told about whoever anchors
     trust.toml                                      what an auditor trusts; the verifier reads it
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from ledger.store.admin import add_organisation
 from sandbox.authorities import Authorities
 from sandbox.database import Database, Databases
+from sandbox.evidence import Evidence, Neighbours, why_no_clips
 from sandbox.issuer import Issuer
 from sandbox.nats import Nats
 from sandbox.objects import Objects
@@ -52,13 +54,19 @@ class Part(StrEnum):
     GATEWAY = "gateway"
     PAGE = "verify page"
     OBJECTS = "S3 storage"
+    EVIDENCE = "evidence service"
+    EVIDENCE_WORKER = "evidence worker"
 
+
+_OF_EVIDENCE = (Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER, Part.OBJECTS)
 
 NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
     {
         Part.LEDGER: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES}),
         Part.GATEWAY: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER}),
         Part.PAGE: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER, Part.GATEWAY}),
+        Part.EVIDENCE: frozenset({*_OF_EVIDENCE, Part.EVIDENCE_WORKER}),
+        Part.EVIDENCE_WORKER: frozenset({*_OF_EVIDENCE, Part.EVIDENCE}),
     }
 )
 
@@ -90,6 +98,7 @@ def running_stack(
         directory.chmod(directory.stat().st_mode | 0o711)  # PostgreSQL runs as another user then and must pass through
     stack = Stack(directory.resolve(), ports or Ports(), outside or OutsideOptions())
     wanted = set(parts).union(*(NEEDS.get(part, frozenset()) for part in parts))
+    left_out = _left_out(wanted)
     with contextlib.ExitStack() as running:
         if Part.OBJECTS in wanted:
             running.callback(stack.objects.stop)
@@ -99,9 +108,16 @@ def running_stack(
         for part in Part:
             if part in wanted:
                 started = time.monotonic()
-                address = stack.start(part, running)
+                address = f"left out: {left_out[part]}" if part in left_out else stack.start(part, running)
                 announce(part, address, time.monotonic() - started)
         yield stack
+
+
+def _left_out(wanted: Collection[Part]) -> dict[Part, str]:
+    """What this machine cannot have, and why."""
+    clips = {Part.EVIDENCE, Part.EVIDENCE_WORKER}.intersection(wanted)
+    why = why_no_clips() if clips else ""
+    return dict.fromkeys(clips, why) if why else {}
 
 
 class Stack:
@@ -120,6 +136,7 @@ class Stack:
         self.ledger_address = f"{LOOPBACK}:{ports.ledger}"
         self.gateway_url = f"http://{LOOPBACK}:{ports.gateway}"
         self.page_url = f"http://{LOOPBACK}:{ports.page}"
+        self.evidence = Evidence(directory / "evidence", ORGANISATION_ID, ports)
         self.outside = Outside(directory, self.files.authorities, self.trust_policy, outside)
         self._database: Database | None = None
         self._processes: dict[Part, Process] = {}
@@ -138,6 +155,11 @@ class Stack:
             raise StartError("the stack was started without time-stamp authorities")
         return self.outside.authorities
 
+    @property
+    def makes_clips(self) -> bool:
+        """Whether the evidence service and its worker run."""
+        return Part.EVIDENCE_WORKER in self._processes
+
     def process(self, part: Part) -> Process:
         """The process of a running part, for tests that kill it. Raises KeyError when it does not run."""
         return self._processes[part]
@@ -145,6 +167,7 @@ class Stack:
     def add_organisation(self, organisation_id: str, name: str) -> None:
         """Register an organisation, as an operator does with `indelible organisation add`."""
         add_organisation(self.database.admin_dsn, organisation_id, name)
+        self.evidence.admit(organisation_id, self.issuer)
 
     def watch(self) -> None:
         """Return never; keep the trust policy up to date. Raises PartEndedError when a part ends by itself."""
@@ -170,6 +193,8 @@ class Stack:
             return self.outside.wait_for_tezos()
         if part is Part.CALENDARS:
             return self.outside.start_calendars(running)
+        if part is Part.EVIDENCE:
+            running.callback(self.evidence.stop)
         if part is Part.POSTGRES:
             running.callback(self.postgres.stop)  # the migration that follows its start may fail
         process, address = self._starter(part)()
@@ -184,6 +209,8 @@ class Stack:
             Part.OBJECTS: lambda: (self.objects.wait_ready().process, self.objects.url),
             Part.LEDGER: self._start_ledger,
             Part.GATEWAY: lambda: (start_gateway(self.directory, self.ports), self.gateway_url),
+            Part.EVIDENCE: lambda: (self.evidence.start(self._neighbours()), self.evidence.address),
+            Part.EVIDENCE_WORKER: lambda: (self.evidence.wait_for_worker(), self.evidence.worker_metrics_url),
             Part.PAGE: lambda: (start_page(self.directory, self.trust_policy, self.ports), self.page_url),
         }[part]
 
@@ -195,3 +222,12 @@ class Stack:
     def _start_ledger(self) -> tuple[Process, str]:
         process = start_ledger(self.files, self.database, self.issuer, self.nats.url, self.ports)
         return process, self.ledger_address
+
+    def _neighbours(self) -> Neighbours:
+        return Neighbours(
+            database=self.database,
+            objects=self.objects,
+            issuer=self.issuer,
+            ledger_address=self.ledger_address,
+            nats_url=self.nats.url,
+        )

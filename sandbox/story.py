@@ -95,6 +95,14 @@ SCENES: tuple[Scene, ...] = (
     ),
 )
 
+# A fixed camera in the pump house sees water on the floor, and its alert asks for a clip.
+INCIDENT = "leak-1"
+FILMED_SECONDS = 10
+ALERT_AFTER_SECONDS = 5
+CLIP_BEFORE_SECONDS = 3
+CLIP_AFTER_SECONDS = 3
+PRESERVED_MEANING = "The evidence service has kept the clip, and says so on this chain: every file with its SHA-256."
+
 CLOSING: Mapping[str, Any] = {"by": "operator-1", "reason": "inspection finished"}
 
 # What the forger changes: one character of the annotation above, and with it one byte of the bundle.

@@ -3,10 +3,12 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
+from sandbox.evidence import CAMERA
 from sandbox.lifetime import clear_errors, stopped_by_signals, temporary_folder
 from sandbox.outside import OutsideOptions
 from sandbox.processes import LOOPBACK, as_typed
@@ -15,6 +17,8 @@ from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Announce, Part, St
 
 # Instead of ten minutes: who tries it out should see a proof being completed.
 BITCOIN_BLOCK_SECONDS = 20.0
+# What the camera has filmed when everything is ready, so that there is something to preserve.
+FILMED_SECONDS = 20
 
 
 def run_up(directory: Path | None, ports: Ports) -> None:
@@ -60,10 +64,12 @@ def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
     console.print("\n[bold]Indelible is running.[/bold] Stop it with Ctrl-C.\n")
     for name, address in (
         ("ledger (gRPC)", stack.ledger_address),
+        *([("evidence (gRPC)", stack.evidence.address)] if stack.makes_clips else []),
         ("verify page", stack.page_url),
         ("gateway", stack.gateway_url),
         ("metrics", f"http://{LOOPBACK}:{stack.ports.metrics}/metrics"),
         ("NATS", stack.nats.url),
+        *([("footage", f"{stack.evidence.footage}  (of the camera {CAMERA})")] if stack.makes_clips else []),
         ("S3", f"{stack.objects.url}  (keys: {stack.objects.keys_file})"),
         ("data, keys, logs", f"{stack.directory}{'' if kept else '  (deleted at the end)'}"),
         ("trust policy", stack.trust_policy),
@@ -74,7 +80,20 @@ def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
     for line in (
         f"export INDELIBLE_LEDGER={stack.ledger_address}",
         f"export INDELIBLE_TOKEN=$({indelible} token --dir {stack.directory})",
+        *(_clip_commands(indelible, stack) if stack.makes_clips else ()),
         f"{indelible} chain open my-first-chain",
     ):
         console.print(f"  {line}", soft_wrap=True, highlight=False)
     console.print()
+
+
+def _clip_commands(indelible: str, stack: Stack) -> tuple[str, ...]:
+    """How to preserve a clip of what the camera has just filmed."""
+    began = stack.evidence.film(FILMED_SECONDS)
+    at = datetime.fromtimestamp(began // 1_000_000 + FILMED_SECONDS // 2, UTC)
+    window = f"--before {FILMED_SECONDS // 4} --after {FILMED_SECONDS // 4}"
+    return (
+        f"export INDELIBLE_EVIDENCE={stack.evidence.address}",
+        f"{indelible} clip request --source {CAMERA} --incident alarm-1 --at {at:%Y-%m-%dT%H:%M:%SZ} {window}",
+        f"{indelible} clip list",
+    )

@@ -1,11 +1,13 @@
 """`indelible up`, as a developer uses it."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(sandbox_directory: Path) -> Iterator[Running]:
     directory = sandbox_directory / "up"
-    ports = {name: free_port() for name in ("ledger", "gateway", "page", "metrics")}
+    ports = {name: free_port() for name in ("ledger", "gateway", "page", "metrics", "evidence")}
     options = [text for name, port in ports.items() for text in (f"--{name}-port", str(port))]
     with subprocess.Popen(
         [INDELIBLE, "up", "--dir", str(directory), *options],
@@ -53,7 +55,11 @@ def use(running: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Follow the instructions that `up` printed, in another terminal."""
     minting = [sys.executable, "-c", "from sandbox.cli import token; token()", "--dir", str(running.directory)]
     token = subprocess.run(minting, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-    environment = {"INDELIBLE_LEDGER": f"127.0.0.1:{running.ports['ledger']}", "INDELIBLE_TOKEN": token}
+    environment = {
+        "INDELIBLE_LEDGER": f"127.0.0.1:{running.ports['ledger']}",
+        "INDELIBLE_EVIDENCE": f"127.0.0.1:{running.ports['evidence']}",
+        "INDELIBLE_TOKEN": token,
+    }
     command, everything = [INDELIBLE, *arguments], {**os.environ, **environment}
     return subprocess.run(command, env=everything, capture_output=True, text=True, timeout=60, check=False)
 
@@ -74,6 +80,19 @@ def test_everything_can_be_used_as_it_says(running: Running) -> None:
     assert "my-first-chain" in use(running, "chain", "list").stdout
     for name, path in (("gateway", "/healthz"), ("page", "/healthz"), ("metrics", "/metrics")):
         assert httpx.get(f"http://127.0.0.1:{running.ports[name]}{path}", timeout=10).status_code == 200
+
+
+def test_the_clip_it_suggests_is_preserved(running: Running) -> None:
+    [suggested] = re.findall(r"(clip request --source .*)\n", running.said)
+    asked = use(running, *suggested.split(), "--json")
+    assert asked.returncode == 0, asked.stderr
+    clip_id = json.loads(asked.stdout)["clip_id"]
+    deadline = time.monotonic() + 90
+    while (clip := json.loads(use(running, "clip", "get", clip_id, "--json").stdout))["state"] != "preserved":
+        assert clip["state"] != "failed", clip
+        assert time.monotonic() < deadline, clip
+        time.sleep(0.5)
+    assert (clip["actual_from"], clip["actual_to"], clip["gaps"]) == (clip["asked_from"], clip["asked_to"], [])
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")

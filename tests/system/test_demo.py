@@ -63,7 +63,7 @@ def test_the_last_line_names_files_that_prove_the_session(outcome: dict[str, Any
     code, report = verify(outcome, outcome["bundle"])
     assert (code, report["verdict"]) == (0, "VERIFIED")
     assert (report["chain_id"], report["head"]) == (outcome["chain_id"], outcome["head"])
-    assert report["event_count"] == outcome["event_count"] == 10
+    assert report["event_count"] == outcome["event_count"] == 11
     assert sorted(token["authority"] for token in report["tokens"] if token["ok"]) == [
         "sandbox-one",
         "sandbox-tezos",
@@ -88,6 +88,7 @@ def test_the_session_was_recorded_as_the_story_tells(outcome: dict[str, Any]) ->
         "whiteboard.stroke_added",
         "annotation.added",
         "participant.left",
+        "clip.preserved",
         "chain.closed",
     ]
     assert "Ada Moreau" not in json.dumps(events), "a sealed name must not be on the chain"
@@ -99,18 +100,35 @@ def test_the_forged_copy_is_caught_at_the_event_that_was_changed(outcome: dict[s
     assert report["chain_integrity"]["first_divergent_sequence"] == 8
 
 
+def test_the_clip_can_be_handed_over_and_is_what_the_chain_recorded(outcome: dict[str, Any]) -> None:
+    code, report = verify(outcome, outcome["clip_bundle"])
+    assert (code, report["verdict"], report["head"]) == (0, "VERIFIED", outcome["head"])
+    [finding] = [one for one in report["findings"] if one["code"].startswith("artefact")]
+    assert (finding["code"], finding["where"]) == ("artefacts-recorded", f"data/artefacts/{outcome['clip_id']}")
+    assert "6 files" in finding["message"]
+    assert "event 10" in finding["message"]
+
+
+def test_the_forged_clip_is_caught_and_named(outcome: dict[str, Any], folder: Path) -> None:
+    code, report = verify(outcome, str(folder / "forged-clip.zip"))
+    assert (code, report["verdict"]) == (1, "FAILED")
+    wrong = [(one["code"], one["where"]) for one in report["findings"] if one["severity"] == "error"]
+    assert wrong == [("artefact-digest-differs", f"data/artefacts/{outcome['clip_id']}/clip.mp4")]
+
+
 def test_it_leaves_the_proof_and_nothing_running(folder: Path) -> None:
-    left = ["bitcoin-headers.txt", "bundle.zip", "tampered.zip", "trust.toml"]
+    left = ["bitcoin-headers.txt", "bundle.zip", "clip.zip", "forged-clip.zip", "tampered.zip", "trust.toml"]
     assert sorted(file.name for file in folder.iterdir()) == left
     assert processes_mentioning(str(folder)) == []
 
 
-def test_keep_leaves_the_page_up_until_ctrl_c_and_then_nothing_also_where_tezos_cannot_be_had(
+def test_keep_leaves_the_page_up_until_ctrl_c_and_then_nothing_also_where_parts_cannot_be_had(
     sandbox_directory: Path, tmp_path: Path
 ) -> None:
     folder, story = sandbox_directory / "kept-demo", tmp_path / "story"
-    # As on a machine without libsodium.
+    # As on a machine without libsodium, and on one that PyAV is not made for.
     (tmp_path / "pytezos.py").write_text("raise ValueError('Unable to find libsodium')\n")
+    (tmp_path / "av.py").write_text("raise ImportError('no libav here')\n")
     with (
         story.open("w") as telling,
         subprocess.Popen(
@@ -133,6 +151,8 @@ def test_keep_leaves_the_page_up_until_ctrl_c_and_then_nothing_also_where_tezos_
     told = " ".join(story.read_text().split())
     assert "left out: the local Tezos network needs the system's libsodium (Debian: apt-get install" in told
     assert "sandbox-tezos" not in told
+    assert "left out: clips need PyAV, which cannot be loaded here (no libav here)" in told
+    assert (outcome["clip_id"], outcome["clip_bundle"], outcome["event_count"]) == (None, None, 10)
     assert processes_mentioning(str(folder)) == []
 
 
