@@ -22,7 +22,8 @@ from ledger.settings_reader import (
     read_dsn,
     read_log,
     read_tls,
-    read_token_keys,
+    read_token_settings,
+    require_encryption,
     wants_tracing,
     whole_number,
 )
@@ -81,11 +82,7 @@ class LedgerSettings:
             database=_database(read, as_roles=True),
             listen=read.value("INDELIBLE_LISTEN", Address.parse, Address.parse(DEFAULT_LISTEN)),
             tls=read_tls(read),
-            token=TokenSettings(
-                issuer=read.required("INDELIBLE_TOKEN_ISSUER", "the 'iss' of the tokens your identity provider issues"),
-                audience=read.required("INDELIBLE_TOKEN_AUDIENCE", "the 'aud' those tokens carry for this service"),
-                keys=read_token_keys(read),
-            ),
+            token=read_token_settings(read),
             receipt_key=read.required_file(
                 "INDELIBLE_RECEIPT_KEY", "an Ed25519 key in PEM; `indelible keys generate receipt` makes one"
             ),
@@ -107,13 +104,7 @@ class LedgerSettings:
             tracing=wants_tracing(environ),
             variables=dict(environ),
         )
-        if settings.tls is None and not settings.listen.is_loopback:
-            # Bearer tokens must never cross a network in the clear.
-            read.problem(
-                "INDELIBLE_LISTEN",
-                f"{settings.listen} can be reached from the network without encryption; "
-                "set INDELIBLE_TLS_CERTIFICATE and INDELIBLE_TLS_KEY, or listen on 127.0.0.1",
-            )
+        require_encryption(read, "INDELIBLE_LISTEN", settings.listen, settings.tls)
         read.finish()
         return settings
 

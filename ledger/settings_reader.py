@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from ledger.address import Address
+
 T = TypeVar("T")
 
 # Beyond this it could only be a slip, and dates would run out.
@@ -137,6 +139,25 @@ def read_tls(read: Reader) -> TlsFiles | None:
         missing = "INDELIBLE_TLS_CERTIFICATE" if not certificate else "INDELIBLE_TLS_KEY"
         read.problem(missing, "is not set, but TLS needs both the certificate and its key; set it to a PEM file")
     return None
+
+
+def require_encryption(read: Reader, name: str, listen: Address, tls: TlsFiles | None) -> None:
+    """A problem where bearer tokens would cross a network in the clear; `name` is the variable of the address."""
+    if tls is None and not listen.is_loopback:
+        read.problem(
+            name,
+            f"{listen} can be reached from the network without encryption; "
+            "set INDELIBLE_TLS_CERTIFICATE and INDELIBLE_TLS_KEY, or listen on 127.0.0.1",
+        )
+
+
+def read_token_settings(read: Reader) -> TokenSettings:
+    """Which bearer tokens to accept."""
+    return TokenSettings(
+        issuer=read.required("INDELIBLE_TOKEN_ISSUER", "the 'iss' of the tokens your identity provider issues"),
+        audience=read.required("INDELIBLE_TOKEN_AUDIENCE", "the 'aud' those tokens carry for this service"),
+        keys=read_token_keys(read),
+    )
 
 
 def read_token_keys(read: Reader) -> Path | str:

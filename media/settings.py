@@ -24,7 +24,8 @@ from ledger.settings_reader import (
     read_dsn,
     read_log,
     read_tls,
-    read_token_keys,
+    read_token_settings,
+    require_encryption,
     wants_tracing,
     whole_number,
 )
@@ -86,11 +87,7 @@ class EvidenceSettings:
             worker_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_WORKER_DSN"),
             listen=read.value("INDELIBLE_EVIDENCE_LISTEN", Address.parse, Address.parse(DEFAULT_LISTEN)),
             tls=read_tls(read),
-            token=TokenSettings(
-                issuer=read.required("INDELIBLE_TOKEN_ISSUER", "the 'iss' of the tokens your identity provider issues"),
-                audience=read.required("INDELIBLE_TOKEN_AUDIENCE", "the 'aud' those tokens carry for this service"),
-                keys=read_token_keys(read),
-            ),
+            token=read_token_settings(read),
             metrics_listen=read.value("INDELIBLE_EVIDENCE_METRICS_LISTEN", Address.parse, None),
             nats_url=read.value("INDELIBLE_NATS_URL", nats_address, None),
             sources=_sources(read),
@@ -103,13 +100,7 @@ class EvidenceSettings:
             log=read_log(read),
             tracing=wants_tracing(environ),
         )
-        if settings.tls is None and not settings.listen.is_loopback:
-            # Bearer tokens must never cross a network in the clear.
-            read.problem(
-                "INDELIBLE_EVIDENCE_LISTEN",
-                f"{settings.listen} can be reached from the network without encryption; "
-                "set INDELIBLE_TLS_CERTIFICATE and INDELIBLE_TLS_KEY, or listen on 127.0.0.1",
-            )
+        require_encryption(read, "INDELIBLE_EVIDENCE_LISTEN", settings.listen, settings.tls)
         read.finish()
         return settings
 

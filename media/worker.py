@@ -30,6 +30,7 @@ from media.storage.values import Attempt
 # How long an idle worker waits before it asks for a job again.
 IDLE_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 2.0
+FIRST_DOUBTFUL_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 300.0
 # Of what may be a defect of ours, or of one machine. What passes by itself is tried for as long as it takes.
 MAX_DOUBTFUL_ATTEMPTS = 5
@@ -81,26 +82,27 @@ class Worker:
     async def run(self, stop: asyncio.Event, *, lanes: int) -> None:
         """Work until `stop` is set. Jobs under way are then given back at once: another worker begins them anew."""
         async with asyncio.TaskGroup() as group:
-            working = [group.create_task(self._work_lane(stop)) for _ in range(lanes)]
+            tasks = [group.create_task(self._work_lane(stop)) for _ in range(lanes)]
             for name, work, seconds in (
                 ("relay", self._relay, RELAY_SECONDS),
                 ("mirror", self._mirror, MIRROR_SECONDS),
                 ("disposal", self._dispose, DISPOSAL_SECONDS),
                 ("sweep", self._sweep, min(SWEEP_SECONDS, max(self._grace_seconds, RELAY_SECONDS))),
             ):
-                group.create_task(self._take_turns(name, work, seconds, stop))
-            group.create_task(self._count(stop))
+                tasks.append(group.create_task(self._take_turns(name, work, seconds, stop)))
+            tasks.append(group.create_task(self._count(stop)))
             await stop.wait()
-            for lane in working:
-                lane.cancel()
+            # Whatever is under way may end at any point: that is what it is built for.
+            for task in tasks:
+                task.cancel()
 
     async def _work_lane(self, stop: asyncio.Event) -> None:
         """One job after the other."""
         while not stop.is_set():
             try:
                 job = await self._records.claim(worker=self._name, lease_seconds=self._lease_seconds)
-            except MediaError as error:
-                _log.warning("claim_failed", reason=str(error.reason))
+            except Exception as error:  # noqa: BLE001 - a worker that ends here would take its other jobs with it
+                _log.warning("claim_failed", exc_info=error)
                 job = None
             if job is None:
                 await asyncio.sleep(IDLE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load only
@@ -141,8 +143,11 @@ class Worker:
         if refusal is None:
             log.error("job_broke", exc_info=error)
         try:
-            if reason in _PASSING or (reason in _DOUBTFUL and job.attempt < MAX_DOUBTFUL_ATTEMPTS):
-                pause = min(FIRST_RETRY_SECONDS * 2.0 ** min(job.attempt - 1, 16), LONGEST_RETRY_SECONDS)
+            # A full disk says nothing about the footage, and must not be the end of the clip.
+            passes = reason in _PASSING or isinstance(error, OSError)
+            if passes or (reason in _DOUBTFUL and job.attempt < MAX_DOUBTFUL_ATTEMPTS):
+                first = FIRST_RETRY_SECONDS if passes else FIRST_DOUBTFUL_SECONDS
+                pause = min(first * 2.0 ** min(job.attempt - 1, 16), LONGEST_RETRY_SECONDS)
                 await self._records.retry_later(job, again_in_seconds=pause, error=f"{reason}: {error}")
                 self._metrics.jobs.labels("postponed").inc()
                 log.warning("job_postponed", reason=str(reason), again_in_seconds=pause)
@@ -171,18 +176,20 @@ class Worker:
     ) -> None:
         # Of what is done seldom, one process does it for all.
         turn = Turn(self._records, name, owner=self._name, seconds=max(TURN_SECONDS, seconds))
-        while not stop.is_set():
-            try:
-                if await turn.take():
-                    async with turn.kept():
-                        await work()
-            except MediaError as error:
-                _log.warning("background_work_postponed", work=name, reason=str(error.reason))
-            except Exception as error:  # noqa: BLE001 - one bad turn must not end the others
-                _log.error("background_work_broke", work=name, exc_info=error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
-        await turn.give_up()
+        try:
+            while not stop.is_set():
+                try:
+                    if await turn.take():
+                        async with turn.kept():
+                            await work()
+                except MediaError as error:
+                    _log.warning("background_work_postponed", work=name, reason=str(error.reason))
+                except Exception as error:  # noqa: BLE001 - one bad turn must not end the others
+                    _log.error("background_work_broke", work=name, exc_info=error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), seconds)
+        finally:
+            await turn.give_up()
 
     async def _relay(self) -> None:
         while await relay_once(self._records, self._ledgers):
@@ -201,8 +208,10 @@ class Worker:
 
     async def _count(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            with contextlib.suppress(MediaError):
+            try:
                 self._metrics.count(await self._records.pending())
+            except Exception as error:  # noqa: BLE001 - as in _work_lane
+                _log.warning("count_failed", exc_info=error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), COUNT_SECONDS)
 
