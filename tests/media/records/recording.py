@@ -1,13 +1,16 @@
 """Requests, jobs, outcomes and notes for tests of the records."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 
+from media.errors import MediaError, Reason
 from media.records.records import Records
 from media.records.values import (
     Access,
@@ -21,6 +24,7 @@ from media.records.values import (
     Job,
     Note,
     Preserved,
+    Retention,
 )
 from media.storage.values import Attempt, StoredObject
 from sandbox.database import Database
@@ -153,3 +157,28 @@ async def access(records: Records, clip: Clip) -> Access:
     one = Access(access_id=uuid4(), clip_id=clip.clip_id, kind="link", who="rosa", at=now_us(), artefact="clip.mp4")
     await records.add_access(clip.organisation_id, one, noted("clip.accessed", one.access_id))
     return one
+
+
+async def dispose(records: Records, clip: Clip) -> Clip:
+    return await records.begin_disposal(clip.organisation_id, clip.clip_id, DISPOSAL)
+
+
+async def reason_of(refused: Awaitable[object]) -> Reason:
+    with pytest.raises(MediaError) as caught:
+        await refused
+    return caught.value.reason
+
+
+async def retention_of(records: Records, **changes: object) -> Retention:
+    change = Retention(
+        organisation_id="acme",
+        days=10,
+        change_id=uuid4(),
+        reason="contract",
+        changed_by="rosa",
+        changed_at=now_us(),
+    )
+    changed = replace(change, **changes)  # type: ignore[arg-type]  # whatever the test says
+    assert changed.change_id is not None
+    await records.set_retention(changed, noted("retention.changed", changed.change_id))
+    return changed

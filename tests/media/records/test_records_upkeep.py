@@ -3,14 +3,13 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import errors
 
 from media.records.records import Records
-from media.records.values import Clip, OutboxNote, Retention
+from media.records.values import Clip, OutboxNote
 from media.storage.values import ListedObject
 from sandbox.database import Database
 from tests.media.records.recording import (
@@ -22,8 +21,8 @@ from tests.media.records.recording import (
     lift,
     make_clip,
     noted,
-    now_us,
     preserved,
+    retention_of,
 )
 
 HASH = "cd" * 32
@@ -124,17 +123,7 @@ async def test_a_clip_is_to_be_locked_once_made_and_again_whenever_a_hold_or_the
     assert await mirrored() == [(True, "GOVERNANCE", 2_557 * day)]
     await lift(records, clip, placed)
     assert await mirrored() == [(False, "GOVERNANCE", 2_557 * day)]
-    change = Retention(
-        organisation_id="acme",
-        days=10,
-        lock_mode="COMPLIANCE",
-        change_id=uuid4(),
-        reason="contract",
-        changed_by="rosa",
-        changed_at=now_us(),
-    )
-    assert change.change_id is not None
-    await records.set_retention(change, noted("retention.changed", change.change_id))
+    await retention_of(records, days=10, lock_mode="COMPLIANCE")
     assert await mirrored() == [(False, "COMPLIANCE", 10 * day)]
     assert (await records.get_clip("acme", clip.clip_id)).protection_enforced
 
