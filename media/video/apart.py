@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -136,8 +136,7 @@ async def _child(request: dict[str, Any], limits: Limits) -> AsyncIterator[Async
         except TimeoutError as error:
             raise MediaError(Reason.TOO_SLOW, f"the footage took longer than {limits.wall_seconds} s") from error
         finally:
-            if process.returncode is None:
-                process.kill()
+            _kill(process)
             await process.wait()
 
 
@@ -166,6 +165,17 @@ class _Refusal:
     reason: Reason
     message: str
     metadata: dict[str, str]
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    # `process.kill()` may reap the child in the place of asyncio, which then warns of a process it does not know.
+    with suppress(ProcessLookupError):
+        if process.returncode is None:
+            handle = os.pidfd_open(process.pid)
+            try:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
 
 
 def _refusal(value: Any) -> MediaError:
