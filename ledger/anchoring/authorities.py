@@ -41,8 +41,9 @@ from ledger.anchoring.opentimestamps.configuration import BACKEND as OPENTIMESTA
 from ledger.anchoring.port import AnchorBackend
 from ledger.anchoring.rfc3161 import AuthorityConfiguration, TimestampAuthority
 from ledger.anchoring.rfc3161.evidence import FETCH_SECONDS, EvidenceCollector
+from ledger.anchoring.rfc3161.table import AuthorityTable
 from ledger.anchoring.rfc3161.transport import open_client, open_evidence_client, open_tls
-from ledger.anchoring.tables import AuthorityTable, TableProblem
+from ledger.anchoring.table import TableProblem
 from ledger.anchoring.tezos import BACKEND as TEZOS
 from ledger.anchoring.tezos import TezosConfiguration, open_tezos
 from ledger.anchoring.tezos.table import TezosTable
@@ -151,8 +152,10 @@ def load_authorities(path: Path, *, worker_dsn: str = "", environ: Mapping[str, 
 
 
 def _read_table(name: str, table: object, directory: Path, environ: Mapping[str, str]) -> Configuration:
-    backend = table.get("backend") if isinstance(table, dict) else None
-    if not isinstance(table, dict) or backend is None:
+    if not isinstance(table, dict):
+        raise TableProblem([": must be a table"])
+    backend = table.get("backend")
+    if backend is None:
         return AuthorityTable(name, table, directory=directory).read()
     if backend == TEZOS:
         return TezosTable(name, table, directory=directory, environ=environ).read()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from ledger.anchoring.tables import TableProblem
+from ledger.anchoring.table import TableProblem
 
 # More than anyone writes by hand; each closing looks only at its own organisation's set.
 MAX_ORGANISATIONS = 10_000

@@ -18,7 +18,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +34,7 @@ from ledger.anchoring.opentimestamps.timestamp import nonce_steps, read_proof
 from ledger.anchoring.port import InProgress, Obtained, UnavailableError
 from ledger.anchoring.rfc3161.transport import open_evidence_client
 from ledger.store.values import AnchorTarget, Evidence
+from ledger.timestamps import utc_now
 from verifier.opentimestamps import check_proof
 from verifier.opentimestamps.proof import UnusableProofError
 
@@ -43,11 +44,6 @@ JITTER = 0.1  # of the pause: heads that were handed in together need not come b
 TROUBLES_TOLD = 3
 
 _log = structlog.get_logger()
-
-
-def utc_now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(tz=UTC)
 
 
 @contextlib.asynccontextmanager

@@ -7,10 +7,8 @@ header_urls = ["https://explorer-one.example.com/api", "https://explorer-two.exa
 headers = "bitcoin-headers.txt"         # one of these two, or both
 """
 
-from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ledger.anchoring.opentimestamps.configuration import (
@@ -25,7 +23,7 @@ from ledger.anchoring.opentimestamps.configuration import (
     OpenTimestampsConfiguration,
     default_minimum,
 )
-from ledger.anchoring.tables import TableProblem
+from ledger.anchoring.table import Table
 from verifier.opentimestamps import Network, UnusableHeadersError, header_lines, load_headers
 
 AGREEING_EXPLORERS = 2
@@ -55,22 +53,13 @@ _KEYS = frozenset(
     }
 )
 
-N = TypeVar("N", int, float)
 
-
-class OpenTimestampsTable:
+class OpenTimestampsTable(Table):
     """Reads one table. `directory` is where relative paths begin."""
-
-    def __init__(self, name: str, content: Mapping[str, object], *, directory: Path) -> None:
-        self._name = name
-        self._content = content
-        self._directory = directory
-        self._problems: list[str] = []
 
     def read(self) -> OpenTimestampsConfiguration:
         """The configuration. Raises TableProblem with everything that is wrong."""
-        for key in sorted(set(self._content) - _KEYS):
-            self._note(key, f"unknown key; the keys are {', '.join(sorted(_KEYS))}")
+        self._require_known_keys(_KEYS)
         if self._content.get("backend") != BACKEND:
             self._note("backend", f'must be "{BACKEND}"')
         calendars = self._calendars()
@@ -92,12 +81,8 @@ class OpenTimestampsTable:
             ),
             timeout_seconds=self._number("timeout_seconds", DEFAULT_TIMEOUT_SECONDS, 1.0, 300.0),
         )
-        if self._problems:
-            raise TableProblem(self._problems)
+        self._raise_problems()
         return configuration
-
-    def _note(self, key: str, text: str) -> None:
-        self._problems.append(f", {key}: {text}")
 
     def _calendars(self) -> tuple[str, ...]:
         preset = self._content.get("preset")
@@ -166,16 +151,6 @@ class OpenTimestampsTable:
             reason = error.strerror if isinstance(error, OSError) else "not a path"
             self._note("headers", f"cannot read {str(path)!r} ({reason}); is the path right?")
         return path
-
-    def _number(self, key: str, default: N, least: float, most: float) -> N:
-        value = self._content.get(key, default)
-        kind = int if isinstance(default, int) else int | float
-        if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
-            self._note(
-                key, f"must be a {'whole ' if isinstance(default, int) else ''}number from {least:g} to {most:g}"
-            )
-            return default
-        return type(default)(value)
 
 
 def _address_problem(address: str) -> str:

@@ -10,9 +10,8 @@ key_file = "anchor-key"                 # or key_variable, or remote_signer with
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
-from ledger.anchoring.tables import TableProblem
+from ledger.anchoring.table import Table
 from ledger.anchoring.tezos.configuration import (
     BACKEND,
     DEFAULT_CONFIRMATIONS,
@@ -57,25 +56,19 @@ _KEYS = frozenset(
 _SIGNER_KEYS = ("key_file", "key_variable", "remote_signer")
 _AUTHENTICATION_KEYS = ("authentication_key_file", "authentication_key_variable")
 
-N = TypeVar("N", int, float)
 
-
-class TezosTable:
+class TezosTable(Table):
     """Reads one table. `directory` is where relative paths begin; `environ` holds what `key_variable` may name."""
 
     def __init__(
         self, name: str, content: Mapping[str, object], *, directory: Path, environ: Mapping[str, str]
     ) -> None:
-        self._name = name
-        self._content = content
-        self._directory = directory
+        super().__init__(name, content, directory=directory)
         self._environ = environ
-        self._problems: list[str] = []
 
     def read(self) -> TezosConfiguration:
         """The configuration. Raises TableProblem with everything that is wrong."""
-        for key in sorted(set(self._content) - _KEYS):
-            self._note(key, f"unknown key; the keys are {', '.join(sorted(_KEYS))}")
+        self._require_known_keys(_KEYS)
         if self._content.get("backend") != BACKEND:
             self._note("backend", f'must be "{BACKEND}"')
         configuration = TezosConfiguration(
@@ -92,12 +85,8 @@ class TezosTable:
             maximum_fee=self._number("maximum_fee_mutez", DEFAULT_MAXIMUM_FEE, 100, MAX_FEE),
             poll_seconds=self._number("poll_seconds", DEFAULT_POLL_SECONDS, 0.1, 600.0),
         )
-        if self._problems:
-            raise TableProblem(self._problems)
+        self._raise_problems()
         return configuration
-
-    def _note(self, key: str, text: str) -> None:
-        self._problems.append(f", {key}: {text}")
 
     def _hash(self, key: str, prefix: bytes, length: int, example: str) -> str:
         value = self._content.get(key)
@@ -175,13 +164,3 @@ class TezosTable:
                 return file.read(MAX_KEY_FILE_BYTES).decode("ascii").strip()
         except (OSError, ValueError):
             return None
-
-    def _number(self, key: str, default: N, least: float, most: float) -> N:
-        value = self._content.get(key, default)
-        kind = int if isinstance(default, int) else int | float
-        if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
-            self._note(
-                key, f"must be a {'whole ' if isinstance(default, int) else ''}number from {least:g} to {most:g}"
-            )
-            return default
-        return type(default)(value)

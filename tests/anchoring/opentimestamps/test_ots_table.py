@@ -7,7 +7,7 @@ import pytest
 
 from ledger.anchoring.opentimestamps import OpenTimestampsConfiguration, OpenTimestampsTable
 from ledger.anchoring.opentimestamps.configuration import PUBLIC_CALENDARS
-from ledger.anchoring.tables import TableProblem
+from ledger.anchoring.table import TableProblem
 from tests.verifier.opentimestamps import public_facts as facts
 
 GOOD: dict[str, Any] = {

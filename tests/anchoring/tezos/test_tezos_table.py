@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.anchoring.authorities import AuthoritiesError, load_authorities
-from ledger.anchoring.tables import TableProblem
+from ledger.anchoring.table import TableProblem
 from ledger.anchoring.tezos import LocalKey, RemoteKey
 from ledger.anchoring.tezos.commands import tezos
 from ledger.anchoring.tezos.originate import contract_source

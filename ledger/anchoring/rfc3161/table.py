@@ -1,4 +1,4 @@
-"""One [authorities.NAME] table of the authorities file, read key by key; every problem is kept and told at once."""
+"""One [authorities.NAME] table without `backend`: a time-stamp authority, read key by key."""
 
 import re
 import ssl
@@ -13,6 +13,7 @@ from ledger.anchoring.rfc3161.configuration import (
     BasicAuth,
 )
 from ledger.anchoring.rfc3161.presets import PRESETS, Preset
+from ledger.anchoring.table import Table
 from verifier.rfc3161 import load_certificates
 
 MAX_NAMED_FILE_BYTES = 1024 * 1024
@@ -39,27 +40,12 @@ _KEYS = frozenset(
 )
 
 
-class TableProblem(ValueError):  # noqa: N818  # it carries problems for another error to tell
-    """What is wrong with a table: `lines`, each to be appended to the table's name."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("; ".join(lines))
-        self.lines = lines
-
-
-class AuthorityTable:
+class AuthorityTable(Table):
     """Reads one table. `directory` is where relative paths begin."""
-
-    def __init__(self, name: str, content: object, *, directory: Path) -> None:
-        self._name = name
-        self._content: dict[str, object] = content if isinstance(content, dict) else {}
-        self._directory = directory
-        self._problems: list[str] = [] if isinstance(content, dict) else [": must be a table"]
 
     def read(self) -> AuthorityConfiguration:
         """The configuration. Raises TableProblem with everything that is wrong."""
-        for key in sorted(set(self._content) - _KEYS):
-            self._note(key, f"unknown key; the keys are {', '.join(sorted(_KEYS))}")
+        self._require_known_keys(_KEYS)
         preset = self._preset()
         url = self._url(preset)
         configuration = AuthorityConfiguration(
@@ -75,15 +61,11 @@ class AuthorityTable:
             min_interval_seconds=self._number(
                 "min_interval_seconds", preset.min_interval_seconds, 0.0, MAX_INTERVAL_SECONDS
             ),
-            concurrency=int(self._number("concurrency", DEFAULT_CONCURRENCY, 1, MAX_CONCURRENCY)),
+            concurrency=self._number("concurrency", DEFAULT_CONCURRENCY, 1, MAX_CONCURRENCY),
         )
         self._check_client_certificate(configuration)
-        if self._problems:
-            raise TableProblem(self._problems)
+        self._raise_problems()
         return configuration
-
-    def _note(self, key: str, text: str) -> None:
-        self._problems.append(f", {key}: {text}")
 
     def _preset(self) -> Preset:
         name = self._content.get("preset")
@@ -190,13 +172,6 @@ class AuthorityTable:
             self._note(key, 'must be a list of texts, such as ["a", "b"]')
             return []
         return [str(item) for item in value]
-
-    def _number(self, key: str, default: float, least: float, most: float) -> float:
-        value = self._content.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            self._note(key, f"must be a number from {least:g} to {most:g}")
-            return default
-        return float(value)
 
 
 def _no_password() -> str:
