@@ -163,13 +163,15 @@ class _Connection:
         self._prune = prune
         self._writer: SegmentWriter | None = None
         self._timelines: dict[int, Timeline] = {}
-        self._clock = CameraClock()
+        self._clock = CameraClock(opening_us=0)
         self._keyframe_at = time.monotonic()
 
     def run(self, lost: Lost | None) -> None:
         """Record until told to stop. Raises CameraLostError, OSError when the disk fails."""
         try:
+            began = _monotonic()
             with self._open() as container:
+                self._clock = CameraClock(opening_us=_monotonic() - began)
                 video, audio = _choose_streams(container)
                 for stream in (video, audio):
                     if stream is not None:
@@ -193,18 +195,18 @@ class _Connection:
                 return
             if not packet.size:
                 break  # libav's way to say that there is no more
-            arrived_at = _now()
+            arrived_at = _monotonic()
             if packet.stream.index != video.index:
                 self._write(packet, self._place(packet, arrived_at), arrived_at)
                 continue
-            self.seen_at = arrived_at
+            self.seen_at = _now()
             self._metrics.saw_frame(packet.size)
             for known in beginning.add(packet):
                 times = self._place(known, arrived_at)
                 if known.is_keyframe:
                     self._keyframe_at = time.monotonic()
                     if self._is_time_to_turn(self._timelines[video.index].microseconds(times.dts)):
-                        self._turn(video, audio, arrived_at, lost if not self.segments else None)
+                        self._turn(video, audio, lost if not self.segments else None)
                 self._write(known, times, arrived_at)
             if time.monotonic() - self._keyframe_at > LONGEST_GROUP_SECONDS:
                 raise CameraLostError("it sends no keyframes")
@@ -215,9 +217,10 @@ class _Connection:
             return True
         return decoded_us - self._writer.began_us >= self._settings.segment_us - _DEFAULT_FRAME_US
 
-    def _turn(self, video: VideoStream, audio: AudioStream | None, arrived_at: int, lost: Lost | None) -> None:
-        """Begin a segment with the keyframe that came at `arrived_at`."""
+    def _turn(self, video: VideoStream, audio: AudioStream | None, lost: Lost | None) -> None:
+        """Begin a segment with the keyframe that has come."""
         self._end_segment()
+        arrived_at = self.seen_at
         path = self._ring.new_segment(arrived_at, suffix_for(audio.codec_context.name if audio else None))
         self._writer = SegmentWriter(path, video, audio, self._clock, began_at=arrived_at, lost_before=lost)
         self.segments += 1
@@ -277,3 +280,7 @@ def _reason(error: FFmpegError) -> str:
 
 def _now() -> int:
     return time.time_ns() // 1000
+
+
+def _monotonic() -> int:
+    return time.monotonic_ns() // 1000

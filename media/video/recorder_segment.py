@@ -10,6 +10,7 @@ Durability boundaries:
 import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class SegmentWriter:
     def write(
         self, packet: "Packet[Any]", times: Times, timeline: Timeline, *, arrived_at: int, camera_at: int | None
     ) -> None:
-        """Add a packet of one of the streams."""
+        """Add a packet of one of the streams. `arrived_at` is on the monotonic clock, `camera_at` the camera's UTC."""
         is_video = packet.stream.index == self._video_index
         at = timeline.microseconds(times.dts)
         if self.began_us is None:
@@ -134,7 +135,7 @@ class SegmentWriter:
             self._note(SegmentState.INTERRUPTED, size=self.size)
 
     def _note(self, state: SegmentState, *, size: int, sha256: str | None = None) -> None:
-        reading = self._clock.read(self._first_shown_us)
+        reading = self._clock.read(self._first_shown_us, epoch=(time.time_ns() - time.monotonic_ns()) // 1000)
         sidecar = Sidecar(
             state=state,
             clock=self._assumed if reading is None else reading.clock,
