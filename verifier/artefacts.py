@@ -92,7 +92,9 @@ class _Clip:
             except CustodyError as error:
                 yield _wrong("custody-malformed", path, f"The custody document {name} cannot be read: {error}.")
                 continue
-            if (custody.clip_id, custody.organisation_id) != (self._id, organisation_id):
+            record = self._record
+            about = (record.source, record.camera, record.incident)
+            if (custody.clip_id, custody.organisation_id, custody.about) != (self._id, organisation_id, about):
                 text = f"The custody document {name} is about another clip or of another organisation."
                 yield _wrong("custody-foreign", path, text)
                 continue

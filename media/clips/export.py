@@ -120,8 +120,8 @@ def _pack(plain: Path, target: Path, clip: Clip, custody: dict[str, Any], store:
     with zipfile.ZipFile(plain) as bundle:
         top = bundle.infolist()[0].filename.partition("/")[0]
         digests = _manifest_of(bundle, top)
-        known = json.loads(_read(bundle, f"{top}/data/bundle.json"))["event_count"]
-        added = _artefacts(clip, _within(custody, known), store)
+        about = json.loads(_read(bundle, f"{top}/data/bundle.json"))
+        added = _artefacts(clip, _within(custody, about["chain_id"], about["event_count"]), store)
         digests |= {path: file.sha256 for path, file in added.items()}
         tags = _tag_files(bundle, top, digests, added)
         kept = {info.filename: info for info in bundle.infolist()}
@@ -154,11 +154,11 @@ def _artefacts(clip: Clip, custody: bytes, store: EvidenceStore) -> dict[str, _F
     return files
 
 
-def _within(custody: dict[str, Any], event_count: int) -> bytes:
-    """The document, without pointers to events that this bundle does not reach."""
+def _within(custody: dict[str, Any], chain_id: str, event_count: int) -> bytes:
+    """The document, without pointers to events of this bundle's chain that the bundle does not reach."""
     for entry in custody["entries"]:
         event = entry["detail"].get("event")
-        if event is not None and event["sequence"] > event_count:
+        if event is not None and event["chain_id"] == chain_id and event["sequence"] > event_count:
             entry["detail"] = {**entry["detail"], "event": None}
     return document_bytes(custody)
 

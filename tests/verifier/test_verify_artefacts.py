@@ -22,6 +22,7 @@ CLIP_ID = "5f0c2f7e-7f3c-4a55-9a59-8a3e2b8a9d10"
 HOLD_ID = "0b1f9f43-7a35-4c2d-9c1a-1d2a3b4c5d6e"
 FOLDER = f"data/artefacts/{CLIP_ID}/"
 VIDEO = b"the bytes of a clip"
+ANN = {"kind": "person", "name": "ann"}
 
 Documents = dict[str, dict[str, Any]]
 
@@ -56,7 +57,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-MADE = entry(1, 0, "extracted", object="clip.mp4", digest_after=sha256(VIDEO))
+MADE = entry(1, 0, "derived", object="clip.mp4", digest_after=sha256(VIDEO))
 STORED = json.dumps(custody([MADE], 0), indent=2).encode()
 
 
@@ -66,7 +67,7 @@ def recorded_chain() -> Chain:
         {"key": f"acme/{name}", "name": name, "sha256": sha256(content), "size": len(content), "version_id": "1"}
         for name, content in (("clip.mp4", VIDEO), ("custody.json", STORED))
     ]
-    preserved = {"artefacts": artefacts, "camera": "gate-1", "clip_id": CLIP_ID, "incident": "inc-1"}
+    preserved = {"artefacts": artefacts, "camera": "gate-1", "clip_id": CLIP_ID, "incident": "inc-1", "source": "gate"}
     placed_at = time_text(STARTED + timedelta(seconds=2))
     held = {"clip_id": CLIP_ID, "hold_id": HOLD_ID, "placed_at": placed_at, "placed_by": "ann", "reason": "court"}
     return Chain().open().add("clip.preserved", preserved).add("hold.placed", held).close()
@@ -79,7 +80,7 @@ def to_date(chain: Chain) -> dict[str, Any]:
     entries = [
         MADE,
         entry(2, 1, "preserved", detail={"event": event(2)}),
-        entry(3, 2, "hold placed", detail={"hold_id": HOLD_ID, "event": event(3)}),
+        entry(3, 2, "hold placed", actor=ANN, detail={"hold_id": HOLD_ID, "reason": "court", "event": event(3)}),
     ]
     return custody(entries, 60)
 
@@ -152,11 +153,11 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes], Documents], object], set[st
         {"artefact-clip-unknown"},
     ),
     "a stored custody document that was rewritten": (
-        lambda files, _: set_stored(files, STORED.replace(b"extracted", b"extrapted")),
+        lambda files, _: set_stored(files, STORED.replace(b'"indelible"', b'"indelable"')),
         {"artefact-digest-differs", "custody-rewritten"},
     ),
     "a history that hides its beginning": (
-        lambda _, documents: entries_of(documents)[0].update(action="found"),
+        lambda _, documents: entries_of(documents)[0].update(action="written"),
         {"custody-rewritten"},
     ),
     "a history that hides a hold": (lambda _, documents: entries_of(documents).pop(), {"custody-incomplete"}),
@@ -174,7 +175,59 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes], Documents], object], set[st
     ),
     "a digest that the chain does not know": (
         lambda _, documents: entries_of(documents)[2].update(object="clip.mp4", digest_after="00" * 32),
-        {"custody-digest-differs"},
+        {"custody-digest-differs", "custody-event-differs"},
+    ),
+    "a hold placed by somebody else": (
+        lambda _, documents: entries_of(documents)[2]["actor"].update(name="bob"),
+        {"custody-event-differs"},
+    ),
+    "a hold for another reason": (
+        lambda _, documents: entries_of(documents)[2]["detail"].update(reason="none"),
+        {"custody-event-differs"},
+    ),
+    "a hold placed at another time": (
+        lambda _, documents: entries_of(documents)[2].update(at=time_text(STARTED + timedelta(seconds=3))),
+        {"custody-event-differs"},
+    ),
+    "a hold of which somebody says more": (
+        lambda _, documents: entries_of(documents)[2]["detail"].update(by_order_of="nobody"),
+        {"custody-event-differs"},
+    ),
+    "a preservation by a person": (
+        lambda _, documents: entries_of(documents)[1].update(actor=ANN),
+        {"custody-event-differs"},
+    ),
+    "a hold whose event is said to be on another chain": (
+        lambda _, documents: entries_of(documents)[2]["detail"]["event"].update(chain_id="operations"),
+        {"custody-event-differs"},
+    ),
+    "a step that no software of ours takes": (
+        lambda _, documents: entries_of(documents)[1].update(action="improved"),
+        {"custody-malformed"},
+    ),
+    "a hold that is not named": (
+        lambda _, documents: entries_of(documents)[2]["detail"].pop("hold_id"),
+        {"custody-malformed"},
+    ),
+    "a hold that says nothing about its event": (
+        lambda _, documents: entries_of(documents)[2]["detail"].pop("event"),
+        {"custody-malformed"},
+    ),
+    "a history that was made before its last step": (
+        lambda _, documents: documents["custody-to-date.json"].update(as_of=time_text(STARTED)),
+        {"custody-malformed"},
+    ),
+    "a second time for a step that fell into its place": (
+        lambda _, documents: entries_of(documents)[2]["detail"].update(stated_at=time_text(STARTED)),
+        {"custody-malformed"},
+    ),
+    "a history of another camera": (
+        lambda _, documents: documents["custody-to-date.json"].update(camera="gate-2"),
+        {"custody-foreign"},
+    ),
+    "a history of another source": (
+        lambda _, documents: documents["custody-to-date.json"].update(source="yard"),
+        {"custody-foreign"},
     ),
     "a history of another clip": (
         lambda _, documents: documents["custody-to-date.json"].update(clip_id="other"),
@@ -224,6 +277,35 @@ def test_an_entry_whose_event_was_not_on_the_chain_yet_is_matched_by_its_hold() 
     assert not wrong(verify(bundle_files(lambda _, documents: entries_of(documents)[2]["detail"].update(event=None))))
 
 
+def test_a_hold_from_before_the_clip_was_there_is_told_after_it() -> None:
+    _, preserved, held, _ = [json.loads(line)["payload"] for line in recorded_chain().lines]
+    early = Chain().open().add("hold.placed", held).add("clip.preserved", preserved).close()
+
+    def event(sequence: int) -> dict[str, Any]:
+        return {"chain_id": "demo-1", "sequence": sequence, "hash": early.hashes[sequence - 1].hex()}
+
+    told = {"hold_id": HOLD_ID, "reason": "court", "event": event(2)}
+    entries = [
+        MADE,
+        entry(2, 2, "hold placed", actor=ANN, detail=told),
+        entry(3, 2, "preserved", detail={"event": event(3)}),
+    ]
+    content = {"custody-to-date.json": json.dumps(custody(entries, 60)).encode(), "custody.json": STORED}
+    files = data_files(early, extra={f"{FOLDER}{name}": data for name, data in content.items()})
+    assert not wrong(verify(files))
+
+
+def test_footage_may_have_the_name_of_a_file_of_the_clip() -> None:
+    acquired = entry(1, 0, "acquired", object="clip.mp4", digest_after="11" * 32)
+    stored = json.dumps(custody([acquired], 0)).encode()
+    artefacts = [{"name": "custody.json", "sha256": sha256(stored), "size": len(stored)}]
+    artefacts.append({"name": "clip.mp4", "sha256": sha256(VIDEO), "size": len(VIDEO)})
+    record = {"artefacts": artefacts, "camera": "gate-1", "clip_id": CLIP_ID, "incident": "inc-1", "source": "gate"}
+    chain = Chain().open().add("clip.preserved", record).close()
+    files = data_files(chain, extra={f"{FOLDER}clip.mp4": VIDEO, f"{FOLDER}custody.json": stored})
+    assert not wrong(verify(files))
+
+
 def test_an_event_of_another_chain_is_not_looked_for() -> None:
     other = {"chain_id": "operations", "sequence": 900, "hash": "00" * 32}
     assert not wrong(verify(bundle_files(lambda _, documents: entries_of(documents)[1]["detail"].update(event=other))))
@@ -234,7 +316,7 @@ def test_an_event_of_another_chain_is_not_looked_for() -> None:
     [None, [], [1], [{"name": "clip.mp4"}], [{"name": "clip.mp4", "size": -1, "sha256": "00" * 32}], "clip.mp4"],
 )
 def test_a_record_that_cannot_be_read_vouches_for_nothing(artefacts: Any) -> None:
-    record = {"artefacts": artefacts, "camera": "gate-1", "clip_id": CLIP_ID, "incident": "inc-1"}
+    record = {"artefacts": artefacts, "camera": "gate-1", "clip_id": CLIP_ID, "incident": "inc-1", "source": "gate"}
     chain = Chain().open().add("clip.preserved", record).close()
     assert wrong(verify(data_files(chain, extra={f"{FOLDER}clip.mp4": VIDEO}))) == {"artefact-clip-unknown"}
 
@@ -242,7 +324,7 @@ def test_a_record_that_cannot_be_read_vouches_for_nothing(artefacts: Any) -> Non
 def test_a_second_record_of_a_clip_does_not_replace_the_first() -> None:
     def record(content: bytes) -> dict[str, Any]:
         artefact = {"name": "clip.mp4", "sha256": sha256(content), "size": len(content)}
-        return {"artefacts": [artefact], "camera": "gate-1", "clip_id": CLIP_ID, "incident": "inc-1"}
+        return {"artefacts": [artefact], "camera": "gate-1", "clip_id": CLIP_ID, "incident": "inc-1", "source": "gate"}
 
     chain = Chain().open().add("clip.preserved", record(VIDEO)).add("clip.preserved", record(b"another")).close()
     files = data_files(chain, extra={f"{FOLDER}clip.mp4": b"another"})
