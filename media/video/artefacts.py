@@ -127,7 +127,7 @@ def _shown_files(work: _Work, pieces: Sequence[Piece], native: tuple[Derivative,
     planned = [frame for piece in pieces for frame in piece.frames()]
     clip_path = work.directory / "clip.mp4"
     work.report(Progress(step="clip", done=0))
-    copied = copy_clip(pieces, clip_path, work.limits)
+    copied = _copy_of_clip(work, pieces, clip_path)
     thumbnail = ThumbnailWriter(work.directory / "thumbnail.jpg", work.window.event_at, work.settings)
     with ExitStack() as stack:
         starts_at, ends_at = preview_range(planned, work.window.event_at, work.settings)
@@ -149,6 +149,20 @@ def _shown_files(work: _Work, pieces: Sequence[Piece], native: tuple[Derivative,
         preview=_preview(work, preview, pieces),
         gaps=clip.gaps,
     )
+
+
+def _copy_of_clip(work: _Work, pieces: Sequence[Piece], path: Path) -> Copied | None:
+    copied = copy_clip(pieces, path, work.limits)
+    if copied is None:
+        return None
+    try:
+        check_video(path, Expected(starts=copied.starts, ends=copied.ends, codec="hevc", tag="hvc1"))
+    except MediaError as error:
+        if error.reason != Reason.DERIVATIVE_WRONG:
+            raise
+        # Sources whose packets do not add up to the right times are encoded instead.
+        return None
+    return copied
 
 
 def _play(
@@ -198,7 +212,6 @@ def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: ClipWriter, lost
 
 def _copied_clip(work: _Work, pieces: Sequence[Piece], copied: Copied) -> Derivative:
     path = work.directory / "clip.mp4"
-    check_video(path, Expected(starts=copied.starts, ends=copied.ends, codec="hevc", tag="hvc1"))
     video = pieces[0].scan.probe.video
     return Derivative(
         name=path.name,

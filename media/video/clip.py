@@ -43,7 +43,8 @@ def copy_clip(pieces: Sequence[Piece], path: Path, limits: Limits) -> Copied | N
 def encoder_options(settings: VideoSettings) -> dict[str, str]:
     """What libx265 is told."""
     # Left to itself x265 holds more pictures the more cores there are; so 1080p stays under 500 MB on any machine.
-    parameters = "log-level=none:frame-threads=2:rc-lookahead=10"
+    # Without B frames decoding and showing have one order: what MP4 says of times and lengths is exact in every player.
+    parameters = "log-level=none:bframes=0:frame-threads=2:rc-lookahead=10"
     if settings.threads:
         parameters += f":pools={settings.threads}"
     return {"preset": settings.preset, "crf": str(settings.crf), "x265-params": parameters}

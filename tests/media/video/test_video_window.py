@@ -93,6 +93,13 @@ def test_frames_keep_their_own_times_where_the_rate_varies(tmp_path: Path) -> No
     assert times(artefacts.native[0].path) == pytest.approx([stamp - 100_000 for stamp in stamps[2:]], abs=12)
 
 
+def test_a_long_last_frame_is_shown_to_its_end(tmp_path: Path) -> None:
+    stamps = [n * 100_000 for n in range(12)] + [1_500_000]
+    path = film(tmp_path / "film.mp4", Film(stamps=stamps, b_frames=2))
+    artefacts = made(path, window(0, 1.9), tmp_path / "out")
+    assert lasts(artefacts.clip.path) == pytest.approx(1.6, abs=0.001)
+
+
 def test_the_native_copy_has_the_packets_of_the_source(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4", Film(b_frames=2, audio="aac"))
     (native,) = made(path, window(0, 4), tmp_path / "out").native
