@@ -36,8 +36,8 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_KEYS_FILE_BYTES = 4096
 
 DEFAULT_CLOCK_ERROR_SECONDS = 2.0
-# Names of our recorder's segments say when their first picture was read: later than it was taken by as much as it took to
-# open the stream (15 s at most), and the delay of an arrival.
+# Names of our recorder's segments say when their first picture was read: later than it was taken by as much as opening
+# the stream took (15 s at most), and the delay of an arrival.
 RECORDER_CLOCK_ERROR_SECONDS = 20.0
 DEFAULT_LONGEST_SEGMENT_SECONDS = 3600.0
 DEFAULT_SETTLE_SECONDS = 10.0
