@@ -8,9 +8,8 @@ from flask import Flask, Response, g, request
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from verifier.policy import TrustPolicy, load_policy
 from verifier.web.errors import error_response, handle_errors
-from verifier.web.examine import MAX_UPLOADS_AT_ONCE, Examiner, Turns
+from verifier.web.examine import MAX_UPLOADS_AT_ONCE, Turns
 from verifier.web.links import load_link_keys
 from verifier.web.listing import visible
 from verifier.web.pages import EXTENSION, Services, pages
@@ -18,6 +17,7 @@ from verifier.web.presentation import long_time, short_time
 from verifier.web.ratelimit import RateLimiter
 from verifier.web.settings import WebSettings
 from verifier.web.sources import GatewayBundles, LocalBundles
+from verifier.web.trust import TrustFile
 
 # Multipart boundaries and part headers around the file itself.
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -75,16 +75,14 @@ def create_app(settings: WebSettings) -> Flask:
 def _services(settings: WebSettings) -> Services:
     if settings.link_keys is not None:
         load_link_keys(settings.link_keys)
-    policy = load_policy(settings.trust) if settings.trust is not None else TrustPolicy(authorities={})
     turns = Turns()
     return Services(
         settings=settings,
-        examiner=Examiner(policy, turns),
+        trust=TrustFile(settings.trust, turns),
         turns=turns,
         upload_turns=Turns(count=MAX_UPLOADS_AT_ONCE),
         local=LocalBundles(folder=settings.bundles) if settings.bundles is not None else None,
         gateway=GatewayBundles(settings.gateway, max_bytes=settings.max_gateway_bytes) if settings.gateway else None,
-        trusts_somebody=bool(policy.authorities or policy.extra_roots),
     )
 
 

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request, send_file, url_for
 
 from verifier.bundle import open_bundle
-from verifier.web.examine import Examination, Examiner, Turns
+from verifier.web.examine import Examination, Turns
 from verifier.web.links import VerifyLink, load_link_keys, open_link, read_link
 from verifier.web.listing import EventPage, NoSuchPageError, find_disclosures, find_event, list_events
 from verifier.web.presentation import present
 from verifier.web.settings import WebSettings
 from verifier.web.sources import BundleFile, GatewayBundles, LocalBundles, UnknownBundleError, open_upload
+from verifier.web.trust import TrustFile
 
 EXTENSION = "indelible-verify"
 
@@ -27,12 +28,11 @@ class Services:
     """What the pages work with, made once per application."""
 
     settings: WebSettings
-    examiner: Examiner
+    trust: TrustFile
     turns: Turns
     upload_turns: Turns
     local: LocalBundles | None
     gateway: GatewayBundles | None
-    trusts_somebody: bool
 
 
 @pages.get("/healthz")
@@ -51,7 +51,7 @@ def start() -> Response:
             "start.html",
             names=names,
             max_mebibytes=services.settings.max_upload_bytes // (1024 * 1024),
-            trusts_somebody=services.trusts_somebody,
+            trusts_somebody=not services.trust.current().policy.trusts_nobody,
         )
     )
 
@@ -145,7 +145,7 @@ def _open_local(name: str) -> Iterator[BundleFile]:
 def _report(bundle: BundleFile, link: VerifyLink | None, *, base: str | None) -> Response:
     services = _services()
     number, kind = _list_choice()
-    examination = services.examiner.examine(bundle, link)
+    examination = services.trust.current().examiner.examine(bundle, link)
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
         response = jsonify(examination.report)
     else:
@@ -157,7 +157,6 @@ def _report(bundle: BundleFile, link: VerifyLink | None, *, base: str | None) ->
                 view=view,
                 events=events,
                 base=base,
-                trusts_somebody=services.trusts_somebody,
                 now=datetime.now(tz=UTC),
             )
         )
@@ -184,7 +183,7 @@ def _events(bundle: BundleFile, examination: Examination, *, number: int, kind: 
 
 def _event(bundle: BundleFile, link: VerifyLink | None, sequence: int, *, base: str) -> Response:
     services = _services()
-    examination = services.examiner.examine(bundle, link)
+    examination = services.trust.current().examiner.examine(bundle, link)
     if not 1 <= sequence <= examination.listed_events:
         raise NoSuchPageError
     with services.turns.take():

@@ -42,3 +42,53 @@ def test_a_proof_without_a_block_is_shown_as_what_it_is(tmp_path: Path, tree: by
     assert "<strong>Indeterminate</strong>" in text
     assert state in text
     assert "Nothing, as long as it does not pass." in text
+
+
+TRUSTS_A_BLOCK = f'[authorities.chain]\nbackend = "tezos"\nchain_id = "{NETWORK}"\nblock_hashes = ["{{}}"]\n'
+TRUSTS_HEADERS = '[authorities.chain]\nbackend = "opentimestamps"\nheaders = "headers.txt"\n'
+UNRELATED_BLOCK = "BLockGenesisGenesisGenesisGenesisGenesisf79b5d1CoW2"
+NOBODY = "was started without a trust policy"
+
+
+@pytest.mark.parametrize("policy", [TRUSTS_A_BLOCK.format(UNRELATED_BLOCK), TRUSTS_HEADERS])
+def test_a_page_that_trusts_only_public_ledgers_does_not_say_that_it_trusts_nobody(tmp_path: Path, policy: str) -> None:
+    (tmp_path / "headers.txt").write_bytes(facts.HEADERS)
+    write(tmp_path / "trust.toml", policy)
+    client = create_app(WebSettings(trust=tmp_path / "trust.toml")).test_client()
+    assert NOBODY not in client.get("/").text
+
+
+def test_a_page_without_a_policy_says_that_it_trusts_nobody() -> None:
+    assert NOBODY in create_app(WebSettings()).test_client().get("/").text
+
+
+def test_a_policy_that_is_written_anew_is_in_force_at_once_and_an_unusable_one_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receipt = anchored(HEAD)
+    bundle = zipped(with_receipt(receipt))
+    policy = tmp_path / "trust.toml"
+    write(policy, TRUSTS_A_BLOCK.format(UNRELATED_BLOCK))
+    client = create_app(WebSettings(trust=policy)).test_client()
+
+    def verdict() -> str:
+        answer = client.post(
+            "/", data={"bundle": (io.BytesIO(bundle), "upload.zip")}, headers={"Accept": "application/json"}
+        )
+        return str(answer.get_json()["verdict"])
+
+    assert verdict() == "INDETERMINATE"
+    write(policy, TRUSTS_A_BLOCK.format(receipt["block_hash"]))
+    assert verdict() == "VERIFIED"
+    write(policy, "trust everybody")
+    assert verdict() == "VERIFIED"
+    assert "stays in force" in caplog.text
+    policy.unlink()
+    assert verdict() == "VERIFIED"
+    write(policy, "")
+    assert verdict() == "INDETERMINATE"
+    assert NOBODY in client.get("/").text
+
+
+def write(policy: Path, tables: str) -> None:
+    policy.write_text('format = "indelible-trust/1"\n' + tables)

@@ -168,14 +168,14 @@ def test_many_readers_of_one_record_cause_one_verification(world: World, story: 
     for reader in readers:
         reader.join()
     assert len(checked) == 6
-    assert len(app.extensions[EXTENSION].examiner._remembered) == 1
+    assert len(app.extensions[EXTENSION].trust.current().examiner._remembered) == 1
 
 
 def test_remembered_verdicts_are_bounded_in_number_and_size(
     world: World, story: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = world.app(link_keys=None)
-    examiner = app.extensions[EXTENSION].examiner
+    examiner = app.extensions[EXTENSION].trust.current().examiner
     for limit, value, kept in (("MAX_REMEMBERED", 3, 3), ("MAX_REMEMBERED_BYTES", 1, 0)):
         monkeypatch.setattr(f"verifier.web.examine.{limit}", value)
         for number in range(5):
