@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +20,10 @@ def service(tmp_path_factory: pytest.TempPathFactory, module_database: Database,
 async def client(service: Service) -> AsyncIterator[LedgerClient]:
     async with service.client() as opened:
         yield opened
+
+
+@pytest.fixture
+def own_service(tmp_path: Path, database: Database, issuer: Issuer) -> Iterator[Service]:
+    """A service of one test, which may stop it."""
+    with running_service(tmp_path, database, issuer) as running:
+        yield running

@@ -2,122 +2,26 @@ import asyncio
 import json
 import os
 import shutil
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psycopg
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from indelible.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
-from ledger.address import Address
-from ledger.client import ClientError, ClientTls, Event, LedgerClient, NewEvent
+from ledger.client import ClientError, LedgerClient, NewEvent
 from ledger.service.bundles import MAX_EXPORTS_PER_ORGANISATION
-from ledger.serving.server import GrpcServer
-from ledger.settings_reader import SettingsError, TlsFiles
 from sandbox.database import Database, Databases
 from sandbox.issuer import Issuer
 from sandbox.postgres import Postgres
-from sandbox.processes import StartError
-from tests.service.certificates import make_certificate
 from tests.service.serving import FOREIGN_ORGANISATION, Service, make_directory, running_service
+from tests.service.test_service_stopping import _drain, one_event
 
 # Otherwise gRPC lets as much of a bundle be under way unread as it deems the connection to carry: all of it, at times.
 _SMALL_WINDOWS = (("grpc.http2.bdp_probe", 0),)
 SECRET_WORD = "confidential-witness-name"
-
-
-@pytest.fixture
-def own_service(tmp_path: Path, database: Database, issuer: Issuer) -> Iterator[Service]:
-    """A service of one test, which may stop it."""
-    with running_service(tmp_path, database, issuer) as running:
-        yield running
-
-
-def one_event(number: int) -> list[NewEvent]:
-    return [NewEvent(kind="door.opened", payload={"number": number})]
-
-
-async def test_stopping_under_load_loses_no_acknowledged_append(own_service: Service) -> None:
-    acknowledged: dict[str, bytes] = {}
-    async with own_service.client(timeout_seconds=1) as client:
-        for number in range(8):
-            await client.open_chain(f"busy-{number}")
-
-        async def append(worker: int) -> None:
-            number = 0
-            while True:
-                number += 1
-                key = f"{worker}-{number}"
-                try:
-                    receipt = await client.append_events(f"busy-{worker}", one_event(number), idempotency_key=key)
-                except ClientError:
-                    return
-                acknowledged[f"busy-{worker}/{receipt.first_sequence}"] = receipt.event_hashes[0]
-
-        workers = [asyncio.create_task(append(worker)) for worker in range(8)]
-        await asyncio.sleep(0.5)
-        await asyncio.to_thread(own_service.stop)
-        await asyncio.gather(*workers)
-    assert own_service.process is not None
-    assert own_service.process.exit_code == 0
-    assert len(acknowledged) > 20
-    await asyncio.to_thread(own_service.start)
-    async with own_service.client() as client:
-        stored = {
-            f"busy-{worker}/{event.sequence}": event.hash
-            for worker in range(8)
-            async for event in client.list_events(f"busy-{worker}")
-        }
-        assert acknowledged.items() <= stored.items()
-        for worker in range(8):
-            assert (await client.check_chain(f"busy-{worker}")).ok
-
-
-async def test_stopping_answers_what_a_stream_has_sent_and_ends_followers_in_a_way_they_can_resume(
-    own_service: Service,
-) -> None:
-    async with own_service.client() as client:
-        await client.open_chain("streamed")
-        follower = asyncio.create_task(_follow(client, "streamed", 41))
-        async with client.append_stream() as stream:
-            promises = [await stream.send("streamed", one_event(number)) for number in range(20)]
-            await asyncio.wait(promises, return_when=asyncio.FIRST_COMPLETED)
-            stopping = asyncio.create_task(asyncio.to_thread(own_service.stop))
-            promises += [await stream.send("streamed", one_event(number)) for number in range(20, 40)]
-            await stopping
-            assert own_service.process is not None
-            assert own_service.process.exit_code == 0
-            await asyncio.to_thread(own_service.start)
-            receipts = await asyncio.wait_for(asyncio.gather(*promises), 30)
-        # What was unanswered was sent again under the same keys: everything is there once, in order.
-        assert [receipt.first_sequence for receipt in receipts] == list(range(2, 42))
-        assert await asyncio.wait_for(follower, 30) == list(range(1, 42))
-
-
-async def _drain(events: AsyncIterator[Event]) -> None:
-    async for event in events:
-        assert event.sequence < 3
-
-
-async def _follow(client: LedgerClient, chain_id: str, last: int) -> list[int]:
-    seen = []
-    async for event in client.stream_events(chain_id, follow=True):
-        seen.append(event.sequence)
-        if event.sequence == last:
-            break
-    return seen
-
-
-def test_a_second_signal_is_not_needed_and_ctrl_c_stops_as_well(own_service: Service) -> None:
-    assert own_service.process is not None
-    own_service.process.signal(signal.SIGINT)
-    assert own_service.process.wait(20) == 0
-    assert own_service.log_lines()[-1]["event"] == "stopped"
 
 
 def test_logs_and_metrics_tell_what_happened_and_never_a_payload_or_a_token(own_service: Service) -> None:
@@ -268,110 +172,3 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - another process has no event to wait for
             await asyncio.sleep(0.1)
-
-
-def test_a_service_refuses_to_start_on_a_database_without_its_guards(
-    tmp_path: Path, database: Database, issuer: Issuer
-) -> None:
-    service = Service(make_directory(tmp_path), database, issuer)
-    with psycopg.connect(database.admin_dsn) as connection:
-        connection.execute("ALTER TABLE indelible.events DISABLE TRIGGER ALL")
-    with pytest.raises(StartError, match="guard"):
-        service.start()
-    assert service.process is not None
-    assert service.process.exit_code == 1
-    assert "Traceback" not in service.log.read_text()
-
-
-def test_guards_that_are_taken_away_later_end_the_serving(own_service: Service) -> None:
-    assert own_service.is_healthy()
-    with psycopg.connect(own_service.database.admin_dsn) as connection:
-        connection.execute("ALTER TABLE indelible.events DISABLE TRIGGER ALL")
-    asyncio.run(_until(lambda: not own_service.is_healthy()))
-
-
-def test_an_address_in_use_is_one_clear_line(tmp_path: Path, database: Database, issuer: Issuer) -> None:
-    service = Service(make_directory(tmp_path), database, issuer)
-    port = int(service.address.rpartition(":")[2])
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(StartError, match="INDELIBLE_LISTEN"):
-        service.start(probe=lambda: False)
-    assert service.process is not None
-    assert service.process.exit_code == 2
-    assert "Traceback" not in service.log.read_text()
-
-
-@pytest.mark.parametrize(
-    ("variable", "content"),
-    [
-        ("INDELIBLE_TLS_CERTIFICATE", "no certificate"),
-        ("INDELIBLE_TLS_KEY", "no key"),
-        ("INDELIBLE_TLS_KEY", None),
-        ("INDELIBLE_TLS_CLIENT_CA", "no certificate"),
-    ],
-)
-async def test_a_certificate_that_cannot_be_used_is_told_by_its_variable(
-    tmp_path: Path, variable: str, content: str | None
-) -> None:
-    certificate, key = make_certificate(tmp_path)
-    _, foreign_key = make_certificate(tmp_path, "foreign")
-    bad = tmp_path / "bad.pem"
-    bad.write_text(foreign_key.read_text() if content is None else content)
-    files = {
-        "INDELIBLE_TLS_CERTIFICATE": certificate,
-        "INDELIBLE_TLS_KEY": key,
-        "INDELIBLE_TLS_CLIENT_CA": certificate,
-        variable: bad,
-    }
-    tls = TlsFiles(
-        certificate=files["INDELIBLE_TLS_CERTIFICATE"],
-        key=files["INDELIBLE_TLS_KEY"],
-        client_ca=files["INDELIBLE_TLS_CLIENT_CA"],
-    )
-    nothing = grpc.method_handlers_generic_handler("nothing", {})
-    with pytest.raises(SettingsError, match=f"^{variable}: "):
-        GrpcServer("nothing", nothing, Address(host="127.0.0.1", port=0), tls, variable="INDELIBLE_LISTEN")
-
-
-async def test_tls_protects_the_service_and_mutual_tls_knows_its_callers(
-    tmp_path: Path, database: Database, issuer: Issuer
-) -> None:
-    certificate, key = make_certificate(tmp_path)
-    client_certificate, client_key = make_certificate(tmp_path, "client")
-    stranger_certificate, stranger_key = make_certificate(tmp_path, "stranger")
-    service = Service(
-        make_directory(tmp_path),
-        database,
-        issuer,
-        {
-            "INDELIBLE_TLS_CERTIFICATE": str(certificate),
-            "INDELIBLE_TLS_KEY": str(key),
-            "INDELIBLE_TLS_CLIENT_CA": str(client_certificate),
-        },
-    )
-    service.start(probe=lambda: '"event": "serving"' in service.log.read_text())
-
-    async def ask(tls: ClientTls | None) -> str:
-        async with service.client(tls=tls, timeout_seconds=2) as client:
-            chain, _ = await client.open_chain("encrypted")
-            return chain.chain_id
-
-    ca = certificate.read_bytes()
-    try:
-        known = ClientTls(
-            certificate_authority=ca, certificate=client_certificate.read_bytes(), key=client_key.read_bytes()
-        )
-        assert await ask(known) == "encrypted"
-        stranger = ClientTls(
-            certificate_authority=ca, certificate=stranger_certificate.read_bytes(), key=stranger_key.read_bytes()
-        )
-        elsewhere = ClientTls(
-            certificate_authority=stranger_certificate.read_bytes(),
-            certificate=client_certificate.read_bytes(),
-            key=client_key.read_bytes(),
-        )
-        for refused in (None, ClientTls(certificate_authority=ca), stranger, elsewhere):
-            with pytest.raises(ClientError) as caught:
-                await ask(refused)
-            assert caught.value.unreachable
-    finally:
-        service.stop()
