@@ -102,7 +102,26 @@ def test_a_single_pem_key_needs_no_key_id(tmp_path: Path, clock: Clock, key: Any
         json.dumps({"keys": [P256.as_dict(private=False) | {"alg": "ECDH-ES"}]}).encode(),
         json.dumps(KeySet([ECKey.generate_key("P-384", {"kid": "a"})]).as_dict(private=False)).encode(),
     ],
-    ids=str,
+    # Not the keys themselves: they are others in every process, and processes that share the tests must agree on names.
+    ids=[
+        "nothing",
+        "no-keys",
+        "list",
+        "number-of-keys",
+        "number-as-key",
+        "empty-set",
+        "symmetric",
+        "damaged-pem",
+        "deep",
+        "huge",
+        "off-its-curve",
+        "private",
+        "private-pem",
+        "one-id-twice",
+        "for-encryption",
+        "for-key-agreement",
+        "unsupported-curve",
+    ],
 )
 def test_a_key_set_that_cannot_be_used_is_refused(data: bytes) -> None:
     with pytest.raises(UnusableKeysError):

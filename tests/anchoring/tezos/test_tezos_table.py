@@ -121,6 +121,8 @@ def test_originating_without_a_key_says_how_to_give_one() -> None:
         ("http://example.com", SECRET, "must begin with https://"),
         ("http://127.0.0.1:9", SECRET, "Error: "),
     ],
+    # The secret is another in every process, and tests that several processes share need the same names in each.
+    ids=["encrypted", "nonsense", "unencrypted-node", "no-node"],
 )
 def test_originating_that_cannot_work_ends_with_one_clear_line(node: str, key: str, text: str) -> None:
     result = CliRunner().invoke(tezos, ["originate", "--node", node], env={"TEZOS_KEY": key})
