@@ -87,7 +87,7 @@ class Preserving:
 async def preserve(job: Job, lease: Lease, workshop: Workshop, preserving: Preserving) -> Preserved | Later:
     """Carry one job out; returns after the commit.
 
-    Raises MediaError when it cannot be done (now, or ever: work.py tells them apart), LeaseLostError.
+    Raises MediaError when it cannot be done (now, or ever: worker.py tells them apart), LeaseLostError.
     """
     clip = job.clip
     custody = [_requested(clip)]
@@ -98,15 +98,15 @@ async def preserve(job: Job, lease: Lease, workshop: Workshop, preserving: Prese
 
     async with own_directory(workshop.directory) as directory:
         # 2. Nothing is stored yet: dying here loses copies only.
-        await lease.enter("EXTRACTING")
         found = await workshop.footage.find(
             source, window, directory=_made(directory / "footage"), now=workshop.clock(), progress=lease.tick
         )
         if not found.complete:
             return _later(found, workshop.clock())
-        custody += _acquired(found, workshop.clock())
+        custody += _acquired(found, workshop.clock(), job.attempt)
 
         # 3. and 4. As above.
+        await lease.enter("EXTRACTING")
         artefacts = await write_artefacts_apart(
             found.segments,
             window,
@@ -216,7 +216,7 @@ def _requested(clip: Clip) -> Entry:
     )
 
 
-def _acquired(found: Found, at: int) -> Sequence[Entry]:
+def _acquired(found: Found, at: int, attempt: int) -> Sequence[Entry]:
     return [
         Entry(
             at=at,
@@ -225,6 +225,8 @@ def _acquired(found: Found, at: int) -> Sequence[Entry]:
             action="acquired",
             object=segment.source_name,
             digest_after=segment.sha256,
+            # What earlier workers did before they died counts for nothing, but that they did is not hidden.
+            detail={"attempt": attempt},
         )
         for segment in found.segments
     ]
