@@ -13,6 +13,7 @@ silence and its floods all have bounds. Its password is in no message and no log
 """
 
 import contextlib
+import errno
 import random
 import threading
 import time
@@ -47,6 +48,8 @@ PRUNE_EVERY_SECONDS = 10.0
 LONGEST_GROUP_SECONDS = 300.0
 # A segment of 10 s at 100 Mbit/s is an eighth of this.
 MAX_SEGMENT_BYTES = 1 << 30
+# What fragmented MP4 carries and cameras send.
+_VIDEO = frozenset({"h264", "hevc", "mjpeg", "mpeg4", "av1"})
 _DEFAULT_FRAME_US = 40_000
 _MICROSECOND = Fraction(1, 1_000_000)
 _ROOM_BYTES = 64 << 20  # made at least, on a full disk
@@ -110,7 +113,12 @@ class _Recorder:
                 self._note_loss(str(error), connection)
             except OSError as error:
                 self._note_loss(f"the disk failed: {error.strerror}", connection)
-                self._prune(spare=max(_ROOM_BYTES, 2 * connection.largest_segment))
+                # For no other trouble of a disk is footage given up.
+                if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                    self._prune(spare=max(_ROOM_BYTES, 2 * connection.largest_segment))
+            except Exception as error:  # noqa: BLE001 - whatever a camera makes libav or us do, it is tried again
+                _log.error("connection_defect", exc_info=error)
+                self._note_loss(f"a defect in the recorder ({type(error).__name__})", connection)
             self._metrics.up.set(0)
             self._pause()
 
@@ -261,6 +269,8 @@ def _choose_streams(container: InputContainer) -> tuple[VideoStream, AudioStream
     video = next(iter(container.streams.video), None)
     if video is None:
         raise CameraLostError("it offers no video")
+    if video.codec_context.name not in _VIDEO:
+        raise CameraLostError(f"it sends {_printable(video.codec_context.name)}, which is not recorded")
     audio = next((one for one in container.streams.audio if sound_can_be_kept(one.codec_context.name)), None)
     return video, audio
 
@@ -274,7 +284,10 @@ def _reason(error: FFmpegError) -> str:
     """What libav says, without the address: that holds the password."""
     if isinstance(error, av.error.ExitError):
         return f"it did not answer for {SILENT_SECONDS:g} seconds"
-    text = error.strerror or type(error).__name__
+    return _printable(error.strerror or type(error).__name__)
+
+
+def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)[:200]
 
 

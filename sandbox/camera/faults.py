@@ -12,6 +12,7 @@ class CameraFaults:
     garbage: bool = False  # what is sent is not RTP
     clock_step: int = 0  # microseconds that its wall clock is wrong by
     silent_reports: bool = False  # no RTCP sender reports: it never tells the time
+    claimed_codec: str = ""  # it describes its video as this, and sends what it always sends
     huge_answers: bool = False  # an answer to DESCRIBE that does not end
 
 

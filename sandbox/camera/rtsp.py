@@ -118,7 +118,7 @@ class Viewer:
             "s=sandbox camera",
             "t=0 0",
             f"m=video 0 RTP/AVP {VIDEO_PAYLOAD_TYPE}",
-            f"a=rtpmap:{VIDEO_PAYLOAD_TYPE} {filming.codec}/{VIDEO_RATE}",
+            f"a=rtpmap:{VIDEO_PAYLOAD_TYPE} {self._faults.now.claimed_codec or filming.codec}/{VIDEO_RATE}",
             f"a=fmtp:{VIDEO_PAYLOAD_TYPE} {parameters}",
             "a=control:track0",
         ]

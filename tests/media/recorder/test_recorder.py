@@ -34,6 +34,7 @@ QUICK = Filming(gop_seconds=0.5)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses are noticed and mended sooner than in earnest."""
     monkeypatch.setattr(recorder, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(recorder, "OPEN_SECONDS", 4.0)
     monkeypatch.setattr(recorder, "LONGEST_PAUSE_SECONDS", 0.5)
 
 
@@ -205,6 +206,19 @@ def test_a_camera_that_is_not_there_yet_is_waited_for(camera: Camera, ring: Path
         wait_until(lambda: segments(ring))
 
 
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("codec", ["VP8", "nonsense"])
+def test_a_camera_that_sends_something_else_than_it_says_is_tried_until_it_does(
+    camera: Camera, ring: Path, codec: str
+) -> None:
+    camera.faults = CameraFaults(claimed_codec=codec)
+    with recording(camera, ring) as metrics:
+        wait_until(lambda: metrics.losses._value.get() >= 1 or segments(ring))
+        camera.faults = CameraFaults()
+        camera.drop_viewers()
+        wait_until(lambda: any(one.sidecar.clock.source is ClockSource.RTCP for one in segments(ring)))
+
+
 def test_a_description_of_64_megabytes_is_survived(camera: Camera, ring: Path) -> None:
     camera.faults = CameraFaults(huge_answers=True)
     with recording(camera, ring):
@@ -327,6 +341,24 @@ async def test_a_clip_is_found_in_a_ring_that_is_being_recorded(camera: Camera, 
         seen += [seen for _, seen in original.frames()]
     assert min(seen) <= window.asked_from
     assert max(seen) + 200_000 >= window.asked_to
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(("number", "kept"), [(errno.EIO, 1), (errno.ENOSPC, 0)])
+def test_only_a_full_disk_costs_older_segments(
+    camera: Camera, ring: Path, monkeypatch: pytest.MonkeyPatch, number: int, kept: int
+) -> None:
+    with recording(camera, ring):
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 3)
+    oldest = segments(ring)[0].path
+
+    def fail(_self: recorder_segment._HashedFile, _data: bytes) -> None:
+        raise OSError(number, "trouble")
+
+    monkeypatch.setattr(recorder_segment._HashedFile, "_append", fail)
+    with recording(camera, ring) as metrics:
+        wait_until(lambda: metrics.losses._value.get() >= 2)
+    assert oldest.exists() == kept
 
 
 def test_a_disk_that_fails_for_a_while_costs_a_gap_and_not_the_recorder(
