@@ -97,6 +97,7 @@ def read_custody(raw: bytes) -> Custody:
 def contradictions(custody: Custody, record: ClipRecord, chain_id: str) -> Iterator[tuple[str, str]]:
     """What the chain says otherwise: (code, sentence) for each entry that differs."""
     events: dict[tuple[str, object], ClipEvent] = {(event.kind, event.subject): event for event in record.events}
+    told: set[int] = set()
     for entry in custody.entries:
         place = f"entry {entry['number']} ({entry['action']!r:.60})"
         if _states_other_digest(entry, record):
@@ -113,6 +114,10 @@ def contradictions(custody: Custody, record: ClipRecord, chain_id: str) -> Itera
             yield "custody-event-differs", f"{place} is told by event {event.sequence}, and names another"
         elif not _says_the_same(entry, event):
             yield "custody-event-differs", f"{place} tells it otherwise than event {event.sequence}"
+        elif kind != DISPOSED and event.sequence in told:
+            yield "custody-event-differs", f"{place} tells of event {event.sequence} a second time"
+        else:
+            told.add(event.sequence)
 
 
 def omissions(custody: Custody, record: ClipRecord) -> Iterator[ClipEvent]:

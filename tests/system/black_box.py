@@ -58,15 +58,20 @@ class Ground:
         return verify_bundle(io.BytesIO(bundle), policy=self.policy, workers=1)
 
     def judge_apart(self, bundle: bytes) -> tuple[int, dict[str, Any]]:
-        """Exit code and report of the verifier as an auditor runs it; an empty report for what is no bundle."""
-        path = self.folder / "judged.zip"
-        path.write_bytes(bundle)
-        program = str(Path(sys.executable).with_name("indelible-verify"))
-        command = [program, "bundle", str(path), "--trust", str(self.trust), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode in {0, 1, 2, 3}, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.returncode, json.loads(done.stdout) if done.returncode != 2 else {}
+        """As the function of this name, with this ground's trust."""
+        return judge_apart(bundle, self.trust)
+
+
+def judge_apart(bundle: bytes, trust: Path) -> tuple[int, dict[str, Any]]:
+    """Exit code and report of the verifier as an auditor runs it; an empty report for what is no bundle."""
+    path = trust.with_name("judged.zip")
+    path.write_bytes(bundle)
+    program = str(Path(sys.executable).with_name("indelible-verify"))
+    command = [program, "bundle", str(path), "--trust", str(trust), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in {0, 1, 2, 3}, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout) if done.returncode != 2 else {}
 
 
 def changes(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -201,6 +201,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes], Documents], object], set[st
         lambda _, documents: entries_of(documents)[2]["detail"]["event"].update(chain_id="operations"),
         {"custody-event-differs"},
     ),
+    "a hold told twice": (
+        lambda _, documents: entries_of(documents).append(entries_of(documents)[2] | {"number": 4}),
+        {"custody-event-differs"},
+    ),
     "a step that no software of ours takes": (
         lambda _, documents: entries_of(documents)[1].update(action="improved"),
         {"custody-malformed"},
