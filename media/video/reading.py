@@ -206,6 +206,9 @@ def _open(path: Path, options: dict[str, str]) -> InputContainer:
             message = f"{path.name} is cut off before anything in it can be shown"
             raise MediaError(Reason.FOOTAGE_TRUNCATED, message) from error
         raise
+    except av.error.ArgumentError as error:  # a format that is not among those allowed
+        message = f"{path.name} is no MP4, QuickTime, Matroska, WebM, MPEG or AVI file that can be read"
+        raise MediaError(Reason.FOOTAGE_UNREADABLE, message) from error
 
 
 def _check_file(path: Path, limits: Limits) -> None:
