@@ -91,9 +91,11 @@ def _clip_commands(indelible: str, stack: Stack) -> tuple[str, ...]:
     """How to preserve a clip of what the camera has just filmed."""
     began = stack.evidence.film(FILMED_SECONDS)
     at = datetime.fromtimestamp(began // 1_000_000 + FILMED_SECONDS // 2, UTC)
+    # An incident has one clip for ever, and data that was kept may have one of yesterday.
+    incident = f"alarm-{at:%Y%m%d-%H%M%S}"
     window = f"--before {FILMED_SECONDS // 4} --after {FILMED_SECONDS // 4}"
     return (
         f"export INDELIBLE_EVIDENCE={stack.evidence.address}",
-        f"{indelible} clip request --source {CAMERA} --incident alarm-1 --at {at:%Y-%m-%dT%H:%M:%SZ} {window}",
+        f"{indelible} clip request --source {CAMERA} --incident {incident} --at {at:%Y-%m-%dT%H:%M:%SZ} {window}",
         f"{indelible} clip list",
     )

@@ -134,6 +134,9 @@ class _Clip:
         if absent := sorted(record.artefacts.keys() - self._files.keys()):
             text = f"Of this clip the bundle does not hold {', '.join(absent)}: not shown here, but recorded."
             yield Finding(code="artefacts-left-out", severity=Severity.INFO, where=where, message=text)
+        if CUSTODY_TO_DATE not in self._files:
+            text = f"Without {CUSTODY_TO_DATE}, the bundle does not tell who did what to this clip later."
+            yield Finding(code="custody-left-out", severity=Severity.INFO, where=where, message=text)
 
 
 def _wrong(code: str, where: str, message: str) -> Finding:

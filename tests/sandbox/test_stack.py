@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import click
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from sandbox.cli import demo, token, up
+from sandbox.evidence import why_no_clips
 from sandbox.issuer import Issuer
 from sandbox.outside import ExtraAuthority, OutsideOptions
 from sandbox.processes import StartError, accepts_connections, free_port
@@ -76,6 +78,12 @@ def test_an_extra_authority_is_told_to_the_ledger_and_to_the_auditor(sandbox_dir
         policy = load_policy(stack.trust_policy)
     assert set(policy.authorities) == {"sandbox-one", "sandbox-two", "extra"}
     assert policy.authorities["extra"].roots == policy.authorities["sandbox-one"].roots
+
+
+def test_a_machine_that_cannot_encode_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not why_no_clips()
+    monkeypatch.setattr("av.codecs_available", av.codecs_available - {"libx265"})
+    assert why_no_clips() == "clips need a PyAV that can encode; this one lacks libx265"
 
 
 def test_a_taken_port_is_refused_before_anything_starts() -> None:

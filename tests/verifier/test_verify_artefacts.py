@@ -122,6 +122,13 @@ def test_a_file_that_is_left_out_is_named_and_changes_no_verdict() -> None:
     ]
 
 
+def test_a_history_that_is_left_out_is_missed() -> None:
+    report = verify(bundle_files(lambda _, documents: documents.clear()))
+    assert not wrong(report)
+    assert "custody-left-out" in {finding.code for finding in report.findings}
+    assert "custody-left-out" not in {finding.code for finding in verify(bundle_files()).findings}
+
+
 def entries_of(documents: Documents) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = documents["custody-to-date.json"]["entries"]
     return entries
