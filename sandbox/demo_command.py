@@ -24,6 +24,8 @@ def show_demo(directory: Path | None, *, keep: bool, as_json: bool, authority: s
 
     def at_the_end(stack: Stack, outcome: Outcome) -> None:
         console.print(f"\n[bold]bundle[/bold]        {outcome.bundle}", soft_wrap=True, highlight=False)
+        if outcome.clip_bundle is not None:
+            console.print(f"[bold]with the clip[/bold] {outcome.clip_bundle}", soft_wrap=True, highlight=False)
         console.print(f"[bold]trust policy[/bold]  {outcome.trust}", soft_wrap=True, highlight=False)
         if as_json:
             click.echo(json.dumps(asdict(outcome), default=str))
