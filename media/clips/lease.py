@@ -23,12 +23,15 @@ class Lease:
         self._job = job
         self._lost = False
         self._moved_at = time.monotonic()
+        self._runs_until = job.taken_at + job.lease_seconds
 
     def tick(self, *_: object) -> None:
         """The work goes on. From any thread; raises LeaseLostError where it must not."""
-        if self._lost:
+        now = time.monotonic()
+        # Cut off from the records, a worker must know by itself that the job may be another's by now.
+        if self._lost or now >= self._runs_until:
             raise LeaseLostError("this job is another worker's now")
-        self._moved_at = time.monotonic()
+        self._moved_at = now
 
     def drop(self) -> None:
         """Let no thread that still works for this job do anything more."""
@@ -37,7 +40,7 @@ class Lease:
     async def enter(self, state: ClipState) -> None:
         """Say how far the job is. Raises LeaseLostError."""
         self.tick()
-        await self._records.heartbeat(self._job, state)
+        await self._extend(state)
 
     async def beat(self) -> None:
         """Extend the lease until the work is over. Raises LeaseLostError, MediaError (TOO_SLOW) when it is stuck."""
@@ -46,11 +49,17 @@ class Lease:
             if time.monotonic() - self._moved_at > MAX_SILENT_SECONDS:
                 raise MediaError(Reason.TOO_SLOW, f"nothing happened for {MAX_SILENT_SECONDS:.0f} seconds")
             try:
-                await self._records.heartbeat(self._job)
+                await self._extend()
             except MediaError as error:
                 # The lease may outlast the outage; if it does not, the next beat finds it lost.
                 if error.reason not in {Reason.DATABASE_UNAVAILABLE, Reason.OVERLOADED}:
                     raise
+
+    async def _extend(self, state: ClipState | None = None) -> None:
+        # Counted from before it was asked for: the records cannot have begun to count earlier.
+        asked_at = time.monotonic()
+        await self._records.heartbeat(self._job, state)
+        self._runs_until = max(self._runs_until, asked_at + self._job.lease_seconds)
 
 
 @asynccontextmanager

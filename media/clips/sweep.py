@@ -12,6 +12,7 @@ from itertools import islice
 import structlog
 
 from media.records.records import Records
+from media.storage.errors import ObjectLockedError, StoreRefusedError
 from media.storage.store import EvidenceStore
 from media.storage.values import ListedObject
 
@@ -27,7 +28,12 @@ async def sweep(records: Records, store: EvidenceStore, *, grace_seconds: float)
     swept = 0
     while batch := await asyncio.to_thread(_next, listing, older_than):
         for one in await records.unowned(batch):
-            await asyncio.to_thread(store.delete_listed, one)
+            try:
+                await asyncio.to_thread(store.delete_listed, one)
+            except (ObjectLockedError, StoreRefusedError) as error:
+                # About this object only, as with a bucket that locks whatever is put there: the others are swept.
+                _log.warning("not_swept", key=one.key, version_id=one.version_id, problem=error.message)
+                continue
             _log.info("swept", key=one.key, version_id=one.version_id)
             swept += 1
     await asyncio.to_thread(store.abort_unfinished, older_than=older_than)

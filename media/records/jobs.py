@@ -5,6 +5,7 @@ one that was too slow changes nothing any more.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -78,6 +79,7 @@ UPDATE evidence.clips
 
 async def claim(pool: Pool, *, worker: str, lease_seconds: float) -> Job | None:
     """Take one clip that is due, or whose worker's lease has run out; None when there is none."""
+    taken_at = time.monotonic()
     async with worker_transaction(pool) as connection:
         parameters = {"worker": worker, "lease": timedelta(seconds=lease_seconds)}
         row = await (await connection.execute(_CLAIM, parameters)).fetchone()
@@ -85,7 +87,7 @@ async def claim(pool: Pool, *, worker: str, lease_seconds: float) -> Job | None:
             return None
         organisation_id, clip_id, lease_number = row
         clip = await clip_in(connection, organisation_id, clip_id)
-    return Job(clip=clip, worker=worker, lease_number=lease_number, lease_seconds=lease_seconds)
+    return Job(clip=clip, worker=worker, lease_number=lease_number, lease_seconds=lease_seconds, taken_at=taken_at)
 
 
 async def heartbeat(pool: Pool, job: Job, state: ClipState | None) -> Job:

@@ -169,12 +169,16 @@ class ClipFilter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A clip to be made, leased to one worker. `lease_number` tells this lease from every other one."""
+    """A clip to be made, leased to one worker. `lease_number` tells this lease from every other one.
+
+    `taken_at`, of this process's monotonic clock in seconds, is before the lease began.
+    """
 
     clip: Clip
     worker: str
     lease_number: int
     lease_seconds: float
+    taken_at: float
 
     @property
     def attempt(self) -> int:
