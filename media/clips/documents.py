@@ -22,6 +22,7 @@ MEDIA_TYPES = {
     "jpg": "image/jpeg",
     "json": "application/json",
     "mkv": "video/x-matroska",
+    "mov": "video/quicktime",
     "mp4": "video/mp4",
     "webm": "video/webm",
 }

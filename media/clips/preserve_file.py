@@ -82,13 +82,15 @@ async def preserve_file(wish: FileWish, out: Path, progress: Callable[[Progress]
             f"this incident has its clip already, in {directory}; a second one is never made",
             {"field": "incident"},
         )
-    directory.parent.mkdir(parents=True, exist_ok=True)
     clip = _clip(wish, window, prefix)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=directory.parent, ignore_cleanup_errors=True) as making:
+    # On the same disk, so that a rename suffices; and a refusal leaves no directories behind.
+    beside = next(parent for parent in directory.absolute().parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=beside, ignore_cleanup_errors=True) as making:
         made = Path(making) / wish.incident_id
         artefacts = await write_artefacts_apart([segment], window, made, progress=progress)
         digests = {one.name: await digest_of(one.path, _nothing) for one in artefacts.all}
         metadata = _write_documents(made, clip, segment, artefacts, digests)
+        directory.parent.mkdir(parents=True, exist_ok=True)
         # The directory appears with everything in it, or not at all.
         os.rename(made, directory)  # noqa: PTH104 - a rename takes no time worth a thread
     return PreservedFile(directory=directory, clock=segment.clock, metadata=metadata, digests=digests)
@@ -107,7 +109,8 @@ async def _read(wish: FileWish) -> Segment:
         clock=clock,
         starts_at=clock.utc_of(0),
         ends_at=clock.utc_of(probe.video.duration_us),
-        source_name=wish.file.name,
+        # Documents are UTF-8; a name may be any bytes.
+        source_name=os.fsencode(wish.file.name).decode("utf-8", "backslashreplace"),
         sha256=digest.sha256,
     )
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from ledger.cli.main import indelible
 from sandbox.camera import Recording, write_segment
 from tests.media.clips.checking import check
+from tests.media.video.filming import Film, film
 
 STARTED_AT = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
 TIME = "2026-03-01T12:00:10Z"
@@ -139,6 +140,42 @@ def test_what_is_no_footage_is_refused_with_its_reason_and_leaves_nothing(
     assert f"[{reason}" in done.stderr
     assert "Traceback" not in done.stderr
     assert not out.exists()
+
+
+def test_footage_with_the_sound_of_a_telephone_is_preserved_in_quicktime(tmp_path: Path) -> None:
+    """What most network cameras send beside H.264, and no MP4 can hold."""
+    file = film(tmp_path / "film.mov", Film(audio="pcm_alaw", audio_rate=8_000))
+    fields = preserved(file, tmp_path / "out", "--before", "1", "--after", "1", at="1")
+    assert "native.mov" in {one["name"] for one in fields["artefacts"]}
+    metadata = json.loads((Path(fields["directory"]) / "metadata.json").read_text())
+    check("metadata-1", metadata)
+    assert {one["name"]: one["media_type"] for one in metadata["artefacts"]}["native.mov"] == "video/quicktime"
+
+
+@pytest.mark.parametrize("name", [b"-at", b"a b\n'\".mp4", b"\xff\xfe.mp4", b"concat:x", b"%d.mp4", b"file:x.mp4"])
+def test_a_file_may_have_any_name(footage: Path, tmp_path: Path, name: bytes) -> None:
+    file = tmp_path / os.fsdecode(name)
+    shutil.copy(footage, file)
+    fields = preserved(file, tmp_path / "out", "--before", "0", "--after", "1", at="1")
+    metadata = json.loads((Path(fields["directory"]) / "metadata.json").read_text())
+    assert metadata["footage"][0]["name"] == name.decode(errors="backslashreplace")
+
+
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "local").write_text("in the way")
+    done = preserve(footage, tmp_path / "out", "--before", "0", "--after", "1", at="1")
+    assert done.exit_code == 2
+    assert "cannot be used" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["local"]
+
+
+def test_a_file_of_another_kind_is_refused_with_the_kinds_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "list.m3u8"
+    file.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nother.ts\n#EXT-X-ENDLIST\n")
+    done = preserve(file, tmp_path / "out", at="0")
+    assert done.exit_code == 1
+    assert "is no MP4, QuickTime, Matroska, WebM, MPEG or AVI file" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--camera", "--incident", "--organisation"])
