@@ -28,6 +28,7 @@ from media.errors import MediaError, Reason
 from media.ledgers import Ledgers
 from media.records.records import Records
 from media.records.values import OPERATIONS_CHAIN_ID, Clip
+from media.storage.errors import StoredObjectMissingError
 from media.storage.store import EvidenceStore
 
 CUSTODY_TO_DATE_NAME = "custody-to-date.json"
@@ -76,7 +77,12 @@ async def export_clip(exporter: Exporter, clip: Clip, *, chain_id: str, who: str
         ) from error
     custody = await current_custody(exporter.records, clip)
     path = directory / "clip.zip"
-    await asyncio.to_thread(_pack, plain, path, clip, custody, exporter.store)
+    try:
+        await asyncio.to_thread(_pack, plain, path, clip, custody, exporter.store)
+    except StoredObjectMissingError:
+        # Gone because somebody disposed of it meanwhile, or lost.
+        require_bytes(await exporter.records.get_clip(clip.organisation_id, clip.clip_id))
+        raise
     return path
 
 

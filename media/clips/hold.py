@@ -50,8 +50,11 @@ async def lift_hold(records: Records, organisation_id: str, hold_id: UUID, *, by
 
 
 async def mirror_hold(records: Records, store: EvidenceStore, clip: Clip) -> bool:
-    """Have the store hold a clip at once; whether it does. What fails here, `mirror_due` repeats."""
-    if not clip.stored:
+    """Have the store hold a clip at once; whether it does. What fails here, `mirror_due` repeats.
+
+    A hold that was lifted since is left to `mirror_due` as well: to take one off, the newest record must be asked.
+    """
+    if not clip.stored or not clip.holds:
         return False
     retention = await records.retention(clip.organisation_id)
     protection = Protection(
@@ -61,10 +64,10 @@ async def mirror_hold(records: Records, store: EvidenceStore, clip: Clip) -> boo
         objects=clip.stored,
         retain_until=clip.retain_until or 0,
         lock_mode=retention.lock_mode,
-        held=bool(clip.holds),
+        held=True,
     )
     try:
-        return await _protect(store, protection) and protection.held
+        return await _protect(store, protection)
     except MediaError:
         return False
 

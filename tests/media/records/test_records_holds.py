@@ -211,3 +211,25 @@ async def test_every_access_is_on_record_with_its_note(records: Records) -> None
     assert await records.accesses("acme", clip.clip_id) == [one]
     notes = await records.clip_notes("acme", clip.clip_id)
     assert [note.subject_id for note in notes if note.kind == "clip.accessed"] == [one.access_id]
+
+
+async def test_no_access_is_granted_once_disposal_began(records: Records) -> None:
+    clip = await make_clip(records)
+    await dispose(records, clip)
+    assert await reason_of(access(records, clip)) is Reason.CLIP_DISPOSED
+    await records.finish_disposal(clip, disposed_at=now_us(), notes=noted("clip.disposed", clip.clip_id))
+    assert await reason_of(access(records, clip)) is Reason.CLIP_DISPOSED
+    assert await records.accesses("acme", clip.clip_id) == []
+
+
+async def test_an_access_that_waits_for_an_uncommitted_disposal_is_refused_once_it_is_there(
+    records: Records, database: Database
+) -> None:
+    clip = await make_clip(records)
+    async with await psycopg.AsyncConnection.connect(database.evidence_worker_dsn) as disposer:
+        await begin(disposer, clip)
+        waiting = asyncio.create_task(access(records, clip))
+        await asyncio.sleep(SETTLE)
+        assert not waiting.done()
+        await disposer.commit()
+        assert await reason_of(waiting) is Reason.CLIP_DISPOSED
