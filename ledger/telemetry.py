@@ -30,6 +30,10 @@ POOL_WARNING_SECONDS = 60.0
 BATCH_BUCKETS_EVENTS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000)
 
 
+# Libraries whose lines about requests may hold credentials: addresses with signatures or passwords, signed headers.
+_TALKATIVE = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3")
+
+
 def configure_logging(settings: LogSettings) -> None:
     """Send every log line of this process, libraries' included, to standard error as `settings` says."""
     shared: list[structlog.typing.Processor] = [
@@ -60,8 +64,8 @@ def configure_logging(settings: LogSettings) -> None:
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
-    # Its request lines name the addresses of authorities, which may hold credentials.
-    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.getLogger("psycopg.pool").addFilter(_PoolWarnings())
 
 
