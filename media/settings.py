@@ -31,6 +31,7 @@ from ledger.settings_reader import (
 )
 from media.clips.sources import Sources
 from media.clips.sources_file import SourcesError, load_sources
+from media.records.schema import CALLER_ROLE, WORKER_ROLE
 from media.storage.client import StoreSettings
 from media.storage.values import Profile
 
@@ -83,8 +84,8 @@ class EvidenceSettings:
         """Read and check everything. Raises SettingsError with every problem found."""
         read = Reader(environ)
         settings = cls(
-            evidence_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_DSN"),
-            worker_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_WORKER_DSN"),
+            evidence_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_DSN", role=CALLER_ROLE),
+            worker_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_WORKER_DSN", role=WORKER_ROLE),
             listen=read.value("INDELIBLE_EVIDENCE_LISTEN", Address.parse, Address.parse(DEFAULT_LISTEN)),
             tls=read_tls(read),
             token=read_token_settings(read),
@@ -118,8 +119,8 @@ class StorageSettings:
         """Read the bucket and the records' addresses. Raises SettingsError."""
         read = Reader(environ)
         settings = cls(
-            worker_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_WORKER_DSN"),
-            evidence_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_DSN"),
+            worker_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_WORKER_DSN", role=WORKER_ROLE),
+            evidence_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_DSN", role=CALLER_ROLE),
             store=_store(read),
         )
         read.finish()

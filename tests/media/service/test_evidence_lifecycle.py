@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from indelible.evidence.v1 import evidence_pb2
+from psycopg.conninfo import conninfo_to_dict
 
 from ledger.cli.main import indelible
 from ledger.settings_reader import SettingsError
@@ -55,12 +56,27 @@ def test_the_service_stops_cleanly_and_tells_health_and_metrics_while_it_runs(ow
 
 
 def test_no_log_holds_a_secret_of_the_store_or_a_token(own: Evidence) -> None:
+    process = own.process
+    assert process is not None
+    process.stop()
+    own.environment["INDELIBLE_LOG_LEVEL"] = "debug"
+    own.serve()
     own.work()
-    own.preserved("logged")
-    logs = own.log_tail()
+    clip = own.preserved("logged")
+    link = own.call(
+        "CreateDownloadLink", evidence_pb2.CreateDownloadLinkRequest(clip_id=clip.clip_id, artefact="clip.mp4")
+    )
+    assert "X-Amz-Signature" in link.url
+    own.call("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip.clip_id))
+    own.export(clip.clip_id, own.directory / "clip.zip")
+    logs = "".join(path.read_text() for path in own.directory.glob("*.log"))
+    assert "debug" in logs
     assert own.environment["INDELIBLE_EVIDENCE_S3_SECRET_KEY"] not in logs
-    assert (own.tokens / "acme.token").read_text() not in logs
-    assert "eyJ" not in logs
+    passwords = {
+        conninfo_to_dict(own.environment[f"INDELIBLE_EVIDENCE{part}_DSN"])["password"] for part in ("", "_WORKER")
+    }
+    for secret in (*passwords, (own.tokens / "acme.token").read_text(), "eyJ", "X-Amz", "Signature=", link.url):
+        assert str(secret) not in logs
 
 
 def test_notes_wait_for_a_token_and_are_told_once_there_is_one(own: Evidence) -> None:
@@ -102,6 +118,8 @@ def test_every_missing_setting_is_named_at_once() -> None:
         ("INDELIBLE_EVIDENCE_WORK_DIRECTORY", "/nonexistent"),
         ("INDELIBLE_EVIDENCE_LEDGER_TOKENS", "/nonexistent"),
         ("INDELIBLE_EVIDENCE_DSN", "mysql://nonsense"),
+        ("INDELIBLE_EVIDENCE_DSN", "postgresql://indelible_evidence_worker:x@127.0.0.1/indelible"),
+        ("INDELIBLE_EVIDENCE_WORKER_DSN", "postgresql://indelible_evidence:x@127.0.0.1/indelible"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(evidence: Evidence, name: str, value: str) -> None:
