@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.anchoring import worker
 from sandbox.authorities import Authorities, Fault, start_authorities
 
 
@@ -21,3 +22,9 @@ def rogues(rogue_authorities: Authorities) -> Iterator[Authorities]:
     rogue_authorities.two.misbehave(Fault.NONE)
     yield rogue_authorities
     rogue_authorities.two.misbehave(Fault.NONE)
+
+
+@pytest.fixture(autouse=True)
+def _busy_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers within the tests' process look for work at once: a test closes chains one by one and waits for each."""
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.05)
