@@ -60,6 +60,8 @@ _RESTART_US: Final = SECOND
 # In MPEG streams a new start may also look like a leap ahead, as their clocks go round. A shorter one is a hole.
 _ROUND_FORMATS: Final = frozenset({"mpegts", "mpeg"})
 _LONGEST_HOLE_US: Final = 3_600 * SECOND
+# A picture is shown after at most 16 others that follow it; sound may lie between them.
+_MOST_HELD: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,11 +132,39 @@ def timed_packets(source: Opened) -> Iterator[Timed]:
     streams = [source.video] if source.audio is None else [source.video, source.audio]
     leap = _LONGEST_HOLE_US if source.container.format.name in _ROUND_FORMATS else _CLOCK_LIMIT_US
     clocks = {stream.index: _StreamClock(time_base_of(stream), leap) for stream in streams}
-    for packet in source.container.demux(*streams):
-        # libav ends a stream with an empty packet; files may hold others, which carry nothing.
-        if packet.size > 0:
-            is_video = packet.stream_index == source.video.index
-            yield clocks[packet.stream_index].timed(packet, is_video=is_video)
+    # libav ends a stream with an empty packet; files may hold others, which carry nothing.
+    packets = (packet for packet in source.container.demux(*streams) if packet.size > 0)
+    for packet in _with_first_dts(packets, source.video.index):
+        is_video = packet.stream_index == source.video.index
+        yield clocks[packet.stream_index].timed(packet, is_video=is_video)
+
+
+def _with_first_dts(packets: "Iterator[Packet[Stream]]", video: int) -> "Iterator[Packet[Stream]]":
+    """The same packets, where the first pictures have no decoding time given one before that of the next that has.
+
+    Matroska has none: libav makes them out of the order of the pictures, but for the first few. Their own time, which
+    may be after that of many that follow, would push these aside.
+    """
+    held: list[Packet[Stream]] = []
+    try:
+        for packet in packets:
+            held.append(packet)
+            if packet.stream_index == video and packet.dts is not None:
+                _count_down([one for one in held if one.stream_index == video], packet.dts)
+                break
+            if len(held) >= _MOST_HELD:
+                break
+    except av.error.FFmpegError:
+        yield from held
+        raise
+    yield from held
+    yield from packets
+
+
+def _count_down(pictures: "list[Packet[Stream]]", dts: int) -> None:
+    for picture in reversed(pictures[:-1]):
+        dts -= max(1, picture.duration or 0)
+        picture.dts = dts
 
 
 def packets_until_break(source: Opened) -> Iterator[Timed]:

@@ -249,3 +249,13 @@ def test_a_window_that_the_footage_covers_in_part_says_what_is_missing(tmp_path:
     ]
     assert (artefacts.clip.actual_from, artefacts.clip.actual_to) == (NOON, NOON + 4 * SECOND)
     assert numbers(artefacts.clip.path) == list(range(40))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+def test_the_first_pictures_of_a_file_keep_their_order_in_the_copy(codec: str, suffix: str, tmp_path: Path) -> None:
+    """Matroska gives no decoding times, and libav cannot tell those of the first pictures."""
+    path = film(tmp_path / f"film.{suffix}", Film(codec=codec, b_frames=4, options=(("preset", "medium"),)))
+    (native,) = made(path, window(0, 2), tmp_path / "out").native
+    assert times(native.path) == pytest.approx([n * SECOND // 10 for n in range(native.frames)], abs=1_000)
+    assert numbers(native.path) == list(range(native.frames))
