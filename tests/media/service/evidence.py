@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from indelible.evidence.v1 import evidence_pb2, evidence_pb2_grpc
 
+from ledger.client import ClientError
 from media.storage.client import StoreSettings
 from media.storage.store import EvidenceStore
 from sandbox.camera import Recording, write_segments
@@ -151,7 +152,13 @@ class Evidence:
 
     def events(self, kind: str, *, organisation_id: str = ORGANISATION, chain_id: str = "operations") -> list[Any]:
         with self.ledger.blocking_client(organisation_id) as client:
-            return [event.content for event in client.list_events(chain_id, kinds=[kind])]
+            try:
+                return [event.content for event in client.list_events(chain_id, kinds=[kind])]
+            except ClientError as error:
+                # The first event of an organisation makes its operations chain.
+                if error.reason != "CHAIN_NOT_FOUND":
+                    raise
+                return []
 
     def export(self, clip_id: str, path: Path, chain_id: str = "") -> Path:
         with grpc.insecure_channel(self.address) as channel:
