@@ -88,3 +88,16 @@ async def test_the_organisation_of_a_message_is_that_of_its_token(listening: Evi
     await emptied(connection)
     assert "theirs-by-nats" in clips(listening, FOREIGN_ORGANISATION)
     assert "theirs-by-nats" not in clips(listening)
+
+
+async def test_a_replayed_message_with_other_content_changes_nothing(listening: Evidence, connection: Client) -> None:
+    first = extraction("replayed", at=5).extraction
+    await send(listening, connection, first.SerializeToString())
+    await emptied(connection)
+    before = listening.request("replayed").clip
+    other = extraction("replayed", at=15, seconds=4, session="another-session").extraction
+    await send(listening, connection, other.SerializeToString())
+    await emptied(connection)
+    after = listening.request("replayed", at=12)
+    assert (after.clip, after.created) == (before, False)
+    assert after.clip.event_at == first.event_at
