@@ -19,7 +19,7 @@ $(VENV)/installed: requirements.txt pyproject.toml verifier/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ./verifier -e .
 	@touch $@
 
-demo: $(VENV)/installed ## Record, seal, time-stamp, export, verify and tamper with a session, all on this machine
+demo: $(VENV)/installed ## Record a session and a camera clip, seal, time-stamp, export, verify and tamper, all on this machine
 	@$(BIN)/indelible demo
 
 up: $(VENV)/installed ## Run the whole product on this machine until Ctrl-C
