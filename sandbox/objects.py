@@ -16,6 +16,8 @@ _STOP_SECONDS = 1.5
 _PARTS = ("master", "volume", "filer", "s3")
 _PROBE_BUCKET = "sandbox-probe"
 _VOLUME_MEGABYTES = 64  # small volumes, so that a few small files do not claim gigabytes of a laptop's disk
+# A bucket takes one to seven of them as soon as it holds an object; they take no room before they are filled.
+_VOLUMES = 2_000
 
 
 class Objects:
@@ -51,7 +53,7 @@ class Objects:
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             f"-master.volumeSizeLimitMB={_VOLUME_MEGABYTES}",
-            "-volume.max=100",
+            f"-volume.max={_VOLUMES}",
             "-volume.preStopSeconds=0",
             # Relative to the working directory: a socket's path may have about 100 characters only.
             "-filer.localSocket=filer.sock",
