@@ -2,7 +2,9 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import grpc
 import psycopg
@@ -10,6 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from indelible.evidence.v1 import evidence_pb2
 
+from media.clips.hold import mirror_hold
+from media.records.records import Records
 from media.storage.lifecycle import KeptFor, lifecycle_document
 from tests.media.service.evidence import Evidence, s3
 from tests.service.serving import ORGANISATION
@@ -63,6 +67,26 @@ def test_a_held_clip_survives_deletion_by_request_and_behind_our_back(evidence: 
     assert versions(evidence, clip) == 6
     verified = evidence.call("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip.clip_id))
     assert verified.ok
+
+
+async def test_who_read_the_record_before_a_hold_was_placed_does_not_take_it_off_in_the_store(
+    evidence: Evidence,
+) -> None:
+    clip = evidence.preserved("stale")
+    assert hold(evidence, clip.clip_id, "case 8", "stale-1").mirrored
+    records = await Records.open(
+        evidence_dsn=evidence.environment["INDELIBLE_EVIDENCE_DSN"],
+        worker_dsn=evidence.environment["INDELIBLE_EVIDENCE_WORKER_DSN"],
+    )
+    try:
+        now = await records.get_clip(ORGANISATION, UUID(clip.clip_id))
+        assert not await mirror_hold(records, evidence.store, replace(now, holds=()))
+    finally:
+        await records.close()
+    bucket = evidence.environment["INDELIBLE_EVIDENCE_BUCKET"]
+    for artefact in clip.artefacts:
+        held = s3(evidence).get_object_legal_hold(Bucket=bucket, Key=artefact.key, VersionId=artefact.version_id)
+        assert held["LegalHold"]["Status"] == "ON"
 
 
 def test_holds_are_independent_and_each_is_told(evidence: Evidence) -> None:
