@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from sandbox.calendar.server import CalendarDesk, ControlDesk, ExplorerDesk, Server, serve_in_thread
+from sandbox.calendar.server import CalendarDesk, ControlDesk, ExplorerDesk, Server
 from sandbox.calendar.world import World
 
 CALENDARS = 3
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     explorers = [Server(functools.partial(ExplorerDesk, world, number)) for number in range(EXPLORERS)]
     control = Server(functools.partial(ControlDesk, world))
     for server in (*calendars, *explorers, control):
-        serve_in_thread(server)
+        server.serve_in_thread()
     if block_seconds > 0:
         threading.Thread(target=_mine_for_ever, args=(world, block_seconds), daemon=True).start()
     ready = {

@@ -1,13 +1,7 @@
-"""The HTTP side: a port for each calendar and each explorer, and one by which tests and the demo move the world.
+"""The HTTP side: a port for each calendar and each explorer, and one by which tests and the demo move the world."""
 
-The standard library's server, because some faults need the bare connection.
-"""
-
-import http.server
 import json
 import re
-import socket
-import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,8 +9,8 @@ from typing import Protocol
 
 from sandbox.calendar.faults import CalendarFaults
 from sandbox.calendar.world import World
+from sandbox.doubles import DoubleHandler, DoubleServer
 
-LOOPBACK = "127.0.0.1"
 MAX_REQUEST_BYTES = 4096
 OVERSIZE_BYTES = 1024 * 1024
 _TIMESTAMP = re.compile(r"/timestamp/([0-9a-f]{2,512})")
@@ -41,18 +35,12 @@ class Desk(Protocol):
         """Answer a POST."""
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(DoubleServer):
     """One port."""
 
-    daemon_threads = True
-
     def __init__(self, make_desk: Callable[[str], Desk]) -> None:
-        super().__init__((LOOPBACK, 0), _Handler)
-        self.url = f"http://{LOOPBACK}:{self.server_address[1]}"
+        super().__init__(_Handler)
         self.desk = make_desk(self.url)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is not worth a traceback in the log."""
 
 
 class CalendarDesk:
@@ -163,38 +151,21 @@ class ControlDesk:
                 self._world.explorers[number] = faults
 
 
-def serve_in_thread(server: Server) -> None:
-    """Serve until the process ends."""
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(DoubleHandler):
     server: Server
-    protocol_version = "HTTP/1.1"
-    timeout = 60  # seconds a silent connection is kept
-    # Headers and body in one packet, or each answer waits 40 ms for the other side's acknowledgement.
-    wbufsize = -1
-    disable_nagle_algorithm = True
+    max_request_bytes = MAX_REQUEST_BYTES
 
-    def do_GET(self) -> None:
+    def answer_get(self) -> None:
         self._serve(lambda: self.server.desk.get(self.path))
 
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 < length <= MAX_REQUEST_BYTES:
-            self._reply((HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"too large or empty"))
-            return
-        body = self.rfile.read(length)
+    def answer_post(self, body: bytes) -> None:
         self._serve(lambda: self.server.desk.post(self.path, body))
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's name
-        """Nothing: a line for each request hides what matters."""
 
     def _serve(self, answer: Callable[[], Answer]) -> None:
         faults = self.server.desk.faults
         time.sleep(faults.slow_seconds)
         if faults.down:
-            self._hang_up()
+            self.hang_up()
         elif faults.status:
             self._reply((HTTPStatus(faults.status), b"no"))
         elif faults.garbage:
@@ -206,20 +177,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _reply(self, answer: Answer, *, cut: bool = False) -> None:
         status, body = answer
-        self.send_response(status)
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Content-Length", str(len(body)))
-        if status in {HTTPStatus.FOUND, HTTPStatus.MOVED_PERMANENTLY}:
-            self.send_header("Location", "/elsewhere")
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if cut else body)
-        if cut:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        self.wfile.flush()
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+        moved = status in {HTTPStatus.FOUND, HTTPStatus.MOVED_PERMANENTLY}
+        headers = {"Location": "/elsewhere"} if moved else None
+        self.reply(status, body, media_type="application/octet-stream", cut=cut, headers=headers)
 
 
 def _ok(body: bytes) -> Answer:

@@ -49,14 +49,14 @@ def _serve(directory: Path, block_seconds: float, ttl: int, *, with_contract: bo
     from sandbox.tezos.history import History  # noqa: PLC0415  # as above
     from sandbox.tezos.network import Network  # noqa: PLC0415  # as above
     from sandbox.tezos.rpc import NodeRpc  # noqa: PLC0415  # as above
-    from sandbox.tezos.server import ControlDesk, Server, serve_in_thread  # noqa: PLC0415  # as above
+    from sandbox.tezos.server import ControlDesk, Server  # noqa: PLC0415  # as above
 
     history = History(directory / "blocks.jsonl") if block_seconds > 0 else None
     network = Network(nodes=NODES, funded=ADDRESS, ttl=ttl, history=history)
     servers = [Server(NodeRpc(network, node), network, node) for node in range(NODES)]
     control = Server(ControlDesk(network), network, -1)
     for server in (*servers, control):
-        serve_in_thread(server)
+        server.serve_in_thread()
     contract = _contract(network, servers[0].url) if with_contract else ""
     if block_seconds > 0:
         threading.Thread(target=_bake_for_ever, args=(network, block_seconds), daemon=True).start()

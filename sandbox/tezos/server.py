@@ -1,46 +1,30 @@
-"""The HTTP side: a port for each node, and one by which tests and the demo move the network.
-
-The standard library's server, because some faults need the bare connection.
-"""
+"""The HTTP side: a port for each node, and one by which tests and the demo move the network."""
 
 import dataclasses
 import functools
-import http.server
 import json
-import socket
-import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from sandbox.doubles import DoubleHandler, DoubleServer
 from sandbox.tezos.faults import NodeFaults
 from sandbox.tezos.network import Network
 from sandbox.tezos.rpc import NotServedError, RpcProblemError
 
-LOOPBACK = "127.0.0.1"
 MAX_REQUEST_BYTES = 256 * 1024
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(DoubleServer):
     """One port. `desk` answers; `network` and `node` say whose faults apply (node -1: none)."""
 
-    daemon_threads = True
-
     def __init__(self, desk: "Desk", network: Network, node: int) -> None:
-        super().__init__((LOOPBACK, 0), _Handler)
+        super().__init__(_Handler)
         self.desk = desk
         self.network = network
         self.node = node
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{LOOPBACK}:{self.server_address[1]}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is not worth a traceback in the log."""
 
 
 class Desk(Protocol):
@@ -104,32 +88,15 @@ class ControlDesk:
         return found[::-1]
 
 
-def serve_in_thread(server: Server) -> None:
-    """Serve until the process ends."""
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(DoubleHandler):
     server: Server
-    protocol_version = "HTTP/1.1"
-    timeout = 60  # seconds a silent connection is kept
-    # Headers and body in one packet, or each answer waits 40 ms for the other side's acknowledgement.
-    wbufsize = -1
-    disable_nagle_algorithm = True
+    max_request_bytes = MAX_REQUEST_BYTES
 
-    def do_GET(self) -> None:
+    def answer_get(self) -> None:
         self._serve(self.server.desk.get)
 
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 < length <= MAX_REQUEST_BYTES:
-            self._reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"too large or empty")
-            return
-        body = json.loads(self.rfile.read(length))
-        self._serve(functools.partial(self._post, body))
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's name
-        """Nothing: a line for each request hides what matters."""
+    def answer_post(self, body: bytes) -> None:
+        self._serve(functools.partial(self._post, json.loads(body)))
 
     def _post(self, body: Any, path: str) -> Any:
         return self.server.desk.post(path, body)
@@ -143,7 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 faults, number = node.faults, node.requests
         time.sleep(faults.slow_seconds)
         if _hits(faults.down_every, number):
-            self._hang_up()
+            self.hang_up()
             return
         if _hits(faults.status_every, number):
             self._reply(HTTPStatus(faults.status), b"no", retry_after=faults.status == HTTPStatus.TOO_MANY_REQUESTS)
@@ -160,20 +127,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._reply(status, raw, cut=_hits(faults.truncated_every, number))
 
     def _reply(self, status: HTTPStatus, body: bytes, *, cut: bool = False, retry_after: bool = False) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if retry_after:
-            self.send_header("Retry-After", "0")
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if cut else body)
-        if cut:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        self.wfile.flush()
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+        headers = {"Retry-After": "0"} if retry_after else None
+        self.reply(status, body, media_type="application/json", cut=cut, headers=headers)
 
 
 def _hits(every: int, number: int) -> bool:
