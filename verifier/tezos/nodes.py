@@ -30,6 +30,7 @@ SECONDS_IN_ALL = 120.0  # for all blocks of one run: a hostile bundle may name t
 MAX_ANSWER_BYTES = 64 * 1024  # a header has about 2 KB as JSON
 _HEADER = "/chains/main/blocks/{}/header"
 _OK = 200
+_LATE = "did not answer in time"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,8 +164,7 @@ def _ask_all(nodes: list[Node], level: int, seconds: float) -> tuple[_Answer, ..
         except queue.Empty:
             break
         received[answer.node.name] = answer
-    late = "did not answer in time"
-    return tuple(received.get(node.name, _Answer(node=node, problem=late)) for node in nodes)
+    return tuple(received.get(node.name, _Answer(node=node, problem=_LATE)) for node in nodes)
 
 
 def _ask(node: Node, level: int, seconds: float) -> _Answer:
@@ -182,6 +182,9 @@ def _ask(node: Node, level: int, seconds: float) -> _Answer:
             return _Answer(node=node, problem="contradicts itself")
     except _NoAnswerError as error:
         return _Answer(node=node, problem=str(error))
+    except TimeoutError:
+        # The socket's own time-out may come a moment before the queue's: it means the same.
+        return _Answer(node=node, problem=_LATE)
     except (OSError, http.client.HTTPException) as error:
         return _Answer(node=node, problem=f"could not be asked ({type(error).__name__})")
     finally:
