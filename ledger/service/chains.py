@@ -51,6 +51,12 @@ class Chains:
         receipt = await self._store.checkpoint_chain(caller.organisation_id, request.chain_id)
         return ledger_pb2.CheckpointChainResponse(receipt=receipt_message(receipt))
 
+    async def end_session(self, request: ledger_pb2.EndSessionRequest, caller: Caller) -> ledger_pb2.EndSessionResponse:
+        """End a session; with nothing pending, that seals its chain."""
+        check_chain_id(request.chain_id)
+        chain, receipt = await self._store.close_chain(caller.organisation_id, request.chain_id, request.ending)
+        return ledger_pb2.EndSessionResponse(chain=chain_message(chain), receipt=receipt_message(receipt))
+
     async def close_chain(self, request: ledger_pb2.CloseChainRequest, caller: Caller) -> ledger_pb2.CloseChainResponse:
         """Seal a session chain for ever."""
         check_chain_id(request.chain_id)

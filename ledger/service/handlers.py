@@ -48,6 +48,7 @@ def make_handler(  # noqa: PLR0913 - everything the handlers work with
         "AppendEvents": guard.unary("AppendEvents", appends.append_events, seconds=None),
         "AppendEventStream": guard.stream("AppendEventStream", appends.append_event_stream),
         "CheckpointChain": guard.unary("CheckpointChain", chains.checkpoint_chain),
+        "EndSession": guard.unary("EndSession", chains.end_session),
         "CloseChain": guard.unary("CloseChain", chains.close_chain),
         "GetChain": guard.unary("GetChain", chains.get_chain),
         "ListChains": guard.unary("ListChains", chains.list_chains),

@@ -25,6 +25,7 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
         "AppendEvents": APPEND,
         "AppendEventStream": APPEND,
         "CheckpointChain": CLOSE,
+        "EndSession": CLOSE,
         "CloseChain": CLOSE,
         "GetChain": READ,
         "ListChains": READ,

@@ -25,6 +25,7 @@ CODES: Mapping[str, grpc.StatusCode] = MappingProxyType(
         Reason.CLIP_HELD: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.CLIP_ARCHIVED: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.CLIP_LOCKED: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.RECORDINGS_NOT_CONFIGURED: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.NO_FOOTAGE: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.FOOTAGE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
         Reason.FOOTAGE_UNREADABLE: grpc.StatusCode.FAILED_PRECONDITION,

@@ -9,6 +9,7 @@ from media.service.clips import Clips
 from media.service.errors import CODES, as_refusal
 from media.service.permissions import METHOD_SCOPES
 from media.service.reading import MAX_VERIFY_SECONDS, Reading
+from media.service.recordings import Recordings
 
 SERVICE = "indelible.evidence.v1.EvidenceService"
 
@@ -24,6 +25,7 @@ INTERFACE = Interface(
 
 def make_handler(*, clips: Clips, reading: Reading, guard: CallGuard) -> grpc.GenericRpcHandler:
     """The whole service. Raises KeyError when a method of the contract has no handler or no scope."""
+    recordings = Recordings()
     handlers = {
         "RequestExtraction": guard.unary("RequestExtraction", clips.request_extraction),
         "GetClip": guard.unary("GetClip", clips.get_clip),
@@ -38,5 +40,13 @@ def make_handler(*, clips: Clips, reading: Reading, guard: CallGuard) -> grpc.Ge
         "DisposeClip": guard.unary("DisposeClip", clips.dispose_clip),
         "GetRetention": guard.unary("GetRetention", clips.get_retention),
         "SetRetention": guard.unary("SetRetention", clips.set_retention),
+        "RecordConsent": guard.unary("RecordConsent", recordings.refuse),
+        "StartRecording": guard.unary("StartRecording", recordings.refuse),
+        "StopRecording": guard.unary("StopRecording", recordings.refuse),
+        "GetRecording": guard.unary("GetRecording", recordings.refuse),
+        "ListRecordings": guard.unary("ListRecordings", recordings.refuse),
+        "ProcessRecording": guard.unary("ProcessRecording", recordings.refuse),
+        "CreateRecordingLink": guard.unary("CreateRecordingLink", recordings.refuse),
+        "ReceiveLiveKitWebhook": guard.unary("ReceiveLiveKitWebhook", recordings.refuse),
     }
     return method_table(evidence_pb2.DESCRIPTOR.services_by_name["EvidenceService"], handlers)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 READ = "evidence:read"
 EXTRACT = "evidence:extract"
 HOLD = "evidence:hold"
+RECORD = "evidence:record"
 DOWNLOAD = "evidence:download"
 EXPORT = "evidence:export"
 # Ends the existence of evidence, or decides when it ends.
@@ -26,5 +27,13 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
         "DisposeClip": MANAGE,
         "GetRetention": READ,
         "SetRetention": MANAGE,
+        "RecordConsent": RECORD,
+        "StartRecording": RECORD,
+        "StopRecording": RECORD,
+        "GetRecording": READ,
+        "ListRecordings": READ,
+        "ProcessRecording": RECORD,
+        "CreateRecordingLink": DOWNLOAD,
+        "ReceiveLiveKitWebhook": RECORD,
     }
 )

@@ -119,6 +119,140 @@ LOCK_MODE_COMPLIANCE: LockMode.ValueType  # 3
 """Against everybody, the operator and the store's administrator included. It cannot be undone."""
 Global___LockMode: _TypeAlias = LockMode  # noqa: Y015
 
+class _ConsentAct:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentActEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentAct.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONSENT_ACT_UNSPECIFIED: _ConsentAct.ValueType  # 0
+    CONSENT_ACT_BANNER_SHOWN: _ConsentAct.ValueType  # 1
+    """The banner that says what is recorded was shown to them."""
+    CONSENT_ACT_GIVEN: _ConsentAct.ValueType  # 2
+    CONSENT_ACT_REFUSED: _ConsentAct.ValueType  # 3
+    CONSENT_ACT_WITHDRAWN: _ConsentAct.ValueType  # 4
+
+class ConsentAct(_ConsentAct, metaclass=_ConsentActEnumTypeWrapper):
+    """What somebody in the session did about being recorded."""
+
+CONSENT_ACT_UNSPECIFIED: ConsentAct.ValueType  # 0
+CONSENT_ACT_BANNER_SHOWN: ConsentAct.ValueType  # 1
+"""The banner that says what is recorded was shown to them."""
+CONSENT_ACT_GIVEN: ConsentAct.ValueType  # 2
+CONSENT_ACT_REFUSED: ConsentAct.ValueType  # 3
+CONSENT_ACT_WITHDRAWN: ConsentAct.ValueType  # 4
+Global___ConsentAct: _TypeAlias = ConsentAct  # noqa: Y015
+
+class _ParticipantRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ParticipantRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ParticipantRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PARTICIPANT_ROLE_UNSPECIFIED: _ParticipantRole.ValueType  # 0
+    PARTICIPANT_ROLE_OPERATOR: _ParticipantRole.ValueType  # 1
+    """Leads the session; the left tile."""
+    PARTICIPANT_ROLE_FIELD: _ParticipantRole.ValueType  # 2
+    """On site."""
+
+class ParticipantRole(_ParticipantRole, metaclass=_ParticipantRoleEnumTypeWrapper): ...
+
+PARTICIPANT_ROLE_UNSPECIFIED: ParticipantRole.ValueType  # 0
+PARTICIPANT_ROLE_OPERATOR: ParticipantRole.ValueType  # 1
+"""Leads the session; the left tile."""
+PARTICIPANT_ROLE_FIELD: ParticipantRole.ValueType  # 2
+"""On site."""
+Global___ParticipantRole: _TypeAlias = ParticipantRole  # noqa: Y015
+
+class _CompositeWay:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CompositeWayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CompositeWay.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPOSITE_WAY_UNSPECIFIED: _CompositeWay.ValueType  # 0
+    """As the organisation's setting says."""
+    COMPOSITE_WAY_FROM_FILES: _CompositeWay.ValueType  # 1
+    """By our worker, from the participants' files."""
+    COMPOSITE_WAY_ROOM: _CompositeWay.ValueType  # 2
+    """By LiveKit, with our layout page."""
+
+class CompositeWay(_CompositeWay, metaclass=_CompositeWayEnumTypeWrapper):
+    """How the composite is made."""
+
+COMPOSITE_WAY_UNSPECIFIED: CompositeWay.ValueType  # 0
+"""As the organisation's setting says."""
+COMPOSITE_WAY_FROM_FILES: CompositeWay.ValueType  # 1
+"""By our worker, from the participants' files."""
+COMPOSITE_WAY_ROOM: CompositeWay.ValueType  # 2
+"""By LiveKit, with our layout page."""
+Global___CompositeWay: _TypeAlias = CompositeWay  # noqa: Y015
+
+class _RecordingState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecordingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordingState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECORDING_STATE_UNSPECIFIED: _RecordingState.ValueType  # 0
+    RECORDING_STATE_STARTING: _RecordingState.ValueType  # 1
+    """Asked for; LiveKit is being told."""
+    RECORDING_STATE_RECORDING: _RecordingState.ValueType  # 2
+    RECORDING_STATE_STOPPING: _RecordingState.ValueType  # 3
+    """Being stopped; files are still to come."""
+    RECORDING_STATE_WAITING: _RecordingState.ValueType  # 4
+    """Files are there or on their way; waiting for annotations or for a worker."""
+    RECORDING_STATE_PROCESSING: _RecordingState.ValueType  # 5
+    RECORDING_STATE_COMPLETED: _RecordingState.ValueType  # 6
+    """Every file that there was is stored, read back, and on the session's chain."""
+    RECORDING_STATE_FAILED: _RecordingState.ValueType  # 7
+    """Nothing usable was recorded or could be processed; the failure says why."""
+
+class RecordingState(_RecordingState, metaclass=_RecordingStateEnumTypeWrapper): ...
+
+RECORDING_STATE_UNSPECIFIED: RecordingState.ValueType  # 0
+RECORDING_STATE_STARTING: RecordingState.ValueType  # 1
+"""Asked for; LiveKit is being told."""
+RECORDING_STATE_RECORDING: RecordingState.ValueType  # 2
+RECORDING_STATE_STOPPING: RecordingState.ValueType  # 3
+"""Being stopped; files are still to come."""
+RECORDING_STATE_WAITING: RecordingState.ValueType  # 4
+"""Files are there or on their way; waiting for annotations or for a worker."""
+RECORDING_STATE_PROCESSING: RecordingState.ValueType  # 5
+RECORDING_STATE_COMPLETED: RecordingState.ValueType  # 6
+"""Every file that there was is stored, read back, and on the session's chain."""
+RECORDING_STATE_FAILED: RecordingState.ValueType  # 7
+"""Nothing usable was recorded or could be processed; the failure says why."""
+Global___RecordingState: _TypeAlias = RecordingState  # noqa: Y015
+
+class _EgressOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EgressOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EgressOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EGRESS_OUTCOME_UNSPECIFIED: _EgressOutcome.ValueType  # 0
+    EGRESS_OUTCOME_COMPLETE: _EgressOutcome.ValueType  # 1
+    EGRESS_OUTCOME_CUT_BY_LIMIT: _EgressOutcome.ValueType  # 2
+    """Usable, but cut off by a limit of LiveKit's."""
+    EGRESS_OUTCOME_FAILED: _EgressOutcome.ValueType  # 3
+    EGRESS_OUTCOME_ABORTED: _EgressOutcome.ValueType  # 4
+    EGRESS_OUTCOME_NEVER_FINISHED: _EgressOutcome.ValueType  # 5
+    """LiveKit never said that it ended."""
+
+class EgressOutcome(_EgressOutcome, metaclass=_EgressOutcomeEnumTypeWrapper):
+    """How LiveKit's recording of one file ended."""
+
+EGRESS_OUTCOME_UNSPECIFIED: EgressOutcome.ValueType  # 0
+EGRESS_OUTCOME_COMPLETE: EgressOutcome.ValueType  # 1
+EGRESS_OUTCOME_CUT_BY_LIMIT: EgressOutcome.ValueType  # 2
+"""Usable, but cut off by a limit of LiveKit's."""
+EGRESS_OUTCOME_FAILED: EgressOutcome.ValueType  # 3
+EGRESS_OUTCOME_ABORTED: EgressOutcome.ValueType  # 4
+EGRESS_OUTCOME_NEVER_FINISHED: EgressOutcome.ValueType  # 5
+"""LiveKit never said that it ended."""
+Global___EgressOutcome: _TypeAlias = EgressOutcome  # noqa: Y015
+
 @_typing.final
 class Gap(_message.Message):
     """A stretch of time without footage inside the asked window."""
@@ -1114,3 +1248,638 @@ class Retention(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Retention: _TypeAlias = Retention  # noqa: Y015
+
+@_typing.final
+class RecordConsentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_CHAIN_ID_FIELD_NUMBER: _builtins.int
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    session_chain_id: _builtins.str
+    participant: _builtins.str
+    """The participant's identity in the room."""
+    role: Global___ParticipantRole.ValueType
+    act: Global___ConsentAct.ValueType
+    notice: _builtins.str
+    """Which text they saw: version or address of the banner, 1 to 200 characters."""
+    idempotency_key: _builtins.str
+    """1 to 128 printable ASCII characters, honoured for ever within the session."""
+    def __init__(
+        self,
+        *,
+        session_chain_id: _builtins.str = ...,
+        participant: _builtins.str = ...,
+        role: Global___ParticipantRole.ValueType = ...,
+        act: Global___ConsentAct.ValueType = ...,
+        notice: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "idempotency_key", b"idempotency_key", "notice", b"notice", "participant", b"participant", "role", b"role", "session_chain_id", b"session_chain_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordConsentRequest: _TypeAlias = RecordConsentRequest  # noqa: Y015
+
+@_typing.final
+class RecordConsentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    STOPPED_RECORDING_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consent(self) -> Global___Consent: ...
+    @_builtins.property
+    def stopped_recording_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Recordings that a withdrawal or refusal stopped, or whose files of this participant it stopped."""
+
+    def __init__(
+        self,
+        *,
+        consent: Global___Consent | None = ...,
+        stopped_recording_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "stopped_recording_ids", b"stopped_recording_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordConsentResponse: _TypeAlias = RecordConsentResponse  # noqa: Y015
+
+@_typing.final
+class Consent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    RECORDED_AT_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_FIELD_NUMBER: _builtins.int
+    participant: _builtins.str
+    role: Global___ParticipantRole.ValueType
+    act: Global___ConsentAct.ValueType
+    notice: _builtins.str
+    recorded_by: _builtins.str
+    """Subject of the token it was recorded with."""
+    @_builtins.property
+    def recorded_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        participant: _builtins.str = ...,
+        role: Global___ParticipantRole.ValueType = ...,
+        act: Global___ConsentAct.ValueType = ...,
+        notice: _builtins.str = ...,
+        recorded_at: _timestamp_pb2.Timestamp | None = ...,
+        recorded_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_at", b"recorded_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "notice", b"notice", "participant", b"participant", "recorded_at", b"recorded_at", "recorded_by", b"recorded_by", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consent: _TypeAlias = Consent  # noqa: Y015
+
+@_typing.final
+class StartRecordingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_CHAIN_ID_FIELD_NUMBER: _builtins.int
+    ROOM_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    COMPOSITE_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_EXPECTED_FIELD_NUMBER: _builtins.int
+    session_chain_id: _builtins.str
+    room: _builtins.str
+    """The LiveKit room."""
+    operator: _builtins.str
+    """The operator's identity in the room."""
+    composite: Global___CompositeWay.ValueType
+    annotations_expected: _builtins.bool
+    """True: processing waits for ProcessRecording (bounded), since strokes are to be burned in."""
+    def __init__(
+        self,
+        *,
+        session_chain_id: _builtins.str = ...,
+        room: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        composite: Global___CompositeWay.ValueType = ...,
+        annotations_expected: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations_expected", b"annotations_expected", "composite", b"composite", "operator", b"operator", "room", b"room", "session_chain_id", b"session_chain_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRecordingRequest: _TypeAlias = StartRecordingRequest  # noqa: Y015
+
+@_typing.final
+class StartRecordingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """False when a recording of the session was running already."""
+    @_builtins.property
+    def recording(self) -> Global___Recording: ...
+    def __init__(
+        self,
+        *,
+        recording: Global___Recording | None = ...,
+        created: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRecordingResponse: _TypeAlias = StartRecordingResponse  # noqa: Y015
+
+@_typing.final
+class StopRecordingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    reason: _builtins.str
+    """Why: at most 200 characters. Optional."""
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "recording_id", b"recording_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopRecordingRequest: _TypeAlias = StopRecordingRequest  # noqa: Y015
+
+@_typing.final
+class StopRecordingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recording(self) -> Global___Recording: ...
+    def __init__(
+        self,
+        *,
+        recording: Global___Recording | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopRecordingResponse: _TypeAlias = StopRecordingResponse  # noqa: Y015
+
+@_typing.final
+class GetRecordingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording_id", b"recording_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRecordingRequest: _TypeAlias = GetRecordingRequest  # noqa: Y015
+
+@_typing.final
+class GetRecordingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recording(self) -> Global___Recording: ...
+    def __init__(
+        self,
+        *,
+        recording: Global___Recording | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRecordingResponse: _TypeAlias = GetRecordingResponse  # noqa: Y015
+
+@_typing.final
+class ListRecordingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SESSION_CHAIN_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    STARTED_FROM_FIELD_NUMBER: _builtins.int
+    STARTED_TO_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 1,000; 100 when 0."""
+    page_token: _builtins.str
+    session_chain_id: _builtins.str
+    """Filters; what is left empty does not restrict."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___RecordingState.ValueType]:
+        """At most 8."""
+
+    @_builtins.property
+    def started_from(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def started_to(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        session_chain_id: _builtins.str = ...,
+        states: _abc.Iterable[Global___RecordingState.ValueType] | None = ...,
+        started_from: _timestamp_pb2.Timestamp | None = ...,
+        started_to: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["started_from", b"started_from", "started_to", b"started_to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "session_chain_id", b"session_chain_id", "started_from", b"started_from", "started_to", b"started_to", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordingsRequest: _TypeAlias = ListRecordingsRequest  # noqa: Y015
+
+@_typing.final
+class ListRecordingsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def recordings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recording]: ...
+    def __init__(
+        self,
+        *,
+        recordings: _abc.Iterable[Global___Recording] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "recordings", b"recordings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordingsResponse: _TypeAlias = ListRecordingsResponse  # noqa: Y015
+
+@_typing.final
+class ProcessRecordingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_FIELD_NUMBER: _builtins.int
+    ORGANISATION_ID_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    annotations: _builtins.bytes
+    """The annotation document (docs/spec/annotations.md): JSON in UTF-8, at most 4 MiB. Empty: nothing was drawn. The first
+    document counts; the same one again is harmless, another is refused.
+    """
+    organisation_id: _builtins.str
+    """The subject who hands it over when this is a message on NATS, where the organisation must be named as well; both are
+    taken from the token in a call.
+    """
+    requested_by: _builtins.str
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+        annotations: _builtins.bytes = ...,
+        organisation_id: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "organisation_id", b"organisation_id", "recording_id", b"recording_id", "requested_by", b"requested_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProcessRecordingRequest: _TypeAlias = ProcessRecordingRequest  # noqa: Y015
+
+@_typing.final
+class ProcessRecordingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recording(self) -> Global___Recording: ...
+    def __init__(
+        self,
+        *,
+        recording: Global___Recording | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProcessRecordingResponse: _TypeAlias = ProcessRecordingResponse  # noqa: Y015
+
+@_typing.final
+class CreateRecordingLinkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    VALID_SECONDS_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    file: _builtins.str
+    """Name of the file, for example composite.mp4."""
+    valid_seconds: _builtins.int
+    """1 to 3,600; 300 when 0."""
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+        file: _builtins.str = ...,
+        valid_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "recording_id", b"recording_id", "valid_seconds", b"valid_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRecordingLinkRequest: _TypeAlias = CreateRecordingLinkRequest  # noqa: Y015
+
+@_typing.final
+class CreateRecordingLinkResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    sha256: _builtins.bytes
+    """SHA-256 that the downloaded bytes must have, 32 bytes."""
+    size: _builtins.int
+    """Bytes."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        sha256: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "sha256", b"sha256", "size", b"size", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRecordingLinkResponse: _TypeAlias = CreateRecordingLinkResponse  # noqa: Y015
+
+@_typing.final
+class ReceiveLiveKitWebhookRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODY_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_FIELD_NUMBER: _builtins.int
+    body: _builtins.bytes
+    """The body exactly as received, at most 1 MiB."""
+    authorization: _builtins.str
+    """The Authorization header."""
+    def __init__(
+        self,
+        *,
+        body: _builtins.bytes = ...,
+        authorization: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "body", b"body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiveLiveKitWebhookRequest: _TypeAlias = ReceiveLiveKitWebhookRequest  # noqa: Y015
+
+@_typing.final
+class ReceiveLiveKitWebhookResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRESH_FIELD_NUMBER: _builtins.int
+    fresh: _builtins.bool
+    """False when this event had been received before."""
+    def __init__(
+        self,
+        *,
+        fresh: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fresh", b"fresh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiveLiveKitWebhookResponse: _TypeAlias = ReceiveLiveKitWebhookResponse  # noqa: Y015
+
+@_typing.final
+class ParticipantRecording(_message.Message):
+    """One stay of a participant in the recording: their egress and what became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    TILE_FIELD_NUMBER: _builtins.int
+    EGRESS_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    participant: _builtins.str
+    role: Global___ParticipantRole.ValueType
+    tile: _builtins.int
+    """Number of the tile, from 0: the operator's. docs/spec/tiles.md."""
+    egress_id: _builtins.str
+    outcome: Global___EgressOutcome.ValueType
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        participant: _builtins.str = ...,
+        role: Global___ParticipantRole.ValueType = ...,
+        tile: _builtins.int = ...,
+        egress_id: _builtins.str = ...,
+        outcome: Global___EgressOutcome.ValueType = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress_id", b"egress_id", "ended_at", b"ended_at", "outcome", b"outcome", "participant", b"participant", "role", b"role", "started_at", b"started_at", "tile", b"tile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParticipantRecording: _TypeAlias = ParticipantRecording  # noqa: Y015
+
+@_typing.final
+class RecordingFile(_message.Message):
+    """One finished file of a recording."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VERSION_ID_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    RAW_SHA256_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """composite.mp4, participant-1.mp4, participant-1-audio.m4a, participant-1-video.mp4, annotations.json, recording.json."""
+    participant: _builtins.str
+    """Whose; empty for files of the whole recording."""
+    key: _builtins.str
+    version_id: _builtins.str
+    size: _builtins.int
+    sha256: _builtins.bytes
+    raw_sha256: _builtins.bytes
+    """SHA-256 of the raw object it was made from, 32 bytes; empty where there is none."""
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        participant: _builtins.str = ...,
+        key: _builtins.str = ...,
+        version_id: _builtins.str = ...,
+        size: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+        raw_sha256: _builtins.bytes = ...,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "starts_at", b"starts_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "key", b"key", "name", b"name", "participant", b"participant", "raw_sha256", b"raw_sha256", "sha256", b"sha256", "size", b"size", "starts_at", b"starts_at", "version_id", b"version_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingFile: _TypeAlias = RecordingFile  # noqa: Y015
+
+@_typing.final
+class Recording(_message.Message):
+    """The media of one session, or of one stretch of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    SESSION_CHAIN_ID_FIELD_NUMBER: _builtins.int
+    ROOM_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    COMPOSITE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_EXPECTED_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    STOPPED_AT_FIELD_NUMBER: _builtins.int
+    STOP_REASON_FIELD_NUMBER: _builtins.int
+    COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    RETAIN_UNTIL_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    session_chain_id: _builtins.str
+    room: _builtins.str
+    operator: _builtins.str
+    composite: Global___CompositeWay.ValueType
+    state: Global___RecordingState.ValueType
+    annotations_expected: _builtins.bool
+    requested_by: _builtins.str
+    stop_reason: _builtins.str
+    @_builtins.property
+    def participants(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParticipantRecording]: ...
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordingFile]:
+        """Empty until the recording is completed."""
+
+    @_builtins.property
+    def failure(self) -> Global___Failure:
+        """Set when the state is FAILED."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What went wrong without ending the recording, in words."""
+
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def stopped_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def completed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def retain_until(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+        session_chain_id: _builtins.str = ...,
+        room: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        composite: Global___CompositeWay.ValueType = ...,
+        state: Global___RecordingState.ValueType = ...,
+        annotations_expected: _builtins.bool = ...,
+        participants: _abc.Iterable[Global___ParticipantRecording] | None = ...,
+        files: _abc.Iterable[Global___RecordingFile] | None = ...,
+        failure: Global___Failure | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        requested_by: _builtins.str = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        stopped_at: _timestamp_pb2.Timestamp | None = ...,
+        stop_reason: _builtins.str = ...,
+        completed_at: _timestamp_pb2.Timestamp | None = ...,
+        retain_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "failure", b"failure", "retain_until", b"retain_until", "started_at", b"started_at", "stopped_at", b"stopped_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations_expected", b"annotations_expected", "completed_at", b"completed_at", "composite", b"composite", "failure", b"failure", "files", b"files", "notes", b"notes", "operator", b"operator", "participants", b"participants", "recording_id", b"recording_id", "requested_by", b"requested_by", "retain_until", b"retain_until", "room", b"room", "session_chain_id", b"session_chain_id", "started_at", b"started_at", "state", b"state", "stop_reason", b"stop_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Recording: _TypeAlias = Recording  # noqa: Y015

@@ -104,6 +104,46 @@ class EvidenceServiceStub:
                 request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.SetRetentionRequest.SerializeToString,
                 response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.SetRetentionResponse.FromString,
                 _registered_method=True)
+        self.RecordConsent = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/RecordConsent',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.RecordConsentRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.RecordConsentResponse.FromString,
+                _registered_method=True)
+        self.StartRecording = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/StartRecording',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StartRecordingRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StartRecordingResponse.FromString,
+                _registered_method=True)
+        self.StopRecording = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/StopRecording',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StopRecordingRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StopRecordingResponse.FromString,
+                _registered_method=True)
+        self.GetRecording = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/GetRecording',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.GetRecordingRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.GetRecordingResponse.FromString,
+                _registered_method=True)
+        self.ListRecordings = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/ListRecordings',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ListRecordingsRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ListRecordingsResponse.FromString,
+                _registered_method=True)
+        self.ProcessRecording = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/ProcessRecording',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ProcessRecordingRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ProcessRecordingResponse.FromString,
+                _registered_method=True)
+        self.CreateRecordingLink = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/CreateRecordingLink',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.FromString,
+                _registered_method=True)
+        self.ReceiveLiveKitWebhook = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/ReceiveLiveKitWebhook',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ReceiveLiveKitWebhookRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ReceiveLiveKitWebhookResponse.FromString,
+                _registered_method=True)
 
 
 class EvidenceServiceServicer:
@@ -206,6 +246,64 @@ class EvidenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordConsent(self, request, context):
+        """Notes what somebody decided about being recorded, or that they were shown the banner, on the session's chain. A
+        withdrawal stops what it covers before it answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartRecording(self, request, context):
+        """Begins to record a session. Refused until the operator and every field user in the room have consented. While a
+        recording of the session runs, starting again gives that one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopRecording(self, request, context):
+        """Ends the recording; its files are then processed. Stopping it again is harmless.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecording(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRecordings(self, request, context):
+        """The organisation's recordings, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProcessRecording(self, request, context):
+        """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
+        indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRecordingLink(self, request, context):
+        """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReceiveLiveKitWebhook(self, request, context):
+        """What LiveKit sends. No bearer token: LiveKit's own signature over the body is the permission.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EvidenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -273,6 +371,46 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     servicer.SetRetention,
                     request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.SetRetentionRequest.FromString,
                     response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.SetRetentionResponse.SerializeToString,
+            ),
+            'RecordConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordConsent,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.RecordConsentRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.RecordConsentResponse.SerializeToString,
+            ),
+            'StartRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartRecording,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StartRecordingRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StartRecordingResponse.SerializeToString,
+            ),
+            'StopRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopRecording,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StopRecordingRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.StopRecordingResponse.SerializeToString,
+            ),
+            'GetRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecording,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.GetRecordingRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.GetRecordingResponse.SerializeToString,
+            ),
+            'ListRecordings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecordings,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ListRecordingsRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ListRecordingsResponse.SerializeToString,
+            ),
+            'ProcessRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProcessRecording,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ProcessRecordingRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ProcessRecordingResponse.SerializeToString,
+            ),
+            'CreateRecordingLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRecordingLink,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.SerializeToString,
+            ),
+            'ReceiveLiveKitWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveLiveKitWebhook,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ReceiveLiveKitWebhookRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ReceiveLiveKitWebhookResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -631,6 +769,222 @@ class EvidenceService:
             '/indelible.evidence.v1.EvidenceService/SetRetention',
             indelible_dot_evidence_dot_v1_dot_evidence__pb2.SetRetentionRequest.SerializeToString,
             indelible_dot_evidence_dot_v1_dot_evidence__pb2.SetRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/RecordConsent',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.RecordConsentRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.RecordConsentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/StartRecording',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.StartRecordingRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.StartRecordingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/StopRecording',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.StopRecordingRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.StopRecordingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/GetRecording',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.GetRecordingRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.GetRecordingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecordings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/ListRecordings',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ListRecordingsRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ListRecordingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProcessRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/ProcessRecording',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ProcessRecordingRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ProcessRecordingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRecordingLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/CreateRecordingLink',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveLiveKitWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/ReceiveLiveKitWebhook',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ReceiveLiveKitWebhookRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ReceiveLiveKitWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,27 @@ class EvidenceServiceStub:
     """How long the organisation keeps clips."""
     SetRetention: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.SetRetentionRequest, _evidence_pb2.SetRetentionResponse]
     """Changes how long the organisation keeps clips. It applies to the clips there are, too."""
+    RecordConsent: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.RecordConsentRequest, _evidence_pb2.RecordConsentResponse]
+    """Notes what somebody decided about being recorded, or that they were shown the banner, on the session's chain. A
+    withdrawal stops what it covers before it answers.
+    """
+    StartRecording: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.StartRecordingRequest, _evidence_pb2.StartRecordingResponse]
+    """Begins to record a session. Refused until the operator and every field user in the room have consented. While a
+    recording of the session runs, starting again gives that one.
+    """
+    StopRecording: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.StopRecordingRequest, _evidence_pb2.StopRecordingResponse]
+    """Ends the recording; its files are then processed. Stopping it again is harmless."""
+    GetRecording: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.GetRecordingRequest, _evidence_pb2.GetRecordingResponse]
+    ListRecordings: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListRecordingsRequest, _evidence_pb2.ListRecordingsResponse]
+    """The organisation's recordings, newest first."""
+    ProcessRecording: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ProcessRecordingRequest, _evidence_pb2.ProcessRecordingResponse]
+    """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
+    indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+    """
+    CreateRecordingLink: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]
+    """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+    ReceiveLiveKitWebhook: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ReceiveLiveKitWebhookRequest, _evidence_pb2.ReceiveLiveKitWebhookResponse]
+    """What LiveKit sends. No bearer token: LiveKit's own signature over the body is the permission."""
 
 @_typing.type_check_only
 class EvidenceServiceAsyncStub(EvidenceServiceStub):
@@ -105,6 +126,27 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     """How long the organisation keeps clips."""
     SetRetention: _aio.UnaryUnaryMultiCallable[_evidence_pb2.SetRetentionRequest, _evidence_pb2.SetRetentionResponse]  # type: ignore[assignment]
     """Changes how long the organisation keeps clips. It applies to the clips there are, too."""
+    RecordConsent: _aio.UnaryUnaryMultiCallable[_evidence_pb2.RecordConsentRequest, _evidence_pb2.RecordConsentResponse]  # type: ignore[assignment]
+    """Notes what somebody decided about being recorded, or that they were shown the banner, on the session's chain. A
+    withdrawal stops what it covers before it answers.
+    """
+    StartRecording: _aio.UnaryUnaryMultiCallable[_evidence_pb2.StartRecordingRequest, _evidence_pb2.StartRecordingResponse]  # type: ignore[assignment]
+    """Begins to record a session. Refused until the operator and every field user in the room have consented. While a
+    recording of the session runs, starting again gives that one.
+    """
+    StopRecording: _aio.UnaryUnaryMultiCallable[_evidence_pb2.StopRecordingRequest, _evidence_pb2.StopRecordingResponse]  # type: ignore[assignment]
+    """Ends the recording; its files are then processed. Stopping it again is harmless."""
+    GetRecording: _aio.UnaryUnaryMultiCallable[_evidence_pb2.GetRecordingRequest, _evidence_pb2.GetRecordingResponse]  # type: ignore[assignment]
+    ListRecordings: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListRecordingsRequest, _evidence_pb2.ListRecordingsResponse]  # type: ignore[assignment]
+    """The organisation's recordings, newest first."""
+    ProcessRecording: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ProcessRecordingRequest, _evidence_pb2.ProcessRecordingResponse]  # type: ignore[assignment]
+    """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
+    indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+    """
+    CreateRecordingLink: _aio.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]  # type: ignore[assignment]
+    """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+    ReceiveLiveKitWebhook: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ReceiveLiveKitWebhookRequest, _evidence_pb2.ReceiveLiveKitWebhookResponse]  # type: ignore[assignment]
+    """What LiveKit sends. No bearer token: LiveKit's own signature over the body is the permission."""
 
 class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Preserves what a camera saw around an incident, keeps it, and accounts for everybody who touched it.
@@ -219,5 +261,74 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.SetRetentionResponse, _abc.Awaitable[_evidence_pb2.SetRetentionResponse]]:
         """Changes how long the organisation keeps clips. It applies to the clips there are, too."""
+
+    @_abc_1.abstractmethod
+    def RecordConsent(
+        self,
+        request: _evidence_pb2.RecordConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.RecordConsentResponse, _abc.Awaitable[_evidence_pb2.RecordConsentResponse]]:
+        """Notes what somebody decided about being recorded, or that they were shown the banner, on the session's chain. A
+        withdrawal stops what it covers before it answers.
+        """
+
+    @_abc_1.abstractmethod
+    def StartRecording(
+        self,
+        request: _evidence_pb2.StartRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.StartRecordingResponse, _abc.Awaitable[_evidence_pb2.StartRecordingResponse]]:
+        """Begins to record a session. Refused until the operator and every field user in the room have consented. While a
+        recording of the session runs, starting again gives that one.
+        """
+
+    @_abc_1.abstractmethod
+    def StopRecording(
+        self,
+        request: _evidence_pb2.StopRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.StopRecordingResponse, _abc.Awaitable[_evidence_pb2.StopRecordingResponse]]:
+        """Ends the recording; its files are then processed. Stopping it again is harmless."""
+
+    @_abc_1.abstractmethod
+    def GetRecording(
+        self,
+        request: _evidence_pb2.GetRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.GetRecordingResponse, _abc.Awaitable[_evidence_pb2.GetRecordingResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListRecordings(
+        self,
+        request: _evidence_pb2.ListRecordingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ListRecordingsResponse, _abc.Awaitable[_evidence_pb2.ListRecordingsResponse]]:
+        """The organisation's recordings, newest first."""
+
+    @_abc_1.abstractmethod
+    def ProcessRecording(
+        self,
+        request: _evidence_pb2.ProcessRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ProcessRecordingResponse, _abc.Awaitable[_evidence_pb2.ProcessRecordingResponse]]:
+        """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
+        indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateRecordingLink(
+        self,
+        request: _evidence_pb2.CreateRecordingLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.CreateRecordingLinkResponse, _abc.Awaitable[_evidence_pb2.CreateRecordingLinkResponse]]:
+        """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+
+    @_abc_1.abstractmethod
+    def ReceiveLiveKitWebhook(
+        self,
+        request: _evidence_pb2.ReceiveLiveKitWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.ReceiveLiveKitWebhookResponse, _abc.Awaitable[_evidence_pb2.ReceiveLiveKitWebhookResponse]]:
+        """What LiveKit sends. No bearer token: LiveKit's own signature over the body is the permission."""
 
 def add_EvidenceServiceServicer_to_server(servicer: EvidenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

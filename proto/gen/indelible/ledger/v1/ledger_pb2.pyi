@@ -46,12 +46,16 @@ class _ChainStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChainState
     CHAIN_STATE_UNSPECIFIED: _ChainState.ValueType  # 0
     CHAIN_STATE_OPEN: _ChainState.ValueType  # 1
     CHAIN_STATE_CLOSED: _ChainState.ValueType  # 2
+    CHAIN_STATE_ENDED: _ChainState.ValueType  # 3
+    """The session has ended; it takes only the events of processing that is pending."""
 
 class ChainState(_ChainState, metaclass=_ChainStateEnumTypeWrapper): ...
 
 CHAIN_STATE_UNSPECIFIED: ChainState.ValueType  # 0
 CHAIN_STATE_OPEN: ChainState.ValueType  # 1
 CHAIN_STATE_CLOSED: ChainState.ValueType  # 2
+CHAIN_STATE_ENDED: ChainState.ValueType  # 3
+"""The session has ended; it takes only the events of processing that is pending."""
 Global___ChainState: _TypeAlias = ChainState  # noqa: Y015
 
 class _AnchorState:
@@ -89,6 +93,9 @@ class Chain(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     OPENED_AT_FIELD_NUMBER: _builtins.int
     CLOSED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    CLOSES_BY_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
     chain_id: _builtins.str
     """1 to 64 of a-z, 0-9 and "-", unique within the organisation. "operations" is the operations chain."""
     type: Global___ChainType.ValueType
@@ -104,6 +111,16 @@ class Chain(_message.Message):
     def opened_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def closed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When the session ended, and when its chain closes at the latest; unset before it has ended."""
+
+    @_builtins.property
+    def closes_by(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def pending(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingItem]:
+        """What was begun on this chain and is not finished. Filled by GetChain, CloseChain and EndSession; empty in lists."""
+
     def __init__(
         self,
         *,
@@ -117,14 +134,47 @@ class Chain(_message.Message):
         head: _builtins.bytes = ...,
         opened_at: _timestamp_pb2.Timestamp | None = ...,
         closed_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        closes_by: _timestamp_pb2.Timestamp | None = ...,
+        pending: _abc.Iterable[Global___PendingItem] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "opened_at", b"opened_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "closes_by", b"closes_by", "ended_at", b"ended_at", "opened_at", b"opened_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "closed_at", b"closed_at", "event_count", b"event_count", "head", b"head", "opened_at", b"opened_at", "organisation_id", b"organisation_id", "organisation_name", b"organisation_name", "state", b"state", "subject", b"subject", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "closed_at", b"closed_at", "closes_by", b"closes_by", "ended_at", b"ended_at", "event_count", b"event_count", "head", b"head", "opened_at", b"opened_at", "organisation_id", b"organisation_id", "organisation_name", b"organisation_name", "pending", b"pending", "state", b"state", "subject", b"subject", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Chain: _TypeAlias = Chain  # noqa: Y015
+
+@_typing.final
+class PendingItem(_message.Message):
+    """A recording or clip whose making was begun by an event of the chain and not yet ended by one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    SINCE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """"recording" or "clip"."""
+    item_id: _builtins.str
+    """recording_id or clip_id of the events."""
+    since_sequence: _builtins.int
+    """The event that began it."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        item_id: _builtins.str = ...,
+        since_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "since_sequence", b"since_sequence", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingItem: _TypeAlias = PendingItem  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
@@ -576,6 +626,61 @@ class CloseChainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseChainResponse: _TypeAlias = CloseChainResponse  # noqa: Y015
+
+@_typing.final
+class EndSessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_ID_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    chain_id: _builtins.str
+    ending: _builtins.bytes
+    """Why or by whom it was ended: a JSON object kept under "ending" of session.ended. Optional."""
+    wait_seconds: _builtins.int
+    """How long to wait for what is pending: 60 to 604,800 (a week); 86,400 (a day) when 0."""
+    def __init__(
+        self,
+        *,
+        chain_id: _builtins.str = ...,
+        ending: _builtins.bytes = ...,
+        wait_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "ending", b"ending", "wait_seconds", b"wait_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndSessionRequest: _TypeAlias = EndSessionRequest  # noqa: Y015
+
+@_typing.final
+class EndSessionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def chain(self) -> Global___Chain:
+        """ENDED while something is pending, else CLOSED."""
+
+    @_builtins.property
+    def receipt(self) -> Global___Receipt:
+        """Of the checkpoint after session.ended, or of chain.closed when the session was closed directly."""
+
+    def __init__(
+        self,
+        *,
+        chain: Global___Chain | None = ...,
+        receipt: Global___Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndSessionResponse: _TypeAlias = EndSessionResponse  # noqa: Y015
 
 @_typing.final
 class GetChainRequest(_message.Message):

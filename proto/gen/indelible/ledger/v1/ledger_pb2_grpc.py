@@ -58,6 +58,11 @@ class LedgerServiceStub:
                 request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.CheckpointChainRequest.SerializeToString,
                 response_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.CheckpointChainResponse.FromString,
                 _registered_method=True)
+        self.EndSession = channel.unary_unary(
+                '/indelible.ledger.v1.LedgerService/EndSession',
+                request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EndSessionRequest.SerializeToString,
+                response_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EndSessionResponse.FromString,
+                _registered_method=True)
         self.CloseChain = channel.unary_unary(
                 '/indelible.ledger.v1.LedgerService/CloseChain',
                 request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.CloseChainRequest.SerializeToString,
@@ -155,8 +160,19 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EndSession(self, request, context):
+        """Ends a session whose recordings or clips may still be in the making. Appends session.ended, checkpoints, and asks every
+        configured authority to anchor that at once. From then on the chain takes only the events of what was begun before
+        (recording.* and clip.*), and closes by itself when nothing is pending or at the deadline. A session with nothing
+        pending is closed directly. Ending an ended session returns the first answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CloseChain(self, request, context):
-        """Seals a session chain for ever and asks every configured authority to anchor its head.
+        """Seals a session chain for ever and asks every configured authority to anchor its head. Refused while recordings or
+        clips of the session are pending: EndSession waits for them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +272,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.CheckpointChain,
                     request_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.CheckpointChainRequest.FromString,
                     response_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.CheckpointChainResponse.SerializeToString,
+            ),
+            'EndSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndSession,
+                    request_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EndSessionRequest.FromString,
+                    response_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.EndSessionResponse.SerializeToString,
             ),
             'CloseChain': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseChain,
@@ -430,6 +451,33 @@ class LedgerService:
             '/indelible.ledger.v1.LedgerService/CheckpointChain',
             indelible_dot_ledger_dot_v1_dot_ledger__pb2.CheckpointChainRequest.SerializeToString,
             indelible_dot_ledger_dot_v1_dot_ledger__pb2.CheckpointChainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.ledger.v1.LedgerService/EndSession',
+            indelible_dot_ledger_dot_v1_dot_ledger__pb2.EndSessionRequest.SerializeToString,
+            indelible_dot_ledger_dot_v1_dot_ledger__pb2.EndSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

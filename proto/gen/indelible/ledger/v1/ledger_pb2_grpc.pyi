@@ -45,8 +45,16 @@ class LedgerServiceStub:
     """The same, pipelined: answers come in the order of the requests; a refused append does not end the stream."""
     CheckpointChain: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointChainRequest, _ledger_pb2.CheckpointChainResponse]
     """Commits to every event so far and asks every configured authority to anchor that."""
+    EndSession: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.EndSessionRequest, _ledger_pb2.EndSessionResponse]
+    """Ends a session whose recordings or clips may still be in the making. Appends session.ended, checkpoints, and asks every
+    configured authority to anchor that at once. From then on the chain takes only the events of what was begun before
+    (recording.* and clip.*), and closes by itself when nothing is pending or at the deadline. A session with nothing
+    pending is closed directly. Ending an ended session returns the first answer.
+    """
     CloseChain: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CloseChainRequest, _ledger_pb2.CloseChainResponse]
-    """Seals a session chain for ever and asks every configured authority to anchor its head."""
+    """Seals a session chain for ever and asks every configured authority to anchor its head. Refused while recordings or
+    clips of the session are pending: EndSession waits for them.
+    """
     GetChain: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetChainRequest, _ledger_pb2.GetChainResponse]
     ListChains: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListChainsRequest, _ledger_pb2.ListChainsResponse]
     ListEvents: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListEventsRequest, _ledger_pb2.ListEventsResponse]
@@ -83,8 +91,16 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """The same, pipelined: answers come in the order of the requests; a refused append does not end the stream."""
     CheckpointChain: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointChainRequest, _ledger_pb2.CheckpointChainResponse]  # type: ignore[assignment]
     """Commits to every event so far and asks every configured authority to anchor that."""
+    EndSession: _aio.UnaryUnaryMultiCallable[_ledger_pb2.EndSessionRequest, _ledger_pb2.EndSessionResponse]  # type: ignore[assignment]
+    """Ends a session whose recordings or clips may still be in the making. Appends session.ended, checkpoints, and asks every
+    configured authority to anchor that at once. From then on the chain takes only the events of what was begun before
+    (recording.* and clip.*), and closes by itself when nothing is pending or at the deadline. A session with nothing
+    pending is closed directly. Ending an ended session returns the first answer.
+    """
     CloseChain: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CloseChainRequest, _ledger_pb2.CloseChainResponse]  # type: ignore[assignment]
-    """Seals a session chain for ever and asks every configured authority to anchor its head."""
+    """Seals a session chain for ever and asks every configured authority to anchor its head. Refused while recordings or
+    clips of the session are pending: EndSession waits for them.
+    """
     GetChain: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetChainRequest, _ledger_pb2.GetChainResponse]  # type: ignore[assignment]
     ListChains: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListChainsRequest, _ledger_pb2.ListChainsResponse]  # type: ignore[assignment]
     ListEvents: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListEventsRequest, _ledger_pb2.ListEventsResponse]  # type: ignore[assignment]
@@ -144,12 +160,26 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Commits to every event so far and asks every configured authority to anchor that."""
 
     @_abc_1.abstractmethod
+    def EndSession(
+        self,
+        request: _ledger_pb2.EndSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.EndSessionResponse, _abc.Awaitable[_ledger_pb2.EndSessionResponse]]:
+        """Ends a session whose recordings or clips may still be in the making. Appends session.ended, checkpoints, and asks every
+        configured authority to anchor that at once. From then on the chain takes only the events of what was begun before
+        (recording.* and clip.*), and closes by itself when nothing is pending or at the deadline. A session with nothing
+        pending is closed directly. Ending an ended session returns the first answer.
+        """
+
+    @_abc_1.abstractmethod
     def CloseChain(
         self,
         request: _ledger_pb2.CloseChainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.CloseChainResponse, _abc.Awaitable[_ledger_pb2.CloseChainResponse]]:
-        """Seals a session chain for ever and asks every configured authority to anchor its head."""
+        """Seals a session chain for ever and asks every configured authority to anchor its head. Refused while recordings or
+        clips of the session are pending: EndSession waits for them.
+        """
 
     @_abc_1.abstractmethod
     def GetChain(
