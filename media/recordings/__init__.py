@@ -1,0 +1,1 @@
+"""Recordings of sessions: consent, LiveKit, tiles, and the processing of files into evidence."""
