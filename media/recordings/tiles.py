@@ -5,25 +5,17 @@ films. The rules are those of docs/spec/tiles.md. Pure: no clock, no I/O but the
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
 from typing import Any, Final
 
+from media.video.placing import Placement, Rect
+
 FORMAT: Final = "indelible-tiles/1"
 # Encoders of 4:2:0 take pairs of pixels; a third of less is no picture.
 SMALLEST_SIDE: Final = 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rect:
-    """A rectangle in pixels from the top left corner of the picture. All four numbers are even."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,33 +27,20 @@ class Join:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
-    """Where the tiles stand from `from_us` (inclusive) until the next placement begins."""
-
-    from_us: int
-    rects: Mapping[int, Rect]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Geometry:
     aspect: Fraction
     operator: int
     most_tiles: int
-    shows: tuple[str, ...]
-    background: tuple[int, int, int]  # Y, Cb, Cr in limited range
     layouts: Mapping[int, tuple[tuple[Fraction, Fraction, Fraction, Fraction], ...]]
 
 
 def _read(document: Mapping[str, Any]) -> _Geometry:
     if document["format"] != FORMAT:
         raise ValueError(f"tiles.json is {document['format']}, not {FORMAT}")
-    background = document["background"]
     return _Geometry(
         aspect=Fraction(document["aspect"]),
         operator=document["operator"],
         most_tiles=document["most_tiles"],
-        shows=tuple(entry["source"] for entry in document["shows"]),
-        background=(background["y"], background["cb"], background["cr"]),
         layouts={
             int(count): tuple(
                 (Fraction(rect["x"]), Fraction(rect["y"]), Fraction(rect["width"]), Fraction(rect["height"]))
@@ -82,7 +61,7 @@ def tile_layout(tiles: Collection[int], width: int, height: int) -> dict[int, Re
 
     `tiles` are the numbers of everybody who has ever been in the recording so far, present or not, sharing a screen or
     not: that is all the geometry depends on. Raises ValueError for a number that no tile has, and for a picture that
-    is odd or too small.
+    is odd or too small. All numbers that come out are even.
     """
     _check_size(width, height)
     numbers = sorted(set(tiles))
@@ -103,7 +82,7 @@ def tile_layout(tiles: Collection[int], width: int, height: int) -> dict[int, Re
 
 
 def placements(joins: Iterable[Join], *, width: int, height: int) -> tuple[Placement, ...]:
-    """Where the tiles stand over time, in order; `from_us` rises. Before the first there is background only.
+    """Where the tiles stand over time, on the clock of the joins; `from_us` rises. Before the first, nowhere.
 
     Only the first join of a tile counts: who comes back comes back to their place. Raises ValueError as `tile_layout`.
     """
@@ -116,11 +95,6 @@ def placements(joins: Iterable[Join], *, width: int, height: int) -> tuple[Place
         )
         for at in sorted(set(first.values()))
     )
-
-
-def rects_at(placed: Sequence[Placement], at_us: int) -> Mapping[int, Rect]:
-    """Where the tiles stand at a moment; empty before the first placement."""
-    return next((placement.rects for placement in reversed(placed) if placement.from_us <= at_us), {})
 
 
 def free_tile(taken: Collection[int], *, operator: bool) -> int | None:
@@ -138,19 +112,6 @@ def stage_in(width: int, height: int) -> Rect:
     aspect = GEOMETRY.aspect
     wide, high = (_even(aspect, height), height) if width > height * aspect else (width, _even(1 / aspect, width))
     return Rect(x=(width - wide) // 4 * 2, y=(height - high) // 4 * 2, width=wide, height=high)
-
-
-def tile_around(width: int, height: int) -> Rect:
-    """The tile around a picture that stands in its middle: tile space, in the pixels of the picture.
-
-    For a participant's file of another shape than a tile it reaches beyond the picture: `x` or `y` is then negative.
-    """
-    aspect = GEOMETRY.aspect
-    if width > height * aspect:
-        high = _even(1 / aspect, width)
-        return Rect(x=0, y=(height - high) // 4 * 2, width=width, height=high)
-    wide = _even(aspect, height)
-    return Rect(x=(width - wide) // 4 * 2, y=0, width=wide, height=height)
 
 
 def _check_size(width: int, height: int) -> None:

@@ -14,15 +14,12 @@ from media.recordings.tiles import (
     MOST_TILES,
     OPERATOR_TILE,
     Join,
-    Placement,
-    Rect,
     free_tile,
     placements,
-    rects_at,
     stage_in,
-    tile_around,
     tile_layout,
 )
+from media.video.placing import Placement, Rect, rects_at
 
 tile_numbers = st.sets(st.integers(0, MOST_TILES - 1), min_size=1)
 sides = st.integers(32, 2200).map(lambda half: 2 * half)
@@ -146,12 +143,6 @@ def test_an_eighth_participant_finds_no_tile() -> None:
     assert free_tile([OPERATOR_TILE], operator=True) is None
     # Without an operator there is room for six others; the operator's own place stays free.
     assert free_tile(range(1, MOST_TILES), operator=False) is None
-
-
-def test_tile_space_is_the_whole_of_a_16_to_9_file_and_reaches_beyond_others() -> None:
-    assert tile_around(1280, 720) == Rect(x=0, y=0, width=1280, height=720)
-    assert tile_around(640, 480) == Rect(x=-108, y=0, width=854, height=480)
-    assert tile_around(1280, 360) == Rect(x=0, y=-180, width=1280, height=720)
 
 
 @pytest.mark.parametrize("tiles", [[MOST_TILES], [-1], list(range(MOST_TILES + 1))])
