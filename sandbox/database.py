@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from gateway.records import schema as gateway
 from ledger.store.migrate import migrate
 from media.records import schema as evidence
 from sandbox.postgres import Postgres
@@ -19,7 +20,15 @@ APPEND_ROLE = "indelible_append"
 WORKER_ROLE = "indelible_worker"
 EVIDENCE_ROLE = "indelible_evidence"
 EVIDENCE_WORKER_ROLE = "indelible_evidence_worker"
-_ROLES = (RUNTIME_ROLE, APPEND_ROLE, WORKER_ROLE, EVIDENCE_ROLE, EVIDENCE_WORKER_ROLE)
+_ROLES = (
+    RUNTIME_ROLE,
+    APPEND_ROLE,
+    WORKER_ROLE,
+    EVIDENCE_ROLE,
+    EVIDENCE_WORKER_ROLE,
+    gateway.DOOR_ROLE,
+    gateway.WORKER_ROLE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +42,8 @@ class Database:
     worker_dsn: str
     evidence_dsn: str
     evidence_worker_dsn: str
+    gateway_dsn: str
+    gateway_worker_dsn: str
 
 
 class Databases:
@@ -50,7 +61,7 @@ class Databases:
             if exists is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         database = self._describe(name)
-        migrate(database.admin_dsn, self._passwords, [evidence])
+        migrate(database.admin_dsn, self._passwords, [evidence, gateway])
         return database
 
     @contextlib.contextmanager
@@ -80,6 +91,8 @@ class Databases:
             worker_dsn=dsn_of(WORKER_ROLE),
             evidence_dsn=dsn_of(EVIDENCE_ROLE),
             evidence_worker_dsn=dsn_of(EVIDENCE_WORKER_ROLE),
+            gateway_dsn=dsn_of(gateway.DOOR_ROLE),
+            gateway_worker_dsn=dsn_of(gateway.WORKER_ROLE),
         )
 
     def _connect(self) -> psycopg.Connection:

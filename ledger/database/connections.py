@@ -6,10 +6,11 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 Connection = psycopg.AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
+BlockingPool = ConnectionPool[psycopg.Connection[Any]]
 
 # How long a caller waits for a free connection before it is told to try again.
 ACQUIRE_SECONDS = 5.0
@@ -83,6 +84,22 @@ def make_pool(
         kwargs={"autocommit": True},
         configure=configure,
         check=check_connection if check else None,
+        open=False,
+    )
+    return pool
+
+
+def make_blocking_pool(dsn: str, name: str, *, size: int) -> BlockingPool:
+    """As `make_pool`, for threads: a pool of at most `size` connections, not yet open, each tried when handed out."""
+    pool: BlockingPool = ConnectionPool(
+        reach(dsn, name, _SETTINGS),
+        name=name,
+        min_size=1,
+        max_size=size,
+        timeout=ACQUIRE_SECONDS,
+        reconnect_timeout=_RECONNECT_SECONDS,
+        kwargs={"autocommit": True},
+        check=ConnectionPool.check_connection,
         open=False,
     )
     return pool

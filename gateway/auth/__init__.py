@@ -1,0 +1,1 @@
+"""Who is asking at the gateway, what they may do, and the record of what was decided."""

@@ -1,0 +1,58 @@
+"""What guards the gateway's records in the database (migrations/sql), so that a process can check it before it serves."""
+
+from gateway.records.migrations import read_sql
+from gateway.records.schema import SCHEMA
+from gateway.records.tables import metadata
+from ledger.database.guards import OWN_ORGANISATION, Guards
+
+# Rows are never changed and never removed: `SELECT gateway.keep(...)` in the migrations.
+INSERT_ONLY: tuple[str, ...] = ()
+# Rows are never removed: `SELECT gateway.never_remove(...)`.
+NEVER_REMOVED = ("credentials", "credential_secrets", "assignments")
+# Tables that belong to no organisation; under row-level security without a policy, they are the worker's only.
+UNOWNED: tuple[str, ...] = ()
+# The migrations that create functions.
+_WITH_FUNCTIONS = ("0001_access",)
+
+GATEWAY_GUARDS = Guards(
+    schema=SCHEMA,
+    policies={table.name: () if table.name in UNOWNED else (OWN_ORGANISATION,) for table in metadata.tables.values()},
+    triggers={
+        **{
+            (table, "refuse_change"): (
+                f"CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON gateway.{table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION gateway.refuse_change()"
+            )
+            for table in INSERT_ONLY
+        },
+        **{
+            (table, "refuse_removal"): (
+                f"CREATE TRIGGER refuse_removal BEFORE DELETE OR TRUNCATE ON gateway.{table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION gateway.refuse_change()"
+            )
+            for table in NEVER_REMOVED
+        },
+        ("decisions", "guard_decision"): (
+            "CREATE TRIGGER guard_decision BEFORE DELETE ON gateway.decisions "
+            "FOR EACH ROW EXECUTE FUNCTION gateway.guard_decision()"
+        ),
+        ("decisions", "refuse_truncation"): (
+            "CREATE TRIGGER refuse_truncation BEFORE TRUNCATE ON gateway.decisions "
+            "FOR EACH STATEMENT EXECUTE FUNCTION gateway.refuse_change()"
+        ),
+    },
+    functions="\n".join(read_sql(name) for name in _WITH_FUNCTIONS),
+    unique=frozenset(
+        {
+            "credentials_pkey",
+            "credential_secrets_secret_sha256_key",
+            "assignments_standing",
+            "custom_roles_pkey",
+        }
+    ),
+    forbidden=(
+        *((table, privilege) for table in NEVER_REMOVED for privilege in ("DELETE", "UPDATE", "TRUNCATE", "TRIGGER")),
+        *((table, privilege) for table in INSERT_ONLY for privilege in ("DELETE", "UPDATE", "TRUNCATE", "TRIGGER")),
+        *(("decisions", privilege) for privilege in ("UPDATE", "TRUNCATE", "TRIGGER")),
+    ),
+)

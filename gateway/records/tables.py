@@ -1,0 +1,6 @@
+"""Every table of the gateway. Each part declares its own; the migrations build the same, and a test compares the two."""
+
+from gateway.records import access_tables
+from gateway.records.base import metadata
+
+__all__ = ["access_tables", "metadata"]
