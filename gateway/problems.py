@@ -44,7 +44,7 @@ STATUS: Mapping[Code, HTTPStatus] = MappingProxyType(
 )
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """A request that is not carried out: a code for programs, a sentence for people.
 
     `field` is the part of the request at fault, `headers` go with the answer, `extensions` are further members.

@@ -1,7 +1,7 @@
 """What can be done through the gateway: each action is a Cedar action, a permission of custom roles, and one use case.
 
-An action names the scopes a bearer token must carry for it. They are the ledger's and the evidence service's own, so the
-token the gateway makes for such a call carries these and no others, whatever else the caller's token permits.
+An action names the scopes a bearer token must carry for it. They are the ledger's and the evidence service's own, so
+the token the gateway makes for such a call carries these and no others, whatever else the caller's token permits.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Tables of identity and policy, as SQLAlchemy declares them. The migrations build the same: a test compares the two."""
+"""Tables of identity and policy, as SQLAlchemy declares them. The migrations build the same: a test compares."""
 
 from sqlalchemy import (
     BigInteger,
