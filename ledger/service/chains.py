@@ -20,6 +20,8 @@ MAX_PAGE_BYTES = 2 * 1024 * 1024
 # Rows read at once until their size is known: 64 of the largest payloads are 16 MiB.
 FIRST_ROWS = 64
 MAX_KINDS = 16
+# As page tokens have it: no chain will ever be that long.
+MAX_SEQUENCE = 2**48 - 1
 # A full re-check of a long chain is the slowest unary call.
 MAX_CHECK_SECONDS = 600.0
 
@@ -94,9 +96,13 @@ class Chains:
             raise LedgerError(
                 Reason.INVALID_ARGUMENT, f"kinds may name at most {MAX_KINDS} kinds of events.", {"field": "kinds"}
             )
+        if request.from_sequence > MAX_SEQUENCE:
+            raise LedgerError(
+                Reason.INVALID_ARGUMENT, f"from_sequence must be at most {MAX_SEQUENCE}.", {"field": "from_sequence"}
+            )
         question = ("ListEvents", caller.organisation_id, request.chain_id, *request.kinds)
         position = read_page_token(request.page_token, question, (int,))
-        start = int(position[0]) if position else 1
+        start = int(position[0]) if position else max(request.from_sequence, 1)
         events, more = await self._read_page(caller.organisation_id, request.chain_id, start, size, request.kinds)
         following = write_page_token(question, [events[-1].sequence + 1]) if more else ""
         return ledger_pb2.ListEventsResponse(events=map(event_message, events), next_page_token=following)
