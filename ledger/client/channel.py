@@ -14,6 +14,8 @@ from ledger.address import Address
 from ledger.client.errors import from_rpc_error
 
 Answer = TypeVar("Answer")
+# Headers of one call: names and values.
+Metadata = tuple[tuple[str, str], ...]
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.05
@@ -83,7 +85,7 @@ class Connection:
         """Close the channel; running calls end."""
         await self.channel.close()
 
-    def metadata(self) -> tuple[tuple[str, str], ...]:
+    def metadata(self) -> Metadata:
         """The headers of a call, with the token as it is now."""
         if self._token is None:
             return ()
@@ -97,16 +99,22 @@ class Connection:
         *,
         timeout_seconds: float | None = None,
         retry: bool = True,
+        metadata: Metadata | None = None,
     ) -> Answer:
         """One unary call, repeated with growing pauses while it fails in passing and time is left. Raises ClientError.
 
-        Only calls that may be carried out twice without harm are to be retried.
+        Only calls that may be carried out twice without harm are to be retried. `metadata` stands for the connection's
+        own headers: a program that speaks for many callers sends each one's token.
         """
         deadline = time.monotonic() + (timeout_seconds or self._timeout_seconds)
         attempt = 0
         while True:
             try:
-                return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=self.metadata())
+                return await method(
+                    request,
+                    timeout=max(deadline - time.monotonic(), 0.001),
+                    metadata=self.metadata() if metadata is None else metadata,
+                )
             except grpc.aio.AioRpcError as rpc_error:
                 error = from_rpc_error(rpc_error, self.name)
             pause = pause_seconds(attempt)

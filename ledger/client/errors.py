@@ -22,10 +22,11 @@ class ClientError(Exception):
     """A call that failed: `reason` for programs (those of the ledger, or UNREACHABLE), `message` for people.
 
     `metadata` says what it is about (`field`, `actual_sequence` and the like), `request_id` finds it in the service's
-    log, and `retryable` tells whether repeating the call may help.
+    log, `retryable` tells whether repeating the call may help, and `status` is the name of the gRPC status, for
+    programs that meet a reason newer than they are.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a code of each of the two kinds, and what is known beside them
         self,
         reason: str,
         message: str,
@@ -33,6 +34,7 @@ class ClientError(Exception):
         metadata: Mapping[str, str] | None = None,
         request_id: str = "",
         retryable: bool = False,
+        status: str = "UNKNOWN",
     ) -> None:
         super().__init__(f"{message} [{reason}]")
         self.reason = reason
@@ -40,6 +42,7 @@ class ClientError(Exception):
         self.metadata = dict(metadata or {})
         self.request_id = request_id
         self.retryable = retryable
+        self.status = status
 
     @property
     def unreachable(self) -> bool:
@@ -54,12 +57,14 @@ def from_rpc_error(error: grpc.aio.AioRpcError, name: str) -> ClientError:
     reason, metadata, request_id = _read_details(error)
     retryable = code in _PASSING and _OVERSIZE not in details
     if reason:
-        return ClientError(reason, details, metadata=metadata, request_id=request_id, retryable=retryable)
+        return ClientError(
+            reason, details, metadata=metadata, request_id=request_id, retryable=retryable, status=code.name
+        )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return ClientError(UNREACHABLE, f"The {name} did not answer in time.")
+        return ClientError(UNREACHABLE, f"The {name} did not answer in time.", status=code.name)
     if code is grpc.StatusCode.UNAVAILABLE or code in _BROKEN:
-        return ClientError(UNREACHABLE, f"The {name} cannot be reached: {details}", retryable=True)
-    return ClientError(code.name, details, retryable=retryable)
+        return ClientError(UNREACHABLE, f"The {name} cannot be reached: {details}", retryable=True, status=code.name)
+    return ClientError(code.name, details, retryable=retryable, status=code.name)
 
 
 def _read_details(error: grpc.aio.AioRpcError) -> tuple[str, dict[str, str], str]:
