@@ -12,8 +12,8 @@ from media.records.transactions import organisation_transaction, short, worker_t
 from media.records.values import Note, NoteState, OutboxNote
 
 _KEEP = """
-INSERT INTO evidence.notes (organisation_id, chain_id, kind, subject_id, clip_id, payload)
-VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO evidence.notes (organisation_id, chain_id, kind, subject_id, clip_id, recording_id, payload)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
 # Everything up to the first note of a chain that is not due: what follows a note must not overtake it.
@@ -48,11 +48,19 @@ SELECT kind, chain_id, subject_id, payload::jsonb AS payload, sequence, encode(e
 """
 
 
-async def keep_notes(connection: Connection, organisation_id: str, clip_id: UUID | None, notes: Sequence[Note]) -> None:
-    """Keep notes in the transaction that is under way. `clip_id` is None for what concerns no clip."""
+async def keep_notes(
+    connection: Connection,
+    organisation_id: str,
+    clip_id: UUID | None,
+    notes: Sequence[Note],
+    *,
+    recording_id: UUID | None = None,
+) -> None:
+    """Keep notes in the transaction that is under way. The ids are None for what concerns no clip, or no recording."""
     for note in notes:
         payload = json.dumps(note.payload, ensure_ascii=False, allow_nan=False)
-        await connection.execute(_KEEP, (organisation_id, note.chain_id, note.kind, note.subject_id, clip_id, payload))
+        about = (organisation_id, note.chain_id, note.kind, note.subject_id, clip_id, recording_id)
+        await connection.execute(_KEEP, (*about, payload))
 
 
 async def due_notes(pool: Pool, limit: int) -> list[OutboxNote]:

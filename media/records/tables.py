@@ -1,7 +1,8 @@
 """The tables, as SQLAlchemy declares them. The migrations build the same: a test compares the two catalogues.
 
-Every table but `clips` and `notes` is insert-only, and those two change only as the database's own guards allow
-(migrations/sql). Nothing is ever removed from any of them; `turns` alone is no part of the record.
+Every table but `clips` and `notes` (and those that recording_tables.py names) is insert-only, and those change only as
+the database's own guards allow (migrations/sql). Nothing is ever removed from any of them; `turns` alone is no part of
+the record.
 """
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger.database.tables import IDENTIFIER, schema_metadata
+from media.records.recording_tables import declare_recording_tables
 from media.records.schema import SCHEMA
 
 _OPEN = text("state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')")
@@ -252,8 +254,13 @@ notes = Table(
     Column("sequence", BigInteger),
     Column("event_hash", LargeBinary),
     Column("refusal", Text),
+    Column("recording_id", Uuid),
     UniqueConstraint("organisation_id", "chain_id", "kind", "subject_id"),
     _of_clip(),
+    ForeignKeyConstraint(
+        ["recording_id", "organisation_id"],
+        ["evidence.recordings.recording_id", "evidence.recordings.organisation_id"],
+    ),
     CheckConstraint("length(event_hash) = 32", name="event_hash"),
     CheckConstraint(
         "(sent_at IS NULL) = (sequence IS NULL) AND (sent_at IS NULL) = (event_hash IS NULL)"
@@ -268,6 +275,7 @@ notes = Table(
         postgresql_where=text("sent_at IS NULL AND refusal IS NULL"),
     ),
     Index("notes_clip_id", "clip_id", "note_id"),
+    Index("notes_recording_id", "recording_id", "note_id"),
 )
 
 turns = Table(
@@ -277,3 +285,5 @@ turns = Table(
     Column("owner", Text, nullable=False),
     Column("until", DateTime(timezone=True), nullable=False),
 )
+
+declare_recording_tables(metadata)
