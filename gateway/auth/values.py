@@ -43,8 +43,8 @@ class Kind(StrEnum):
 class GatewayCaller:
     """Whom a request speaks for; `expires_at` in seconds since 1970.
 
-    `roles` are the issuer's word and hold in the whole organisation, or, when `cameras` is given, for those only. Further
-    roles may be assigned in the gateway's records. `credential_id` is None for people.
+    `roles` are the issuer's word and hold in the whole organisation, or, when `cameras` is given, for those only.
+    Further roles may be assigned in the gateway's records. `credential_id` is None for people.
     """
 
     organisation_id: str

@@ -1,4 +1,4 @@
-"""What guards the gateway's records in the database (migrations/sql), so that a process can check it before it serves."""
+"""What guards the gateway's records in the database (migrations/sql), so that a process can check it before serving."""
 
 from gateway.records.migrations import read_sql
 from gateway.records.schema import SCHEMA

@@ -1,4 +1,4 @@
-"""Every table of the gateway. Each part declares its own; the migrations build the same, and a test compares the two."""
+"""Every table of the gateway. Each part declares its own; the migrations build the same: a test compares."""
 
 from gateway.records import access_tables
 from gateway.records.base import metadata
