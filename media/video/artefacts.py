@@ -12,14 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-
 from media.errors import MediaError, Reason
 from media.video.check import Expected, check_copy, check_video
-from media.video.clip import ClipWriter, copy_clip
-from media.video.clip import encoder_options as clip_encoder_options
+from media.video.clip import clip_encoder, copy_clip
 from media.video.copying import Copied, container_for, copy_packets
+from media.video.encoding import tool
 from media.video.gaps import gaps
+from media.video.movie import MovieWriter
 from media.video.plan import Piece, Stretch, plan, stretches
 from media.video.preview import PreviewWriter, preview_range
 from media.video.preview import encoder_options as preview_encoder_options
@@ -36,7 +35,6 @@ from media.video.values import (
     Progress,
     Report,
     Segment,
-    Tool,
     VideoSettings,
     Window,
 )
@@ -75,11 +73,6 @@ class _Work:
     limits: Limits
     report: Report
 
-    def tool(self, name: str, **arguments: str) -> Tool:
-        versions = {"pyav": av.__version__, "ffmpeg": av.ffmpeg_version_info}
-        versions |= {library: ".".join(map(str, version)) for library, version in av.library_versions.items()}
-        return Tool(name=name, versions=versions, arguments=arguments)
-
 
 def _silent(_: Progress) -> None:
     return
@@ -106,7 +99,7 @@ def _native_files(work: _Work, pieces: Sequence[Piece]) -> Iterator[Derivative]:
             height=video.height,
             frames=len(copied.frames),
             copied=True,
-            tool=work.tool("stream copy", container=extension),
+            tool=tool("stream copy", container=extension),
             notes=(*_native_notes(work, part, extension, copied), *([] if remark is None else [remark])),
         )
 
@@ -137,7 +130,7 @@ def _shown_files(work: _Work, pieces: Sequence[Piece], native: tuple[Derivative,
             _play(work, player, (preview, thumbnail), min(starts_at, _event_frame(planned, work.window)), ends_at)
             clip = _copied_clip(work, pieces, copied)
         else:
-            writer = stack.enter_context(ClipWriter(pieces, clip_path, work.limits, work.settings))
+            writer = stack.enter_context(_clip_writer(work, pieces, clip_path))
             player = Player(pieces=pieces, limits=work.limits, audio=True)
             _play(work, player, (writer, preview, thumbnail), work.window.asked_from, work.window.asked_to)
             stack.close()
@@ -149,6 +142,11 @@ def _shown_files(work: _Work, pieces: Sequence[Piece], native: tuple[Derivative,
         preview=_preview(work, preview, pieces),
         gaps=clip.gaps,
     )
+
+
+def _clip_writer(work: _Work, pieces: Sequence[Piece], path: Path) -> MovieWriter:
+    encoder, bit_rate = clip_encoder(work.settings), work.settings.audio_bit_rate
+    return MovieWriter(pieces=pieces, path=path, limits=work.limits, encoder=encoder, audio_bit_rate=bit_rate)
 
 
 def _copy_of_clip(work: _Work, pieces: Sequence[Piece], path: Path) -> Copied | None:
@@ -166,12 +164,12 @@ def _copy_of_clip(work: _Work, pieces: Sequence[Piece], path: Path) -> Copied | 
 
 
 def _play(
-    work: _Work, player: Player, writers: Sequence[ClipWriter | PreviewWriter | ThumbnailWriter], start: int, end: int
+    work: _Work, player: Player, writers: Sequence[MovieWriter | PreviewWriter | ThumbnailWriter], start: int, end: int
 ) -> None:
     for item in player.play(start, end):
         if isinstance(item, Heard):
             for writer in writers:
-                if isinstance(writer, ClipWriter):
+                if isinstance(writer, MovieWriter):
                     writer.hear(item)
             continue
         for writer in writers:
@@ -185,28 +183,30 @@ def _event_frame(planned: Sequence[tuple[int, int]], window: Window) -> int:
     return max((start for start, _ in planned if start <= window.event_at), default=planned[0][0])
 
 
-def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: ClipWriter, lost: int) -> Derivative:
-    if not writer.frames:
+def _encoded_clip(work: _Work, pieces: Sequence[Piece], writer: MovieWriter, lost: int) -> Derivative:
+    pictures = writer.pictures
+    if not pictures.frames:
         raise MediaError(Reason.FOOTAGE_UNREADABLE, "not one frame of the window can be decoded")
-    ends = writer.starts[-1] + writer.frames[-1][1] - writer.frames[-1][0]
-    check_video(writer.path, Expected(starts=writer.starts, ends=ends, codec="hevc", tag="hvc1"))
-    options = clip_encoder_options(work.settings)
+    encoder = writer.encoder
+    expected = Expected(starts=pictures.starts, ends=pictures.ends, codec=encoder.codec, tag=encoder.tag)
+    check_video(writer.path, expected)
+    options = dict(encoder.options)
     if writer.has_audio:
         options |= {"audio": "copied"} if can_be_copied(pieces) else {"audio": f"aac {work.settings.audio_bit_rate}"}
     return Derivative(
         name=writer.path.name,
         path=writer.path,
-        actual_from=writer.frames[0][0],
-        actual_to=min(writer.frames[-1][1], work.window.asked_to),
-        gaps=gaps(writer.frames, work.window.asked_from, work.window.asked_to, pieces),
+        actual_from=pictures.frames[0][0],
+        actual_to=min(pictures.frames[-1][1], work.window.asked_to),
+        gaps=gaps(pictures.frames, work.window.asked_from, work.window.asked_to, pieces),
         video_codec="hevc",
         audio_codec="aac" if writer.has_audio else None,
-        width=writer.size[0],
-        height=writer.size[1],
-        frames=len(writer.frames),
+        width=pictures.size[0],
+        height=pictures.size[1],
+        frames=len(pictures.frames),
         copied=False,
-        tool=work.tool("libx265", **options),
-        notes=tuple(_clip_notes(pieces, writer.size, lost + writer.misplaced)),
+        tool=tool(encoder.name, **options),
+        notes=tuple(_clip_notes(pieces, pictures.size, lost + pictures.misplaced)),
     )
 
 
@@ -225,7 +225,7 @@ def _copied_clip(work: _Work, pieces: Sequence[Piece], copied: Copied) -> Deriva
         height=video.height,
         frames=len(copied.frames),
         copied=True,
-        tool=work.tool("stream copy", container="mp4", codec_tag="hvc1"),
+        tool=tool("stream copy", container="mp4", codec_tag="hvc1"),
         notes=(),
     )
 
@@ -254,7 +254,7 @@ def _preview(work: _Work, writer: PreviewWriter, pieces: Sequence[Piece]) -> Der
         height=writer.size[1],
         frames=len(writer.frames),
         copied=False,
-        tool=work.tool("libvpx-vp9", **preview_encoder_options(work.settings)),
+        tool=tool("libvpx-vp9", **preview_encoder_options(work.settings)),
         notes=(),
     )
 
@@ -274,7 +274,7 @@ def _thumbnail(work: _Work, writer: ThumbnailWriter) -> Derivative:
         height=writer.size[1],
         frames=1,
         copied=False,
-        tool=work.tool("mjpeg", quality=str(work.settings.thumbnail_quality)),
+        tool=tool("mjpeg", quality=str(work.settings.thumbnail_quality)),
         notes=(),
     )
 

@@ -10,6 +10,8 @@ from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+from media.video.placing import Rect
+
 # Eight bits at full range. libav keeps the names of old JPEG formats for it.
 FULL_RANGE: Final = "yuvj420p"
 _EIGHT_BITS: Final = 8
@@ -64,23 +66,32 @@ class Canvas:
 
     def fit(self, frame: VideoFrame) -> VideoFrame:
         """The picture in the canvas's shape; the picture itself when it already has it."""
-        width, height = frame.width, frame.height
-        if not (0 <= self.width - width <= 1 and 0 <= self.height - height <= 1):
-            width, height = contained(width, height, self.width, self.height)
+        width, height = self._size_of(frame)
         fitted = self._shaper.shaped(frame, (width, height), self.pixel_format)
         if (width, height) == (self.width, self.height):
             return fitted
         if (width, height) not in self._graphs:
-            pad = f"{self.width}:{self.height}:{(self.width - width) // 2}:{(self.height - height) // 2}"
+            place = self.place(frame)
+            pad = f"{self.width}:{self.height}:{place.x}:{place.y}"
             self._graphs[width, height] = _graph(fitted, [("pad", pad)])
         graph = self._graphs[width, height]
         graph.vpush(fitted)
         return graph.vpull()
 
+    def place(self, frame: VideoFrame) -> Rect:
+        """Where the picture lies in the canvas."""
+        width, height = self._size_of(frame)
+        return Rect(x=(self.width - width) // 2, y=(self.height - height) // 2, width=width, height=height)
 
-def encodable_format(frame: VideoFrame) -> str:
-    """The pixel format of the clip: 4:2:0, which every H.265 player shows, with the depth and range of the source."""
-    if any(component.bits > _EIGHT_BITS for component in frame.format.components):
+    def _size_of(self, frame: VideoFrame) -> tuple[int, int]:
+        if 0 <= self.width - frame.width <= 1 and 0 <= self.height - frame.height <= 1:
+            return frame.width, frame.height
+        return contained(frame.width, frame.height, self.width, self.height)
+
+
+def encodable_format(frame: VideoFrame, *, eight_bits: bool = False) -> str:
+    """4:2:0, which every player shows, with the range of the source, and its depth unless `eight_bits` are wanted."""
+    if not eight_bits and any(component.bits > _EIGHT_BITS for component in frame.format.components):
         return "yuv420p10le"
     return FULL_RANGE if frame.format.name.startswith("yuvj") else "yuv420p"
 

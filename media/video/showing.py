@@ -18,6 +18,7 @@ from media.video.reading import SECOND, Opened, Timed, opened, packets_until_bre
 from media.video.values import Limits
 
 MICROSECOND: Final = Fraction(1, SECOND)
+_FOR_EVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,7 @@ class Player:
     pieces: Sequence[Piece]
     limits: Limits
     audio: bool
+    whole: bool = False  # all sound of the files, also before their first picture and after their last
     lost: int = field(default=0, init=False)
 
     def play(self, starts_at: int, ends_at: int) -> Iterator[Shown | Heard]:
@@ -62,6 +64,8 @@ class Player:
         source.video.codec_context.options = {"max_pixels": str(self.limits.pixels)}
         clock, zero_us = piece.segment.clock, piece.scan.zero_us
         sound_from, sound_to = clock.utc_of(wanted[0]), min(ends_at, piece.end_of(wanted[-1]))
+        if self.whole:
+            sound_from, sound_to = -_FOR_EVER, _FOR_EVER
         pictures = _Pictures(piece, source, wanted)
         for timed in packets_until_break(source):
             at = clock.utc_of(timed.pts - zero_us)

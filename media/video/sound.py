@@ -17,7 +17,7 @@ from av.stream import Stream
 from media.video.plan import Piece
 from media.video.reading import SECOND, opened, to_ticks
 from media.video.showing import Heard
-from media.video.values import Limits, VideoSettings
+from media.video.values import Limits
 
 # ISO/IEC 14496-3, table 1.18, without the escape value.
 _AAC_RATES: Final = frozenset({96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350})
@@ -35,7 +35,7 @@ def can_be_copied(pieces: Sequence[Piece]) -> bool:
 
 
 def add_sound(
-    container: OutputContainer, pieces: Sequence[Piece], limits: Limits, settings: VideoSettings, origin: int
+    container: OutputContainer, pieces: Sequence[Piece], limits: Limits, *, bit_rate: int, origin: int
 ) -> "CopiedSound | EncodedSound | None":
     """A track for the sound of the pieces in `container`; None when none of them has any. `origin` is time zero."""
     audio = next((piece.scan.probe.audio for piece in pieces if piece.scan.probe.audio is not None), None)
@@ -48,7 +48,7 @@ def add_sound(
         copy.time_base = Fraction(1, audio.sample_rate)
         return CopiedSound(container=container, stream=copy, rate=audio.sample_rate, origin=origin)
     rate = audio.sample_rate if audio.sample_rate in _AAC_RATES else _USUAL_RATE
-    stream = container.add_stream("aac", rate=rate, bit_rate=settings.audio_bit_rate)
+    stream = container.add_stream("aac", rate=rate, bit_rate=bit_rate)
     layout = "mono" if audio.channels == 1 else "stereo"
     stream.codec_context.layout = layout
     ends_at = to_ticks(pieces[-1].shown_to - origin, Fraction(1, rate))

@@ -1,0 +1,154 @@
+"""Encodes pictures into a track of an MP4 file, each shown exactly as long as it is to be shown."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Literal
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from media.video.reading import SECOND, to_ticks, to_us
+from media.video.values import Tool
+
+_TICK: Final = Fraction(1, 90_000)
+# The encoder plans its bits for a frame rate; frames are shown at their own times all the same.
+_FASTEST, _SLOWEST = 240, 1
+# A viewer can jump to any keyframe.
+KEYFRAME_SECONDS: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodingSettings:
+    """How recordings are encoded. The defaults are the product's; they stand in every recording's documents."""
+
+    preset: str = "medium"
+    crf: int = 20
+    threads: int = 0  # 0: as many as there are cores
+    audio_bit_rate: int = 128_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoded:
+    """One file of a recording, and how it was made. An audio file has no frames, width and height."""
+
+    path: Path
+    width: int
+    height: int
+    frames: int
+    duration_us: int  # from time zero of the file to the end of what is shown or heard last
+    video_codec: str | None
+    audio_codec: str | None
+    copied: bool  # the packets of the source, nothing encoded again
+    tool: Tool
+    annotation_offset_us: int | None  # what the annotation clock showed at time zero; None without annotations
+    strokes_painted: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoder:
+    """An encoder of libav, what it is told, and the four letters that name its codec in MP4."""
+
+    name: Literal["libx264", "libx265"]
+    codec: str
+    tag: str
+    options: dict[str, str]
+    threads: int = 0
+
+
+def recording_encoder(settings: EncodingSettings) -> Encoder:
+    """The encoder of recordings."""
+    options = {"preset": settings.preset, "crf": str(settings.crf)}
+    return Encoder(name="libx264", codec="h264", tag="avc1", options=options, threads=settings.threads)
+
+
+def tool(name: str, **arguments: str) -> Tool:
+    """What makes a file, with the versions of all its parts."""
+    versions = {"pyav": av.__version__, "ffmpeg": av.ffmpeg_version_info}
+    versions |= {library: ".".join(map(str, version)) for library, version in av.library_versions.items()}
+    return Tool(name=name, versions=versions, arguments=arguments)
+
+
+@dataclass(slots=True)
+class PictureWriter:
+    """The video track of a file. `start` it, and add other tracks, before the first picture is shown."""
+
+    container: OutputContainer
+    encoder: Encoder
+    nominal_us: int  # how long a picture usually lasts
+    origin: int | None = None  # time zero of the file; None: the start of the first picture
+    frames: list[tuple[int, int]] = field(default_factory=list, init=False)
+    starts: list[int] = field(default_factory=list, init=False)  # in the file, in microseconds
+    misplaced: int = field(default=0, init=False)  # pictures that came after ones shown later
+    stream: VideoStream | None = field(default=None, init=False)
+    _durations: dict[int, int] = field(default_factory=dict, init=False)
+    _last: int = field(default=-1, init=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return (0, 0) if self.stream is None else (self.stream.width, self.stream.height)
+
+    def start(
+        self, like: VideoFrame, aspect: Fraction = Fraction(1), matrix: tuple[int, ...] | None = None
+    ) -> VideoStream:
+        """Add the track, for pictures of the size, format and colours of this one."""
+        rate = min(
+            Fraction(_FASTEST), max(Fraction(_SLOWEST), Fraction(SECOND, self.nominal_us).limit_denominator(1001))
+        )
+        video = self.container.add_stream(
+            self.encoder.name,
+            rate=rate,
+            width=like.width,
+            height=like.height,
+            time_base=_TICK,
+            options=dict(self.encoder.options),
+        )
+        context = video.codec_context
+        context.pix_fmt = like.format.name
+        context.codec_tag = self.encoder.tag
+        context.thread_count = self.encoder.threads
+        context.gop_size = max(1, round(rate * KEYFRAME_SECONDS))
+        context.sample_aspect_ratio = aspect
+        context.color_range, context.colorspace = like.color_range, like.colorspace
+        context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
+        video.set_display_matrix(matrix)
+        self.stream = video
+        return video
+
+    def show(self, frame: VideoFrame, starts_at: int, ends_at: int) -> None:
+        """Encode a picture; one that starts before the one before it is left out and counted."""
+        if self.frames and starts_at < self.frames[-1][0]:
+            self.misplaced += 1
+            return
+        if self.origin is None:
+            self.origin = starts_at
+        at = self._last = max(self._last + 1, to_ticks(starts_at - self.origin, _TICK))
+        self._durations[at] = to_ticks(ends_at - starts_at, _TICK)
+        self.frames.append((starts_at, ends_at))
+        self.starts.append(to_us(at, _TICK))
+        frame.pts, frame.time_base = at, _TICK
+        frame.pict_type = 0  # the encoder decides; a decoded frame would impose what it was in the source
+        self._mux(frame)
+
+    def finish(self) -> None:
+        """Write what the encoder kept back."""
+        self._mux(None)
+
+    @property
+    def ends(self) -> int:
+        """Where the last picture ends in the file."""
+        return self.starts[-1] + self.frames[-1][1] - self.frames[-1][0]
+
+    def _mux(self, frame: VideoFrame | None) -> None:
+        for packet in self._packets(frame):
+            packet.duration = self._durations.pop(packet.pts or 0, 0)
+            self.container.mux(packet)
+
+    def _packets(self, frame: VideoFrame | None) -> "Iterator[Packet[VideoStream]]":
+        return iter(()) if self.stream is None else iter(self.stream.encode(frame))
