@@ -20,6 +20,7 @@ from ledger.settings_reader import (
     nats_address,
     read_caller_token,
     read_dsn,
+    read_gateway_tokens,
     read_log,
     read_tls,
     read_token_settings,
@@ -60,6 +61,7 @@ class LedgerSettings:
     listen: Address
     tls: TlsFiles | None
     token: TokenSettings
+    gateway: TokenSettings | None
     receipt_key: Path
     receipt_key_name: str
     authorities: Path | None
@@ -82,7 +84,8 @@ class LedgerSettings:
             database=_database(read, as_roles=True),
             listen=read.value("INDELIBLE_LISTEN", Address.parse, Address.parse(DEFAULT_LISTEN)),
             tls=read_tls(read),
-            token=read_token_settings(read),
+            token=(token := read_token_settings(read)),
+            gateway=read_gateway_tokens(read, token.audience),
             receipt_key=read.required_file(
                 "INDELIBLE_RECEIPT_KEY", "an Ed25519 key in PEM; `indelible keys generate receipt` makes one"
             ),

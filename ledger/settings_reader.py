@@ -20,6 +20,9 @@ MAX_WHOLE_NUMBER = 10**9
 MAX_TOKEN_BYTES = 16 * 1024
 # RFC 6750 section 2.1. Anything else, a line break above all, cannot stand in a header.
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+# What the gateway's tokens for the services may last, with room for clocks that differ.
+GATEWAY_TOKEN_SECONDS = 300
+WITHHELD_FROM_GATEWAY = frozenset({"ledger:evidence"})
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "text")
 
@@ -43,12 +46,19 @@ class TlsFiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenSettings:
-    """Which bearer tokens to accept."""
+    """Which bearer tokens to accept from one issuer.
+
+    `longest_seconds`: tokens made to last longer are refused. `withheld`: scopes this issuer's tokens never have,
+    whatever they say. `variable` names the setting of the keys in messages.
+    """
 
     issuer: str
     audience: str
     # A JWKS or PEM file, or the https address of a JWKS.
     keys: Path | str
+    longest_seconds: int | None = None
+    withheld: frozenset[str] = frozenset()
+    variable: str = "INDELIBLE_TOKEN_JWKS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,10 +170,38 @@ def read_token_settings(read: Reader) -> TokenSettings:
     )
 
 
-def read_token_keys(read: Reader) -> Path | str:
-    """Where the keys of the token issuer are."""
-    name = "INDELIBLE_TOKEN_JWKS"
-    text = read.required(name, "a JWKS or PEM file with your issuer's public keys, or the https address of its JWKS")
+def read_gateway_tokens(read: Reader, audience: str) -> TokenSettings | None:
+    """The gateway as a second issuer, of short-lived tokens for the calls it makes for others; None without one.
+
+    What only the evidence service may say is withheld from them: a stolen key of the gateway cannot write on any chain
+    what happened to a clip.
+    """
+    name, variable = "INDELIBLE_GATEWAY_ISSUER", "INDELIBLE_GATEWAY_JWKS"
+    issuer = read.value(name, str, "")
+    if not issuer:
+        return None
+    if issuer == read.value("INDELIBLE_TOKEN_ISSUER", str, ""):
+        read.problem(name, "is the same as INDELIBLE_TOKEN_ISSUER; the gateway needs a name of its own")
+    if issuer == audience:
+        # The audience of what the gateway issues to machines: those tokens are for the gateway alone.
+        read.problem(name, "is the same as INDELIBLE_TOKEN_AUDIENCE; the gateway needs a name of its own")
+    return TokenSettings(
+        issuer=issuer,
+        audience=audience,
+        keys=read_token_keys(read, variable, "a file with the gateway's public keys, or the https address of its JWKS"),
+        longest_seconds=GATEWAY_TOKEN_SECONDS,
+        withheld=WITHHELD_FROM_GATEWAY,
+        variable=variable,
+    )
+
+
+def read_token_keys(
+    read: Reader,
+    name: str = "INDELIBLE_TOKEN_JWKS",
+    meaning: str = "a JWKS or PEM file with your issuer's public keys, or the https address of its JWKS",
+) -> Path | str:
+    """Where the keys of a token issuer are."""
+    text = read.required(name, meaning)
     if "://" not in text:
         return read.required_file(name, "") if text else Path()
     address = urlsplit(text)

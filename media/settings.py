@@ -22,6 +22,7 @@ from ledger.settings_reader import (
     one_of,
     read_caller_token,
     read_dsn,
+    read_gateway_tokens,
     read_log,
     read_tls,
     read_token_settings,
@@ -66,6 +67,7 @@ class EvidenceSettings:
     listen: Address
     tls: TlsFiles | None
     token: TokenSettings
+    gateway: TokenSettings | None
     metrics_listen: Address | None
     nats_url: str | None
     sources: Sources
@@ -88,7 +90,8 @@ class EvidenceSettings:
             worker_dsn=read_dsn(read, "INDELIBLE_EVIDENCE_WORKER_DSN", role=WORKER_ROLE),
             listen=read.value("INDELIBLE_EVIDENCE_LISTEN", Address.parse, Address.parse(DEFAULT_LISTEN)),
             tls=read_tls(read),
-            token=read_token_settings(read),
+            token=(token := read_token_settings(read)),
+            gateway=read_gateway_tokens(read, token.audience),
             metrics_listen=read.value("INDELIBLE_EVIDENCE_METRICS_LISTEN", Address.parse, None),
             nats_url=read.value("INDELIBLE_NATS_URL", nats_address, None),
             sources=_sources(read),

@@ -70,8 +70,10 @@ class KeySource(Protocol):
 class KeyFile:
     """Keys from a JWKS or PEM file; a broken replacement is logged and the last good keys stay in use."""
 
-    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Read the file. Raises SettingsError."""
+    def __init__(
+        self, path: Path, monotonic: Callable[[], float] = time.monotonic, *, variable: str = VARIABLE
+    ) -> None:
+        """Read the file, which the setting `variable` names. Raises SettingsError."""
         self._path = path
         self._monotonic = monotonic
         self.version = 1
@@ -79,7 +81,7 @@ class KeyFile:
             self._stamp = self._look()
             self._keys = parse_keys(self._read())
         except (OSError, UnusableKeysError) as error:
-            raise SettingsError((f"{VARIABLE}: {path}: {error}",)) from error
+            raise SettingsError((f"{variable}: {path}: {error}",)) from error
         self._looked_at = monotonic()
 
     def current(self) -> tuple[TrustedKey, ...]:
@@ -130,12 +132,12 @@ class KeyAddress:
         self._fetched_at = self._tried_at = float("-inf")
         self._fetching = asyncio.Lock()
 
-    async def open(self) -> None:
+    async def open(self, variable: str = VARIABLE) -> None:
         """Fetch the keys for the first time. Raises SettingsError."""
         try:
             await self._fetch()
         except (httpx.HTTPError, TimeoutError, UnusableKeysError) as error:
-            raise SettingsError((f"{VARIABLE}: {self._address}: {error or type(error).__name__}",)) from error
+            raise SettingsError((f"{variable}: {self._address}: {error or type(error).__name__}",)) from error
 
     def current(self) -> tuple[TrustedKey, ...]:
         """The keys to use now; none when they are too old to be believed."""
@@ -184,12 +186,24 @@ class KeyAddress:
         self._keys, self._fetched_at = keys, self._monotonic()
 
 
-async def open_keys(source: Path | str) -> KeySource:
-    """The keys a setting names. Raises SettingsError."""
+async def open_keys(source: Path | str, *, variable: str = VARIABLE) -> KeySource:
+    """The keys that the setting `variable` names. Raises SettingsError."""
     if isinstance(source, Path):
-        return KeyFile(source)
+        return KeyFile(source, variable=variable)
     address = KeyAddress(source)
-    await address.open()
+    await address.open(variable)
+    return address
+
+
+async def open_further_keys(source: Path | str, *, variable: str) -> KeySource:
+    """As `open_keys`, for an issuer that a service can start without: an address is asked until it answers.
+
+    Raises SettingsError for a file that cannot be used.
+    """
+    if isinstance(source, Path):
+        return KeyFile(source, variable=variable)
+    address = KeyAddress(source)
+    await address.refresh()
     return address
 
 

@@ -23,7 +23,7 @@ from ledger.anchoring.worker import AnchoringWorker
 from ledger.chain.receipt import ReceiptSigner
 from ledger.database.guards import GuardsMissingError
 from ledger.errors import LedgerError
-from ledger.identity import Authenticator, KeyFile, KeySource, open_keys
+from ledger.identity import Identity, KeyFile
 from ledger.messaging.inbox import run_inbox
 from ledger.messaging.metrics import InboxMetrics, OutboxMetrics
 from ledger.messaging.outbox import run_outbox
@@ -126,7 +126,7 @@ async def serve(settings: LedgerSettings, parts: Collection[str] = PARTS) -> Non
             closing.callback(
                 serve_metrics(settings.metrics_listen, metrics.registry, variable="INDELIBLE_METRICS_LISTEN")
             )
-        keys = await open_keys(settings.token.keys)
+        identity = await Identity.open(settings.token, settings.gateway)
         store = await LedgerStore.open(
             runtime_dsn=settings.database.runtime_dsn,
             append_dsn=settings.database.append_dsn,
@@ -140,7 +140,7 @@ async def serve(settings: LedgerSettings, parts: Collection[str] = PARTS) -> Non
         # What was imported stays for ever: the garbage collector need not look at it with every thousand appends.
         gc.freeze()
         gc.set_threshold(_GC_ALLOCATIONS)
-        service = _Service(settings, materials, store, keys, metrics, stop)
+        service = _Service(settings, materials, store, identity, metrics, stop)
         try:
             async with asyncio.TaskGroup() as running:
                 for name, work in service.work(parts).items():
@@ -161,21 +161,21 @@ class _Service:
         settings: LedgerSettings,
         materials: Materials,
         store: LedgerStore,
-        keys: KeySource,
+        identity: Identity,
         metrics: Metrics,
         stop: asyncio.Event,
     ) -> None:
         self._settings = settings
         self._materials = materials
         self._store = store
-        self._keys = keys
+        self._identity = identity
         self._metrics = metrics
         self._stop = stop
-        self._authenticator = Authenticator(settings.token, keys)
+        self._authenticator = identity.authenticator
 
     def work(self, parts: Collection[str]) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """What to run, by name."""
-        chosen: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"keys": lambda: self._keys.run(self._stop)}
+        chosen: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"keys": lambda: self._identity.run(self._stop)}
         if API in parts:
             chosen["api"] = self._serve_api
         if ANCHORING in parts:

@@ -14,7 +14,7 @@ import structlog
 from opentelemetry import trace
 
 from ledger.database.guards import GuardsMissingError
-from ledger.identity import Authenticator, open_keys
+from ledger.identity import Authenticator, Identity
 from ledger.serving.calls import CallGuard
 from ledger.serving.metrics import serve_metrics
 from ledger.serving.server import GrpcServer
@@ -58,9 +58,9 @@ async def serve(settings: EvidenceSettings) -> None:
     Raises SettingsError, GuardsMissingError when the database does not guard its record, and MediaError.
     """
     async with _parts(settings) as parts:
-        keys = await open_keys(settings.token.keys)
-        authenticator = Authenticator(settings.token, keys)
-        work = [keys.run(parts.stop), _serve_api(settings, parts, authenticator)]
+        identity = await Identity.open(settings.token, settings.gateway)
+        authenticator = identity.authenticator
+        work = [identity.run(parts.stop), _serve_api(settings, parts, authenticator)]
         if settings.nats_url is not None:
             metrics = InboxMetrics(parts.metrics.registry)
             inbox = run_inbox(parts.records, settings.sources, authenticator, settings.nats_url, parts.stop, metrics)

@@ -200,9 +200,10 @@ def test_a_remembered_token_ends_when_it_expires(authenticator: Authenticator, c
 
 
 def test_no_more_tokens_are_remembered_than_there_is_room_for(authenticator: Authenticator) -> None:
+    authenticator.authenticate(sign(claims()))
+    (remembered,) = authenticator._remembered.values()
     authenticator._remembered = dict.fromkeys(
-        (number.to_bytes(32, "big") for number in range(MAX_REMEMBERED_TOKENS)),
-        authenticator.authenticate(sign(claims())),
+        (number.to_bytes(32, "big") for number in range(MAX_REMEMBERED_TOKENS)), remembered
     )
     authenticator.authenticate(sign(claims(sub="one-more")))
     assert len(authenticator._remembered) == MAX_REMEMBERED_TOKENS
