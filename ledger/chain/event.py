@@ -16,6 +16,8 @@ MAX_KIND_BYTES = 64
 OPENED = "chain.opened"
 CHECKPOINTED = "chain.checkpointed"
 CLOSED = "chain.closed"
+# Ends a session whose recordings or clips may still be in the making; its chain closes when they are done.
+SESSION_ENDED = "session.ended"
 
 _KIND = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+", re.ASCII)
 _HEADER = struct.Struct(">Q32sI")

@@ -1,7 +1,7 @@
 """How a chain grows: what its reserved events say, and when an event may be stamped."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
@@ -10,6 +10,7 @@ from typing import Any
 from ledger.chain.canonical import canonicalise, serialise
 from ledger.chain.event import FORMAT, GENESIS_PREV_HASH
 from ledger.chain.merkle import Frontier
+from ledger.chain.processing import PendingItem, item_list
 
 # A clock may be set back a little by its time service: the event then gets the time of the one before it.
 MAX_CLAMPED_MICROSECONDS = 1_000_000
@@ -105,6 +106,13 @@ def checkpoint(frontier: Frontier) -> dict[str, Any]:
     return {"merkle_root": frontier.root().hex(), "tree_size": frontier.size}
 
 
-def closing(frontier: Frontier, remark: str) -> dict[str, Any]:
-    """The payload of `chain.closed`; `remark` is the caller's canonical JSON object, or empty."""
-    return checkpoint(frontier) | ({"closing": json.loads(remark)} if remark else {})
+def closing(frontier: Frontier, remark: str, unfinished: Collection[PendingItem] | None) -> dict[str, Any]:
+    """The payload of `chain.closed`; `remark` is the caller's canonical JSON object, or empty.
+
+    `unfinished` is what is pending on the chain of a session that was ended, None on any other.
+    """
+    return (
+        checkpoint(frontier)
+        | ({"closing": json.loads(remark)} if remark else {})
+        | ({} if unfinished is None else {"unfinished": item_list(unfinished)})
+    )

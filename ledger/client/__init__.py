@@ -6,7 +6,17 @@ from ledger.client.channel import ClientTls
 from ledger.client.client import LedgerClient
 from ledger.client.errors import UNREACHABLE, ClientError
 from ledger.client.pipeline import AppendStream
-from ledger.client.values import Anchor, Chain, CheckResult, CreatedLink, Event, NewEvent, Payload, Receipt
+from ledger.client.values import (
+    Anchor,
+    Chain,
+    CheckResult,
+    CreatedLink,
+    Event,
+    NewEvent,
+    Payload,
+    PendingItem,
+    Receipt,
+)
 
 __all__ = [
     "UNREACHABLE",
@@ -24,5 +34,6 @@ __all__ = [
     "LedgerClient",
     "NewEvent",
     "Payload",
+    "PendingItem",
     "Receipt",
 ]

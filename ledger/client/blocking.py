@@ -85,6 +85,12 @@ class BlockingLedgerClient:
         """As LedgerClient.checkpoint_chain."""
         return self._wait(self._client.checkpoint_chain(chain_id))
 
+    def end_session(
+        self, chain_id: str, ending: Payload | None = None, *, wait_seconds: int = 0
+    ) -> tuple[Chain, Receipt]:
+        """As LedgerClient.end_session."""
+        return self._wait(self._client.end_session(chain_id, ending, wait_seconds=wait_seconds))
+
     def close_chain(self, chain_id: str, closing: Payload | None = None) -> tuple[Chain, Receipt]:
         """As LedgerClient.close_chain."""
         return self._wait(self._client.close_chain(chain_id, closing))

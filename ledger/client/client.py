@@ -26,6 +26,7 @@ PAGE_SIZE = 1_000
 _STATES = {
     None: ledger_pb2.CHAIN_STATE_UNSPECIFIED,
     "open": ledger_pb2.CHAIN_STATE_OPEN,
+    "ended": ledger_pb2.CHAIN_STATE_ENDED,
     "closed": ledger_pb2.CHAIN_STATE_CLOSED,
 }
 
@@ -108,8 +109,27 @@ class LedgerClient:
         answer = await self._connection.call(self._stub.CheckpointChain, request)
         return self._checked(answer.receipt)
 
+    async def end_session(
+        self, chain_id: str, ending: Payload | None = None, *, wait_seconds: int = 0
+    ) -> tuple[Chain, Receipt]:
+        """End a session whose recordings or clips may still be in the making; ending it again gives the first receipt.
+
+        From then on the chain only takes events about what is pending. It closes by itself when nothing is, or after
+        `wait_seconds` (60 to 604,800; a day when 0); at once when nothing is pending now.
+        """
+        request = ledger_pb2.EndSessionRequest(
+            chain_id=chain_id,
+            ending=b"" if ending is None else convert.payload_bytes(ending),
+            wait_seconds=wait_seconds,
+        )
+        answer = await self._connection.call(self._stub.EndSession, request)
+        return convert.chain(answer.chain), self._checked(answer.receipt)
+
     async def close_chain(self, chain_id: str, closing: Payload | None = None) -> tuple[Chain, Receipt]:
-        """Seal a session chain for ever; closing it again gives the first answer."""
+        """Seal a session chain for ever; closing it again gives the first answer.
+
+        Refused (PROCESSING_PENDING) while recordings or clips of the session are in the making: see `end_session`.
+        """
         request = ledger_pb2.CloseChainRequest(
             chain_id=chain_id, closing=b"" if closing is None else convert.payload_bytes(closing)
         )
@@ -122,7 +142,7 @@ class LedgerClient:
         return convert.chain(answer.chain)
 
     async def list_chains(self, *, state: str | None = None) -> AsyncGenerator[Chain, None]:
-        """Every chain of the organisation, or those "open" or "closed", in order of chain_id."""
+        """Every chain of the organisation, or those "open", "ended" or "closed", in order of chain_id."""
         request = ledger_pb2.ListChainsRequest(page_size=PAGE_SIZE, state=_STATES[state])
         while True:
             answer = await self._connection.call(self._stub.ListChains, request)

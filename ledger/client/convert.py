@@ -10,7 +10,17 @@ import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 from indelible.ledger.v1 import ledger_pb2
 
-from ledger.client.values import Anchor, Chain, CheckResult, CreatedLink, Event, NewEvent, Payload, Receipt
+from ledger.client.values import (
+    Anchor,
+    Chain,
+    CheckResult,
+    CreatedLink,
+    Event,
+    NewEvent,
+    Payload,
+    PendingItem,
+    Receipt,
+)
 
 # Sorted and without spaces: nearly always canonical already, which the service then need not bring about. What is not
 # plainly JSON is refused instead of being turned into something the caller did not write.
@@ -20,6 +30,10 @@ _STRICT = (
     | orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
+_CHAIN_STATES: dict[int, Literal["ended", "closed"]] = {
+    ledger_pb2.CHAIN_STATE_ENDED: "ended",
+    ledger_pb2.CHAIN_STATE_CLOSED: "closed",
+}
 
 
 def payload_bytes(payload: Payload) -> bytes:
@@ -71,7 +85,7 @@ def chain(message: ledger_pb2.Chain) -> Chain:
     return Chain(
         chain_id=message.chain_id,
         type="operations" if message.type == ledger_pb2.CHAIN_TYPE_OPERATIONS else "session",
-        state="closed" if message.state == ledger_pb2.CHAIN_STATE_CLOSED else "open",
+        state=_CHAIN_STATES.get(message.state, "open"),
         organisation_id=message.organisation_id,
         organisation_name=message.organisation_name,
         subject=message.subject,
@@ -79,6 +93,12 @@ def chain(message: ledger_pb2.Chain) -> Chain:
         head=message.head,
         opened_at=moment(message.opened_at),
         closed_at=moment(message.closed_at) if message.HasField("closed_at") else None,
+        ended_at=moment(message.ended_at) if message.HasField("ended_at") else None,
+        closes_by=moment(message.closes_by) if message.HasField("closes_by") else None,
+        pending=tuple(
+            PendingItem(type=item.type, item_id=item.item_id, since_sequence=item.since_sequence)
+            for item in message.pending
+        ),
     )
 
 

@@ -51,12 +51,25 @@ class Receipt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PendingItem:
+    """A recording or clip in the making: "recording" or "clip", its id, and the event that began it."""
+
+    type: str
+    item_id: str
+    since_sequence: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Chain:
-    """A chain as it stands."""
+    """A chain as it stands.
+
+    `ended_at` and `closes_by`: when its session ended, and when it closes at the latest; None until it ends.
+    `pending` is what was begun and is not finished; always empty in lists.
+    """
 
     chain_id: str
     type: Literal["session", "operations"]
-    state: Literal["open", "closed"]
+    state: Literal["open", "ended", "closed"]
     organisation_id: str
     organisation_name: str
     subject: bytes
@@ -64,6 +77,9 @@ class Chain:
     head: bytes
     opened_at: datetime
     closed_at: datetime | None
+    ended_at: datetime | None = None
+    closes_by: datetime | None = None
+    pending: tuple[PendingItem, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

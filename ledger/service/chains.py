@@ -29,6 +29,7 @@ _STATES = {
     ledger_pb2.CHAIN_STATE_UNSPECIFIED: None,
     ledger_pb2.CHAIN_STATE_OPEN: "open",
     ledger_pb2.CHAIN_STATE_CLOSED: "closed",
+    ledger_pb2.CHAIN_STATE_ENDED: "ended",
 }
 
 
@@ -56,7 +57,9 @@ class Chains:
     async def end_session(self, request: ledger_pb2.EndSessionRequest, caller: Caller) -> ledger_pb2.EndSessionResponse:
         """End a session; with nothing pending, that seals its chain."""
         check_chain_id(request.chain_id)
-        chain, receipt = await self._store.close_chain(caller.organisation_id, request.chain_id, request.ending)
+        chain, receipt = await self._store.end_session(
+            caller.organisation_id, request.chain_id, request.ending, wait_seconds=request.wait_seconds
+        )
         return ledger_pb2.EndSessionResponse(chain=chain_message(chain), receipt=receipt_message(receipt))
 
     async def close_chain(self, request: ledger_pb2.CloseChainRequest, caller: Caller) -> ledger_pb2.CloseChainResponse:

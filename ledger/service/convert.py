@@ -9,7 +9,11 @@ from ledger.chain.event import Event
 from ledger.store.values import AnchorStatus, Chain, NewEvent, Receipt
 
 _CHAIN_TYPES = {"session": ledger_pb2.CHAIN_TYPE_SESSION, "operations": ledger_pb2.CHAIN_TYPE_OPERATIONS}
-_CHAIN_STATES = {"open": ledger_pb2.CHAIN_STATE_OPEN, "closed": ledger_pb2.CHAIN_STATE_CLOSED}
+_CHAIN_STATES = {
+    "open": ledger_pb2.CHAIN_STATE_OPEN,
+    "ended": ledger_pb2.CHAIN_STATE_ENDED,
+    "closed": ledger_pb2.CHAIN_STATE_CLOSED,
+}
 _ANCHOR_STATES = {"pending": ledger_pb2.ANCHOR_STATE_PENDING, "obtained": ledger_pb2.ANCHOR_STATE_OBTAINED}
 
 
@@ -52,6 +56,12 @@ def chain_message(chain: Chain) -> ledger_pb2.Chain:
         head=chain.head,
         opened_at=timestamp(chain.opened_at),
         closed_at=timestamp(chain.closed_at),
+        ended_at=timestamp(chain.ended_at),
+        closes_by=timestamp(chain.closes_by),
+        pending=[
+            ledger_pb2.PendingItem(type=item.type, item_id=item.item_id, since_sequence=item.since_sequence)
+            for item in chain.pending
+        ],
     )
 
 

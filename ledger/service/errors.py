@@ -20,6 +20,8 @@ CODES: Mapping[str, grpc.StatusCode] = MappingProxyType(
         Reason.CHAIN_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         Reason.CHAIN_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
         Reason.CHAIN_CLOSED: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.SESSION_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.PROCESSING_PENDING: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.SEQUENCE_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.IDEMPOTENCY_CONFLICT: grpc.StatusCode.ALREADY_EXISTS,
         Reason.CLOCK_WENT_BACK: grpc.StatusCode.UNAVAILABLE,

@@ -15,9 +15,9 @@ LINKS = "ledger:links"
 # Besides EXPORT, to receive what sealed members say.
 DISCLOSE = "ledger:disclose"
 ERASE = "ledger:erase"
-# Besides APPEND, for the kinds below: what the evidence service says about clips must not be anybody else's word.
+# Besides APPEND, for the kinds below: what the evidence service says must not be anybody else's word.
 EVIDENCE = "ledger:evidence"
-EVIDENCE_KINDS = ("clip.", "hold.", "retention.")
+EVIDENCE_KINDS = ("clip.", "consent.", "hold.", "recording.", "retention.")
 
 METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
     {

@@ -8,6 +8,7 @@ import structlog
 from psycopg.pq.abc import PGresult
 
 from ledger.chain.event import CLOSED
+from ledger.chain.processing import ItemKey, take_step
 from ledger.chain.receipt import ReceiptSigner
 from ledger.chain.rules import ChainHead, ClockWentBackError, link_hashes, stamp
 from ledger.errors import LedgerError, Reason
@@ -20,6 +21,8 @@ _SLICE_EVENTS = 250
 # Results of `rows.transaction`'s statements, in order: BEGIN, SET, lock, heads, earlier appends.
 _HEADS = 3
 _EARLIER = 4
+# Of the heads: what is pending, if the session has ended.
+_PENDING_COLUMN = 5
 
 _log = structlog.get_logger("indelible.store")
 
@@ -62,6 +65,8 @@ class GroupWork:
         self._signer = signer
         self._locked = locked
         self._places: list[Placed | Earlier | LedgerError] = []
+        # What is pending on the chains of sessions that have ended.
+        self._pending: dict[int, dict[ItemKey, int]] = {}
 
     def message(self, organisation_id: str) -> bytes:
         """The whole transaction as one message (`rows.transaction`)."""
@@ -81,6 +86,7 @@ class GroupWork:
         """The rows of every append that is accepted, in slices. The locks are held while this runs."""
         self._locked()
         heads = read_heads(results[_HEADS])
+        self._pending = _read_pending(results[_HEADS])
         earlier = _read_earlier(results[_EARLIER])
         now_us = self._clock()
         pieces = [rows.HEADER]
@@ -142,6 +148,14 @@ class GroupWork:
         head = heads[append.place.chain_key]
         if head.kind == CLOSED:
             return closed_error(chain_id)
+        pending = self._pending.get(append.place.chain_key)
+        if pending is not None and not _tells_of(append, dict(pending)):
+            return LedgerError(
+                Reason.SESSION_ENDED,
+                f"the session of chain {chain_id!r} has ended: its chain only takes events about recordings and clips"
+                " that are pending",
+                {"chain_id": chain_id},
+            )
         if append.expected_sequence not in {None, head.sequence + 1}:
             return LedgerError(
                 Reason.SEQUENCE_MISMATCH,
@@ -149,9 +163,33 @@ class GroupWork:
                 {"chain_id": chain_id, "actual_sequence": str(head.sequence + 1)},
             )
         try:
-            return ChainHead(sequence=head.sequence + 1, occurred_at_us=stamp(head, now_us))
+            place = ChainHead(sequence=head.sequence + 1, occurred_at_us=stamp(head, now_us))
         except ClockWentBackError as error:
             return clock_error(append.place, error)
+        if pending is not None:
+            _tells_of(append, pending)  # the next append of this group finds what this one leaves
+        return place
+
+
+def _tells_of(append: PreparedAppend, pending: dict[ItemKey, int]) -> bool:
+    """Whether each event is about something that is pending then; `pending` becomes what is pending afterwards."""
+    if append.steps is None:
+        return False
+    for kind, item in append.steps:
+        if item not in pending:
+            return False
+        take_step(pending, kind, item, 0)
+    return True
+
+
+def _read_pending(result: PGresult) -> dict[int, dict[ItemKey, int]]:
+    pending = {}
+    for row in range(result.ntuples):
+        value = result.get_value(row, _PENDING_COLUMN)
+        if value is not None:
+            items = (item.split(":") for item in value.decode().split())
+            pending[int(result.get_value(row, 0) or b"")] = {(name, item_id): 0 for name, item_id in items}  # noqa: C420 - lists are no keys
+    return pending
 
 
 def read_heads(result: PGresult) -> dict[int, ChainHead]:

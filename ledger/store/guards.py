@@ -8,6 +8,7 @@ _RECORD = (
     "organisations",
     "chains",
     "events",
+    "item_steps",
     "anchors",
     "anchor_evidence",
     "verify_links",
@@ -15,6 +16,8 @@ _RECORD = (
 )
 _OF_ONE_ORGANISATION = (
     "chains",
+    "item_steps",
+    "session_ends",
     "disclosures",
     "anchor_jobs",
     "anchors",
@@ -30,9 +33,30 @@ _TRIGGERS = {
         "CREATE TRIGGER guard_events AFTER INSERT ON indelible.events REFERENCING NEW TABLE AS inserted "
         "FOR EACH STATEMENT EXECUTE FUNCTION indelible.guard_events()"
     ),
+    ("events", "guard_sessions"): (
+        "CREATE TRIGGER guard_sessions AFTER INSERT ON indelible.events REFERENCING NEW TABLE AS inserted "
+        "FOR EACH STATEMENT EXECUTE FUNCTION indelible.guard_sessions()"
+    ),
     ("events", "queue_events"): (
         "CREATE TRIGGER queue_events AFTER INSERT ON indelible.events REFERENCING NEW TABLE AS inserted "
         "FOR EACH STATEMENT EXECUTE FUNCTION indelible.queue_events()"
+    ),
+    ("item_steps", "guard_item_steps"): (
+        "CREATE TRIGGER guard_item_steps BEFORE INSERT ON indelible.item_steps "
+        "FOR EACH ROW EXECUTE FUNCTION indelible.guard_item_steps()"
+    ),
+    # The one row that changes: once, when its chain is closed.
+    ("session_ends", "guard_session_ends"): (
+        "CREATE TRIGGER guard_session_ends BEFORE INSERT OR UPDATE ON indelible.session_ends "
+        "FOR EACH ROW EXECUTE FUNCTION indelible.guard_session_ends()"
+    ),
+    ("session_ends", "refuse_change"): (
+        "CREATE TRIGGER refuse_change BEFORE DELETE OR TRUNCATE ON indelible.session_ends "
+        "FOR EACH STATEMENT EXECUTE FUNCTION indelible.refuse_change()"
+    ),
+    ("session_ends", "refuse_change_of_row"): (
+        "CREATE TRIGGER refuse_change_of_row BEFORE DELETE ON indelible.session_ends "
+        "FOR EACH ROW EXECUTE FUNCTION indelible.refuse_change()"
     ),
     **{
         (table, "refuse_change"): (
@@ -63,13 +87,13 @@ LEDGER_GUARDS = Guards(
         table.name: () if table.name in _OF_THE_WORKER else (OWN_ORGANISATION,) for table in metadata.tables.values()
     },
     triggers=_TRIGGERS,
-    functions=read_sql("0002_guards"),
+    functions=read_sql("0002_guards") + read_sql("0007_sessions"),
     unique=frozenset(
         {"events_chain_key_sequence_key", "events_chain_key_prev_hash_key", "events_chain_key_idempotency_key_key"}
     ),
     forbidden=tuple(
         (table, privilege)
-        for table in _RECORD
+        for table in (*_RECORD, "session_ends")
         for privilege in ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
     ),
 )

@@ -12,7 +12,8 @@ from typing import Any
 
 from ledger.chain import sealed
 from ledger.chain.canonical import CanonicalError, canonicalise, parse, serialise
-from ledger.chain.event import is_kind
+from ledger.chain.event import SESSION_ENDED, is_kind
+from ledger.chain.processing import PROCESSING_PREFIXES, ItemKey, item_of
 from ledger.chain.rules import Draft, body_of, draft
 from ledger.errors import LedgerError, Reason
 from ledger.store.rows import MiddleFields, middle_fields
@@ -23,7 +24,7 @@ MAX_EVENTS = 1_000
 MAX_APPEND_BYTES = 4 * 1024 * 1024
 MAX_SEALED_MEMBERS = 32
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 128
-# The ledger writes kinds under these itself.
+# The ledger writes kinds under these itself, and one kind more.
 RESERVED_PREFIXES = ("chain.", "ledger.")
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
@@ -63,6 +64,8 @@ class PreparedAppend:
     expected_sequence: int | None
     sealed: tuple[SealedEvent, ...]
     size: int
+    # Kind and item of each event, if all are about the processing of recordings and clips.
+    steps: tuple[tuple[str, ItemKey | None], ...] | None = None
 
 
 def check_chain_id(chain_id: str) -> None:
@@ -97,10 +100,10 @@ def check_append(events: Sequence[NewEvent], idempotency_key: str, expected_sequ
                 "a kind is lower-case words joined by dots, two at least, at most 64 characters",
                 {"field": f"events[{kinds.index(kind)}].kind"},
             )
-        if kind.startswith(RESERVED_PREFIXES):
+        if kind.startswith(RESERVED_PREFIXES) or kind == SESSION_ENDED:
             raise LedgerError(
                 Reason.RESERVED_KIND,
-                f"kinds under {' and '.join(RESERVED_PREFIXES)} are written by the ledger only",
+                f"kinds under {' and '.join(RESERVED_PREFIXES)} and {SESSION_ENDED} are written by the ledger only",
                 {"field": f"events[{kinds.index(kind)}].kind"},
             )
 
@@ -142,7 +145,25 @@ async def prepare_append(
         expected_sequence=expected_sequence,
         sealed=tuple(sealed_events),
         size=size,
+        steps=_steps(events, sealed_events),
     )
+
+
+def _steps(
+    events: Sequence[NewEvent], sealed_events: Sequence[SealedEvent]
+) -> tuple[tuple[str, ItemKey | None], ...] | None:
+    # Nearly every append begins with an event of another kind.
+    if not events[0].kind.startswith(PROCESSING_PREFIXES):
+        return None
+    if not all(event.kind.startswith(PROCESSING_PREFIXES) for event in events):
+        return None
+    unreadable = {(event.offset, name) for event in sealed_events for name in event.names}
+    steps = []
+    for offset, event in enumerate(events):
+        item = item_of(event.kind, parse(event.payload))
+        is_sealed = item is not None and (offset, f"{item[0]}_id") in unreadable
+        steps.append((event.kind, None if is_sealed else item))
+    return tuple(steps)
 
 
 def prepare_event(event: NewEvent) -> Draft:

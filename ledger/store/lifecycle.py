@@ -1,21 +1,23 @@
 """Open, checkpoint and close chains. What happens to a chain is noted on the organisation's operations chain too."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
 from ledger.chain.canonical import CanonicalError, canonicalise
 from ledger.chain.event import CHECKPOINTED, CLOSED, OPENED
 from ledger.chain.merkle import Frontier
+from ledger.chain.processing import PendingItem, item_list
 from ledger.chain.rules import checkpoint, closing, draft_of, opening
 from ledger.database.connections import Connection, Pool
 from ledger.errors import LedgerError, Reason
 from ledger.store.group import Placed
 from ledger.store.intake import ChainPlace, check_chain_id, invalid_payload
+from ledger.store.processing import pending_items, session_end
 from ledger.store.reads import database_errors
 from ledger.store.transactions import ChainTransaction, Places, Transactions
-from ledger.store.values import OPERATIONS_CHAIN_ID, AnchorSets, Chain, ChainType, Receipt
-from ledger.timestamps import moment
+from ledger.store.values import OPERATIONS_CHAIN_ID, AnchorSets, Chain, ChainType, Receipt, SessionEnd
+from ledger.timestamps import moment, rfc3339
 
 # Frontiers kept in memory, at most 1.5 KiB each, so that a checkpoint reads only what came after the last one.
 _MAX_FRONTIERS = 10_000
@@ -102,7 +104,7 @@ class Lifecycle:
     async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
         """Commit to every event so far and ask for anchors; with nothing new, for those the newest checkpoint lacks."""
         place = await self._places.get(organisation_id, chain_id)
-        await self._catch_up(place.chain_key)
+        await self.catch_up(place.chain_key)
         async with self._transactions.begin(organisation_id) as transaction:
             await transaction.lock(place)
             head = transaction.head(place)
@@ -110,24 +112,19 @@ class Lifecycle:
                 placed = Placed(first_sequence=head.sequence, hashes=(head.hash,), occurred_at_us=head.occurred_at_us)
                 replayed = True
             else:
-                frontier = await self._frontier(transaction.connection, place.chain_key)
+                frontier = await self.frontier(transaction.connection, place.chain_key)
                 placed = await transaction.append(place, draft_of(CHECKPOINTED, checkpoint(frontier)))
                 replayed = False
             # Also for one that was there: authorities configured since are asked as well, and nobody twice.
-            await self._ask_for_anchors(transaction.connection, place, placed)
+            await self.ask_for_anchors(transaction.connection, place, placed)
         return self._transactions.receipt(place, placed, replayed=replayed)
 
     async def close_chain(self, organisation_id: str, chain_id: str, remark: bytes) -> tuple[ChainPlace, Receipt]:
         """Seal a session for ever and ask for anchors; a closed one gets the first answer again."""
-        try:
-            canonical = canonicalise(remark).decode() if remark else ""
-        except CanonicalError as error:
-            raise invalid_payload("closing", error) from error
-        place = await self._places.get(organisation_id, chain_id)
-        if place.type == "operations":
-            raise LedgerError(Reason.INVALID_ARGUMENT, "the operations chain is never closed", {"field": "chain_id"})
+        canonical = canonical_remark(remark, "closing")
+        place = await self.session_chain(organisation_id, chain_id)
         operations = await self.operations_chain(organisation_id)
-        await self._catch_up(place.chain_key)
+        await self.catch_up(place.chain_key)
         async with self._transactions.begin(organisation_id) as transaction:
             await transaction.lock(place, operations)
             head = transaction.head(place)
@@ -135,15 +132,66 @@ class Lifecycle:
             if replayed:
                 placed = Placed(first_sequence=head.sequence, hashes=(head.hash,), occurred_at_us=head.occurred_at_us)
             else:
-                frontier = await self._frontier(transaction.connection, place.chain_key)
-                try:
-                    event = draft_of(CLOSED, closing(frontier, canonical))
-                except CanonicalError as error:
-                    raise invalid_payload("closing", error, within="/closing") from error
-                placed = await transaction.append(place, event)
-                await transaction.append(operations, draft_of("ledger.chain_closed", _closed_note(place, placed)))
-                await self._ask_for_anchors(transaction.connection, place, placed)
+                frontier = await self.frontier(transaction.connection, place.chain_key)
+                placed = await self._close(transaction, place, operations, frontier, canonical)
         return place, self._transactions.receipt(place, placed, replayed=replayed)
+
+    async def session_chain(self, organisation_id: str, chain_id: str) -> ChainPlace:
+        """The place of a chain that can be closed. Raises `LedgerError` CHAIN_NOT_FOUND, INVALID_ARGUMENT."""
+        place = await self._places.get(organisation_id, chain_id)
+        if place.type == "operations":
+            raise LedgerError(Reason.INVALID_ARGUMENT, "the operations chain is never closed", {"field": "chain_id"})
+        return place
+
+    async def _close(
+        self,
+        transaction: ChainTransaction,
+        place: ChainPlace,
+        operations: ChainPlace,
+        frontier: Frontier,
+        remark: str,
+    ) -> Placed:
+        now_us = transaction.now_us()
+        end = await session_end(transaction.connection, place.chain_key)
+        unfinished = await pending_items(transaction.connection, place.chain_key)
+        if unfinished and (end is None or now_us < end.closes_by_us):
+            raise _pending_error(place, end, unfinished)
+        return await self.append_closing(
+            transaction,
+            place,
+            operations,
+            frontier,
+            now_us=now_us,
+            remark=remark,
+            unfinished=unfinished if end else None,
+        )
+
+    async def append_closing(  # noqa: PLR0913 - a transaction, and what it closes
+        self,
+        transaction: ChainTransaction,
+        place: ChainPlace,
+        operations: ChainPlace,
+        frontier: Frontier,
+        *,
+        now_us: int,
+        remark: str,
+        unfinished: tuple[PendingItem, ...] | None,
+    ) -> Placed:
+        """Append `chain.closed` over everything in `frontier`, ask for its anchors and note it, all or nothing.
+
+        `unfinished` is what is pending on the chain of a session that was ended, None on any other.
+        """
+        try:
+            event = draft_of(CLOSED, closing(frontier, remark, unfinished))
+        except CanonicalError as error:
+            raise invalid_payload("closing", error, within="/closing") from error
+        placed = await transaction.append(place, event, now_us=now_us)
+        note = {"chain_id": place.chain_id, "head": placed.hashes[0].hex(), "event_count": placed.first_sequence}
+        if unfinished is not None:
+            note["unfinished"] = item_list(unfinished)
+        await transaction.append(operations, draft_of("ledger.chain_closed", note))
+        await self.ask_for_anchors(transaction.connection, place, placed)
+        return placed
 
     async def _open(  # noqa: PLR0913, PLR0917 - what a chain is opened with
         self,
@@ -191,12 +239,13 @@ class Lifecycle:
         placed = Placed(first_sequence=sequence, hashes=(bytes(digest),), occurred_at_us=occurred_at_us)
         return _opened(place, name, subject, placed), self._transactions.receipt(place, placed, replayed=True)
 
-    async def _catch_up(self, chain_key: int) -> None:
+    async def catch_up(self, chain_key: int) -> None:
         """Bring the remembered tree near the head before the chain is locked: others need not wait for that."""
         async with database_errors(), self._pool.connection() as connection:
-            await self._frontier(connection, chain_key)
+            await self.frontier(connection, chain_key)
 
-    async def _frontier(self, connection: Connection, chain_key: int) -> Frontier:
+    async def frontier(self, connection: Connection, chain_key: int) -> Frontier:
+        """The tree over every committed event of a chain; to be asked before a transaction writes its own."""
         # Events never change, so a tree over committed ones stays right whatever becomes of this transaction. The
         # transaction's own event comes after this was read.
         frontier = self._frontiers.pop(chain_key, Frontier())
@@ -211,7 +260,8 @@ class Lifecycle:
             self._frontiers.popitem(last=False)
         return frontier
 
-    async def _ask_for_anchors(self, connection: Connection, place: ChainPlace, placed: Placed) -> None:
+    async def ask_for_anchors(self, connection: Connection, place: ChainPlace, placed: Placed) -> None:
+        """Ask the organisation's authorities to anchor a checkpoint of this transaction."""
         # In the same commit as the checkpoint: a checkpoint that exists is one whose anchors are asked for.
         targets = self._anchor_sets.of(place.organisation_id)
         await connection.execute(
@@ -244,8 +294,23 @@ def _opened(place: ChainPlace, name: str, subject: str, placed: Placed) -> Chain
     )
 
 
-def _closed_note(place: ChainPlace, placed: Placed) -> dict[str, Any]:
-    return {"chain_id": place.chain_id, "head": placed.hashes[0].hex(), "event_count": placed.first_sequence}
+def canonical_remark(remark: bytes, field: str) -> str:
+    """What a caller says in `field` about an ending or a closing. Raises `LedgerError` INVALID_PAYLOAD."""
+    try:
+        return canonicalise(remark).decode() if remark else ""
+    except CanonicalError as error:
+        raise invalid_payload(field, error) from error
+
+
+def _pending_error(place: ChainPlace, end: SessionEnd | None, pending: Collection[PendingItem]) -> LedgerError:
+    count = f"{len(pending)} recording(s) or clip(s) of chain {place.chain_id!r} are still in the making"
+    if end is None:
+        text = f"{count}: end its session with EndSession, and the chain closes by itself when they are done"
+    else:
+        closes_by = rfc3339(moment(end.closes_by_us))
+        text = f"{count}: the session has ended, and the chain closes by itself when they are done, or at {closes_by}"
+    metadata = {"chain_id": place.chain_id, "pending": str(len(pending))}
+    return LedgerError(Reason.PROCESSING_PENDING, text, metadata)
 
 
 def _time(placed: Placed) -> datetime:

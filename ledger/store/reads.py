@@ -21,9 +21,10 @@ BATCH_BYTES = 1_048_576
 # A chain and its newest event; there is no second copy of the head that could disagree with the events.
 _CHAIN = """
 SELECT c.chain_key, c.chain_id, c.organisation_id, o.name, c.type, c.subject, c.opened_at,
-       newest.sequence, newest.hash, newest.kind, newest.occurred_at
+       newest.sequence, newest.hash, newest.kind, newest.occurred_at, ended.ended_at, ended.closes_by
   FROM indelible.chains AS c
   JOIN indelible.organisations AS o USING (organisation_id)
+  LEFT JOIN indelible.session_ends AS ended USING (chain_key)
  CROSS JOIN LATERAL (SELECT e.sequence, e.hash, e.kind, e.occurred_at
                        FROM indelible.events AS e
                       WHERE e.chain_key = c.chain_key
@@ -38,7 +39,10 @@ _CHAINS = (
     _CHAIN
     + """
    AND (%(after)s::text IS NULL OR c.chain_id > %(after)s)
-   AND (%(state)s::text IS NULL OR (newest.kind = 'chain.closed') = (%(state)s = 'closed'))
+   AND (%(state)s::text IS NULL
+        OR CASE WHEN newest.kind = 'chain.closed' THEN 'closed'
+                WHEN ended.sequence IS NOT NULL THEN 'ended'
+                ELSE 'open' END = %(state)s)
  ORDER BY c.chain_id
  LIMIT %(limit)s
 """
@@ -83,7 +87,7 @@ async def get_chain(pool: Pool, organisation_id: str, chain_id: str) -> Chain:
 async def list_chains(
     pool: Pool, organisation_id: str, *, limit: int, after: str | None, state: str | None
 ) -> list[Chain]:
-    """At most `limit` chains in order of chain id, those past `after`, of `state` ("open", "closed") when given."""
+    """At most `limit` chains in order of chain id, those past `after`, of `state` ("open", "ended" ...) when given."""
     async with organisation_transaction(pool, organisation_id) as connection:
         parameters = {"organisation_id": organisation_id, "after": after, "state": state, "limit": limit}
         cursor = await connection.cursor(binary=True).execute(_CHAINS, parameters)
@@ -181,7 +185,8 @@ def event_of(row: tuple[Any, ...]) -> Event:
 
 
 def _chain(row: tuple[Any, ...]) -> Chain:
-    key, chain_id, organisation_id, name, chain_type, subject, opened_at, sequence, head, kind, occurred_at = row
+    key, chain_id, organisation_id, name, chain_type, subject, opened_at, *newest, ended_at, closes_by = row
+    sequence, head, kind, occurred_at = newest
     closed = kind == CLOSED
     return Chain(
         chain_key=key,
@@ -189,10 +194,12 @@ def _chain(row: tuple[Any, ...]) -> Chain:
         organisation_id=organisation_id,
         organisation_name=name,
         type=chain_type,
-        state="closed" if closed else "open",
+        state="closed" if closed else "open" if ended_at is None else "ended",
         subject=subject,
         event_count=sequence,
         head=bytes(head),
         opened_at=opened_at,
         closed_at=moment(occurred_at) if closed else None,
+        ended_at=None if ended_at is None else moment(ended_at),
+        closes_by=None if closes_by is None else moment(closes_by),
     )

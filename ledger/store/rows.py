@@ -45,11 +45,19 @@ PREPARE = (
     """PREPARE lock_chains (bigint[]) AS
     SELECT pg_advisory_xact_lock(chain_key) FROM unnest($1) AS chain_key""",
     """PREPARE chain_heads (bigint[]) AS
-    SELECT head.chain_key, head.sequence, head.hash, head.occurred_at, head.kind
+    SELECT head.chain_key, head.sequence, head.hash, head.occurred_at, head.kind,
+           CASE WHEN ended.chain_key IS NOT NULL THEN (
+               SELECT coalesce(string_agg(item.type || ':' || item.item_id, ' '), '')
+                 FROM (SELECT DISTINCT ON (step.type, step.item_id) step.type, step.item_id, step.begins
+                         FROM indelible.item_steps AS step
+                        WHERE step.chain_key = wanted.chain_key
+                        ORDER BY step.type, step.item_id, step.sequence DESC) AS item
+                WHERE item.begins) END AS pending
       FROM unnest($1) AS wanted (chain_key)
      CROSS JOIN LATERAL (SELECT * FROM indelible.events AS event
                           WHERE event.chain_key = wanted.chain_key
-                          ORDER BY event.sequence DESC LIMIT 1) AS head""",
+                          ORDER BY event.sequence DESC LIMIT 1) AS head
+      LEFT JOIN indelible.session_ends AS ended ON ended.chain_key = wanted.chain_key""",
     r"""PREPARE earlier_appends (bigint[], text) AS
     SELECT wanted.position, event.sequence, event.append_count
       FROM unnest($1, string_to_array($2, E'\n')) WITH ORDINALITY AS wanted (chain_key, idempotency_key, position)

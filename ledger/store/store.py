@@ -10,11 +10,13 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from ledger.chain.event import Event
+from ledger.chain.processing import ends_an_item
 from ledger.chain.receipt import ReceiptSigner
 from ledger.database.connections import Connection, Pool, make_pool
 from ledger.errors import LedgerError, Reason
-from ledger.store import anchor_jobs, anchors, checks, links, outbox, reads
+from ledger.store import anchor_jobs, anchors, checks, links, outbox, processing, reads
 from ledger.store.append import AppendEngine
+from ledger.store.endings import Endings
 from ledger.store.follow import CommitBell, stream_events
 from ledger.store.guards import LEDGER_GUARDS
 from ledger.store.intake import check_append, check_chain_id, prepare_append
@@ -77,6 +79,8 @@ class LedgerStore:
         transactions = Transactions(append, signer=signer, clock=clock, committed=self._bell.ring)
         self._anchor_targets = tuple(anchor_targets)
         self._lifecycle = Lifecycle(append, transactions=transactions, places=self._places, anchor_sets=anchor_sets)
+        self._endings = Endings(append, transactions=transactions, lifecycle=self._lifecycle)
+        self._clock = clock
         self._notes = Notes(runtime, transactions=transactions, places=self._places, lifecycle=self._lifecycle)
 
     @classmethod
@@ -159,8 +163,9 @@ class LedgerStore:
         Calls for one chain are queued in the order they are made.
 
         Raises INVALID_ARGUMENT, INVALID_PAYLOAD, RESERVED_KIND, TOO_LARGE, CHAIN_NOT_FOUND, CHAIN_CLOSED,
-        SEQUENCE_MISMATCH (`actual_sequence` says what would have been right), IDEMPOTENCY_CONFLICT, CLOCK_WENT_BACK,
-        OVERLOADED, and DATABASE_UNAVAILABLE: then it may have happened, and repeating it tells.
+        SESSION_ENDED (it tells of nothing that is pending), SEQUENCE_MISMATCH (`actual_sequence` says what would have
+        been right), IDEMPOTENCY_CONFLICT, CLOCK_WENT_BACK, OVERLOADED, and DATABASE_UNAVAILABLE: then it may have
+        happened, and repeating it tells.
         """
         check_append(events, idempotency_key, expected_sequence)
         check_chain_id(chain_id)
@@ -170,7 +175,10 @@ class LedgerStore:
             else:
                 place = await self._places.get(organisation_id, chain_id)
             answer = self._engine.submit(await prepare_append(place, events, idempotency_key, expected_sequence))
-        return await answer
+        receipt = await answer
+        if place.type == "session" and any(ends_an_item(event.kind) for event in events):
+            await self._endings.close_done(place)
+        return receipt
 
     async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
         """Commit to all events so far and ask the organisation's authorities for anchors, in one transaction.
@@ -184,9 +192,21 @@ class LedgerStore:
         """Seal a session for ever, note it on the operations chain and ask for anchors, in one transaction.
 
         `closing` is a JSON object kept in the closing event, or empty. A closed chain gets the first answer again.
-        Raises CHAIN_NOT_FOUND, INVALID_PAYLOAD, and INVALID_ARGUMENT for the operations chain.
+        Raises CHAIN_NOT_FOUND, INVALID_PAYLOAD, PROCESSING_PENDING, and INVALID_ARGUMENT for the operations chain.
         """
         place, receipt = await self._lifecycle.close_chain(organisation_id, chain_id, closing)
+        return await self.get_chain(place.organisation_id, place.chain_id), receipt
+
+    async def end_session(
+        self, organisation_id: str, chain_id: str, ending: bytes = b"", *, wait_seconds: int = 0
+    ) -> tuple[Chain, Receipt]:
+        """End a session: note it, checkpoint and ask for anchors; with nothing pending, close its chain.
+
+        All in one transaction. `ending` is a JSON object kept in `session.ended`, or empty; `wait_seconds` (a day when
+        0) is how long the chain waits for what is pending. An ended session gets the first receipt again, and its chain
+        as it stands. Raises CHAIN_NOT_FOUND, CHAIN_CLOSED, INVALID_PAYLOAD, PROCESSING_PENDING, INVALID_ARGUMENT.
+        """
+        place, receipt = await self._endings.end_session(organisation_id, chain_id, ending, wait_seconds)
         return await self.get_chain(place.organisation_id, place.chain_id), receipt
 
     async def create_verify_link(
@@ -220,13 +240,13 @@ class LedgerStore:
     # Reads, under row-level security. Raise `LedgerError` CHAIN_NOT_FOUND, DATABASE_UNAVAILABLE.
 
     async def get_chain(self, organisation_id: str, chain_id: str) -> Chain:
-        """The chain as it stands."""
-        return await reads.get_chain(self._runtime, organisation_id, chain_id)
+        """The chain as it stands, with what is pending on it."""
+        return await processing.get_chain(self._runtime, organisation_id, chain_id)
 
     async def list_chains(
         self, organisation_id: str, *, limit: int, after: str | None = None, state: str | None = None
     ) -> list[Chain]:
-        """At most `limit` chains with an id past `after`, in order of id; `state` is "open", "closed" or any."""
+        """At most `limit` chains with an id past `after`, in order of id: "open", "ended" or "closed" ones, or all."""
         return await reads.list_chains(self._runtime, organisation_id, limit=limit, after=after, state=state)
 
     async def list_events(
@@ -278,6 +298,10 @@ class LedgerStore:
     async def due_checkpoints(self, *, max_age: timedelta, max_events: int) -> list[tuple[str, str]]:
         """Organisation and chain of every chain that should be checkpointed now."""
         return await anchor_jobs.due_checkpoints(self._worker, max_age=max_age, max_events=max_events)
+
+    async def due_closings(self) -> list[tuple[str, str]]:
+        """Organisation and chain of sessions that ended and have nothing pending, or are past their deadlines."""
+        return await processing.due_closings(self._worker, self._clock())
 
     async def lease_anchor_jobs(
         self, *, owner: str, lease: timedelta, limit: int, authorities: Collection[AnchorTarget]

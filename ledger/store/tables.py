@@ -6,6 +6,7 @@ Only `outbox`, `anchor_jobs` and `disclosures` lose rows: work that is done, and
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -90,6 +91,32 @@ events = Table(
         postgresql_include=["kind"],
         postgresql_where=text("kind IN ('chain.checkpointed', 'chain.closed')"),
     ),
+)
+
+# What session chains say of recordings and clips in the making. Rows repeat events, so that the insert guard finds by
+# index what is pending; it writes them itself.
+item_steps = Table(
+    "item_steps",
+    metadata,
+    Column("chain_key", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("begins", Boolean, nullable=False),
+    Column("organisation_id", Text, nullable=False),
+    Column("type", IDENTIFIER, nullable=False),
+    Column("item_id", IDENTIFIER, nullable=False),
+    PrimaryKeyConstraint("chain_key", "type", "item_id", "sequence"),
+)
+
+session_ends = Table(
+    "session_ends",
+    metadata,
+    Column("chain_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("closes_by", BigInteger, nullable=False),
+    Column("closed", Boolean, nullable=False, server_default=text("false")),
+    Column("organisation_id", Text, nullable=False),
+    Index("session_ends_open", "closes_by", postgresql_where=text("NOT closed")),
 )
 
 disclosures = Table(

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from ledger.chain.processing import PendingItem
+
 ChainType = Literal["session", "operations"]
-ChainState = Literal["open", "closed"]
+ChainState = Literal["open", "ended", "closed"]
 EvidenceKind = Literal["certificate", "crl", "ocsp", "header"]
 
 # The chain_id of the one operations chain every organisation has.
@@ -15,7 +17,11 @@ OPERATIONS_CHAIN_ID = "operations"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chain:
-    """A chain and its newest event. `subject` is canonical JSON; `closed_at` is the time of `chain.closed`."""
+    """A chain and its newest event. `subject` is canonical JSON; `closed_at` is the time of `chain.closed`.
+
+    `ended_at` is the time of `session.ended` and `closes_by` its deadline, None while the session goes on. `pending` is
+    what is in the making, where it was asked for.
+    """
 
     chain_key: int
     chain_id: str
@@ -28,6 +34,17 @@ class Chain:
     head: bytes
     opened_at: datetime
     closed_at: datetime | None
+    ended_at: datetime | None = None
+    closes_by: datetime | None = None
+    pending: tuple[PendingItem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionEnd:
+    """A session that was ended: the sequence of `session.ended`, and when its chain closes at the latest."""
+
+    sequence: int
+    closes_by_us: int
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: that would double the time to make the thousand of an append

@@ -102,7 +102,7 @@ async def test_schedule_and_worker_outlast_a_database_that_is_away(ledger: Ledge
                 run_schedule(ledger.store, stop, interval=AT_ONCE, max_events=100, look_seconds=0.2)
             )
             async with asyncio.timeout(30):
-                both = {"due_checkpoints_unknown", "anchor_jobs_not_leased"}
+                both = {"due_chains_unknown", "anchor_jobs_not_leased"}
                 while not both <= {line["event"] for line in log}:  # noqa: ASYNC110  # a log wakes nobody
                     await asyncio.sleep(0.1)
                 await ledger.reconnect()
