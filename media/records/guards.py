@@ -31,6 +31,7 @@ _OF_ROWS = (
     ("recording_jobs", "guard_new_job", "INSERT", "guard_new_job"),
     ("recording_jobs", "guard_job", "UPDATE", "guard_job"),
     ("recording_files", "guard_recording_file", "INSERT", "guard_recording_file"),
+    ("recording_raw_ends", "guard_raw_end", "INSERT", "guard_raw_end"),
     *((table, "refuse_change_of_row", "DELETE OR UPDATE", "refuse_change") for table in _INSERT_ONLY),
     *((table, "refuse_removal_of_row", "DELETE", "refuse_change") for table in _NEVER_REMOVED),
 )

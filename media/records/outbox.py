@@ -35,6 +35,15 @@ UPDATE evidence.notes SET sent_at = now(), sequence = %s, event_hash = %s, last_
  WHERE note_id = %s AND sent_at IS NULL AND refusal IS NULL
 """
 _REFUSED = "UPDATE evidence.notes SET refusal = %s WHERE note_id = %s AND sent_at IS NULL AND refusal IS NULL"
+# What a session's chain will not take any more is told on the operations chain instead; its payload names the session.
+# Kinds that are told there in any case are told once: the key of a note sees to that.
+_TELL_OPERATIONS = """
+INSERT INTO evidence.notes (organisation_id, chain_id, kind, subject_id, clip_id, recording_id, payload)
+SELECT organisation_id, 'operations', kind, subject_id, clip_id, recording_id, payload
+  FROM evidence.notes
+ WHERE note_id = %s AND refusal IS NOT NULL AND chain_id <> 'operations'
+ON CONFLICT (organisation_id, chain_id, kind, subject_id) DO NOTHING
+"""
 _FAILED = """
 UPDATE evidence.notes SET attempts = attempts + 1, last_error = %s, next_attempt_at = %s
  WHERE note_id = %s AND sent_at IS NULL AND refusal IS NULL
@@ -44,6 +53,23 @@ _OF_CLIP = """
 SELECT kind, chain_id, subject_id, payload::jsonb AS payload, sequence, encode(event_hash, 'hex') AS event_hash, refusal
   FROM evidence.notes
  WHERE organisation_id = %s AND clip_id = %s
+ ORDER BY note_id
+"""
+
+
+# Everything a chain is still to be told, due or not, in the order in which it must get it.
+_OF_CHAIN = """
+SELECT note_id, organisation_id, chain_id, kind, payload, attempts, kind || ':' || subject_id AS idempotency_key
+  FROM evidence.notes
+ WHERE organisation_id = %s AND chain_id = %s AND sent_at IS NULL AND refusal IS NULL
+ ORDER BY note_id
+ LIMIT %s
+"""
+# As _OF_CLIP, of one subject on a session's chain or on the operations chain.
+OF_SESSION = """
+SELECT kind, chain_id, subject_id, payload::jsonb AS payload, sequence, encode(event_hash, 'hex') AS event_hash, refusal
+  FROM evidence.notes
+ WHERE organisation_id = %s AND chain_id IN (%s, 'operations') AND subject_id = %s
  ORDER BY note_id
 """
 
@@ -77,10 +103,19 @@ async def note_sent(pool: Pool, note_id: int, *, sequence: int, event_hash: str)
         await connection.execute(_SENT, (sequence, bytes.fromhex(event_hash), note_id))
 
 
+async def chain_notes(pool: Pool, organisation_id: str, chain_id: str, limit: int) -> list[OutboxNote]:
+    """At most `limit` notes that one chain is still to be told, in order, also those whose time has not come."""
+    async with worker_transaction(pool) as connection:
+        cursor = connection.cursor(row_factory=class_row(OutboxNote))
+        await cursor.execute(_OF_CHAIN, (organisation_id, chain_id, limit))
+        return await cursor.fetchall()
+
+
 async def note_refused(pool: Pool, note_id: int, reason: str) -> None:
-    """The session's chain will never take the note, being closed. The operations chain has it in any case."""
+    """The session's chain will never take the note, having ended: the operations chain is told instead."""
     async with worker_transaction(pool) as connection:
         await connection.execute(_REFUSED, (short(reason), note_id))
+        await connection.execute(_TELL_OPERATIONS, (note_id,))
 
 
 async def note_failed(pool: Pool, note_id: int, *, error: str, again_at: datetime) -> None:

@@ -92,6 +92,8 @@ def _control(metadata: MetaData) -> None:
         Column("failure_reason", Text),
         Column("failure_message", Text),
         Column("ended_at", BigInteger),
+        # Since when nobody has been seen in the room.
+        Column("empty_since", BigInteger),
         Column("last_error", Text, nullable=False, server_default=text("''")),
         Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
         Column("disposal_by", Text),
@@ -176,6 +178,8 @@ def _following(metadata: MetaData) -> None:
         Column("number", Integer, nullable=False),
         Column("raw_key", IDENTIFIER, nullable=False),
         Column("asked_at", BigInteger, nullable=False),
+        Column("attempts", Integer, nullable=False, server_default=text("0")),
+        Column("tried_at", BigInteger),
         Column("state", IDENTIFIER, nullable=False, server_default=text("'ASKED'")),
         Column("egress_id", IDENTIFIER),
         Column("started_at", BigInteger),

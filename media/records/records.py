@@ -11,6 +11,8 @@ from ledger.database.connections import Pool, make_pool
 from media.errors import MediaError, Reason
 from media.records import accesses, clips, holds, jobs, outbox, retention, upkeep
 from media.records.guards import EVIDENCE_GUARDS
+from media.records.recording_attendance import RecordingAttendance
+from media.records.recording_requests import RecordingRequests
 from media.records.values import (
     Access,
     Clip,
@@ -50,6 +52,9 @@ class Records:
         """Pools that are not open yet; `open` makes and opens them."""
         self._callers = callers
         self._worker = worker
+        # Recordings of sessions: what callers ask, and what LiveKit does.
+        self.recordings = RecordingRequests(callers)
+        self.attendance = RecordingAttendance(worker)
 
     @classmethod
     async def open(cls, *, evidence_dsn: str, worker_dsn: str) -> Self:
@@ -202,6 +207,10 @@ class Records:
     async def due_notes(self, limit: int) -> list[OutboxNote]:
         """See `outbox.due_notes`."""
         return await outbox.due_notes(self._worker, limit)
+
+    async def chain_notes(self, organisation_id: str, chain_id: str, limit: int) -> list[OutboxNote]:
+        """See `outbox.chain_notes`."""
+        return await outbox.chain_notes(self._worker, organisation_id, chain_id, limit)
 
     async def note_sent(self, note_id: int, *, sequence: int, event_hash: str) -> None:
         """See `outbox.note_sent`."""

@@ -1,4 +1,4 @@
-"""Keys of a clip's objects (docs/spec/clip.md): the organisation first, then the day, the camera and the incident.
+"""Keys of objects: the organisation first, then the day, and what it is of (docs/spec/clip.md, docs/spec/recording.md).
 
 Every part is checked, so that no identifier can lead out of its place: there is no separator, no dot and no upper case
 in any of them, on no system.
@@ -6,6 +6,7 @@ in any of them, on no system.
 
 import re
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from media.errors import MediaError, Reason
 
@@ -35,14 +36,21 @@ def clip_prefix(organisation_id: str, event_at: int, camera_id: str, incident_id
 
     Raises `MediaError` INVALID_ARGUMENT for an identifier or time that has no place in a key.
     """
-    try:
-        day = _EPOCH + timedelta(microseconds=event_at)
-    except OverflowError as error:
-        raise _invalid("event_at", "a time in the years 1 to 9999") from error
     return (
-        f"{check_organisation(organisation_id)}/{day.year:04}/{day.month:02}/{day.day:02}/"
+        f"{check_organisation(organisation_id)}/{_day(event_at, 'event_at')}/"
         f"{check_identifier(camera_id, 'camera')}/{check_identifier(incident_id, 'incident')}/"
     )
+
+
+def recording_prefix(organisation_id: str, started_at: int, recording_id: UUID) -> str:
+    """What the keys of a recording's finished files begin with; the day is that of its start, in UTC."""
+    return f"{check_organisation(organisation_id)}/recordings/{_day(started_at, 'started_at')}/{recording_id}/"
+
+
+def raw_recording_key(organisation_id: str, recording_id: UUID, tile: int | None, number: int) -> str:
+    """Where LiveKit puts the file of one egress, of a tile or, for None, of the composite."""
+    name = "composite" if tile is None else str(tile)
+    return f"{check_organisation(organisation_id)}/recordings/raw/{recording_id}/{name}-{number}.mp4"
 
 
 def artefact_key(prefix: str, name: str) -> str:
@@ -55,6 +63,14 @@ def artefact_key(prefix: str, name: str) -> str:
 def prefix_of(key: str) -> str:
     """The part of a listed key that would name its clip."""
     return key[: key.rfind("/") + 1]
+
+
+def _day(at: int, field: str) -> str:
+    try:
+        day = _EPOCH + timedelta(microseconds=at)
+    except OverflowError as error:
+        raise _invalid(field, "a time in the years 1 to 9999") from error
+    return f"{day.year:04}/{day.month:02}/{day.day:02}"
 
 
 def _invalid(field: str, expected: str) -> MediaError:

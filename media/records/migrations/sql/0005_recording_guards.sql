@@ -300,6 +300,29 @@ BEGIN
 END
 $function$;
 
+-- A raw object goes only when the recording is completed and everything that was to be told of it is on a chain, or never
+-- will be (which the operations chain then tells).
+CREATE FUNCTION evidence.guard_raw_end() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF NEW.fate = 'DROPPED' AND (
+        NOT EXISTS (SELECT FROM evidence.recordings AS recording
+                     WHERE recording.recording_id = NEW.recording_id AND recording.state = 'COMPLETED')
+        OR EXISTS (SELECT FROM evidence.notes AS note
+                    WHERE note.recording_id = NEW.recording_id AND note.kind <> 'recording.raw_dropped'
+                      AND note.sent_at IS NULL AND note.refusal IS NULL))
+    THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = format('dropping raw object %s is refused: its recording is not completed, or not told of',
+                             NEW.raw_id);
+    END IF;
+    RETURN NEW;
+END
+$function$;
+
 CREATE FUNCTION evidence.guard_note_of_recording() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -362,6 +385,8 @@ CREATE TRIGGER guard_job BEFORE UPDATE ON evidence.recording_jobs
     FOR EACH ROW EXECUTE FUNCTION evidence.guard_job();
 CREATE TRIGGER guard_recording_file BEFORE INSERT ON evidence.recording_files
     FOR EACH ROW EXECUTE FUNCTION evidence.guard_recording_file();
+CREATE TRIGGER guard_raw_end BEFORE INSERT ON evidence.recording_raw_ends
+    FOR EACH ROW EXECUTE FUNCTION evidence.guard_raw_end();
 CREATE TRIGGER guard_note_of_recording BEFORE UPDATE ON evidence.notes
     FOR EACH ROW EXECUTE FUNCTION evidence.guard_note_of_recording();
 

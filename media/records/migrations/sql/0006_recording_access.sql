@@ -24,14 +24,14 @@ GRANT INSERT (recording_id, organisation_id, session_chain_id, room, operator, c
 GRANT UPDATE (state, stopped_at, stopped_by, stop_reason, next_attempt_at) ON evidence.recordings TO indelible_evidence;
 GRANT UPDATE (next_attempt_at) ON evidence.recording_jobs TO indelible_evidence;
 
-GRANT UPDATE (state, stopped_at, stopped_by, stop_reason, facts, failure_reason, failure_message, ended_at, last_error,
-              next_attempt_at, disposal_by, disposal_reason, disposal_decided_at, disposed_at, protection_wanted,
+GRANT UPDATE (state, stopped_at, stopped_by, stop_reason, facts, failure_reason, failure_message, ended_at, empty_since,
+              last_error, next_attempt_at, disposal_by, disposal_reason, disposal_decided_at, disposed_at, protection_wanted,
               protection_done, protection_change, protection_enforced) ON evidence.recordings
     TO indelible_evidence_worker;
 GRANT INSERT ON evidence.recording_participants, evidence.recording_stays, evidence.recording_webhooks,
                 evidence.recording_remarks, evidence.recording_jobs, evidence.recording_raws,
                 evidence.recording_raw_ends, evidence.recording_files TO indelible_evidence_worker;
-GRANT UPDATE (state, egress_id, started_at, stop_reason, stopped_at, outcome, ended_at, error, file_started_at,
+GRANT UPDATE (state, attempts, tried_at, egress_id, started_at, stop_reason, stopped_at, outcome, ended_at, error, file_started_at,
               file_ended_at, file_duration_us, file_size, file_location) ON evidence.recording_stays
     TO indelible_evidence_worker;
 GRANT UPDATE (state, attempts, last_error, next_attempt_at, leased_until, lease_owner, lease_number, facts,
