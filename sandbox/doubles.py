@@ -24,9 +24,9 @@ class DoubleServer(http.server.ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is not worth a traceback in the log."""
 
-    def serve_in_thread(self) -> None:
-        """Serve until the process ends."""
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+    def serve_in_thread(self, *, notices_end_seconds: float = 0.5) -> None:
+        """Serve until the process ends, or until `shutdown`, which then takes so long."""
+        threading.Thread(target=self.serve_forever, args=(notices_end_seconds,), daemon=True).start()
 
 
 class DoubleHandler(http.server.BaseHTTPRequestHandler):

@@ -45,6 +45,7 @@ class LiveKitDouble:
         self.keys = dict(keys or {API_KEY: API_SECRET})
         self.page_size = page_size
         self.lock = threading.RLock()
+        self._ended = threading.Condition(self.lock)
         self.clock = Clock()
         self.rooms: dict[str, RoomState] = {}
         self.egress: dict[str, EgressRun] = {}
@@ -53,6 +54,7 @@ class LiveKitDouble:
         self._planned: list[tuple[str | None, EgressFaults]] = []
         self._troubles: list[ApiFaults] = []
         self._held: dict[str, list[Delivery]] = {}
+        self._calls: list[str] = []
         self._post = PostOffice()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="egress")
         self._timers: list[threading.Timer] = []
@@ -61,7 +63,7 @@ class LiveKitDouble:
     def __enter__(self) -> Self:
         """Start."""
         self._post.start()
-        self._server.serve_in_thread()
+        self._server.serve_in_thread(notices_end_seconds=0.02)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,12 +125,18 @@ class LiveKitDouble:
     def trouble_of(self, method: str) -> ApiFaults:
         """What a call of `method` meets; counts it."""
         with self.lock:
+            self._calls.append(method)
             for place, faults in enumerate(self._troubles):
                 if faults.method in {"", method} and faults.times != 0:
                     if faults.times is not None:
                         self._troubles[place] = replace(faults, times=faults.times - 1)
                     return faults
         return ApiFaults()
+
+    def calls(self) -> list[str]:
+        """The methods called so far, whatever became of the calls."""
+        with self.lock:
+            return list(self._calls)
 
     def egresses(self) -> list[EgressInfo]:
         """Everything that was ever started, as LiveKit tells it now."""
@@ -175,6 +183,13 @@ class LiveKitDouble:
             run = self.egress[egress_id]
             if run.is_active:
                 self._end(run, outcome)
+
+    def wait_until_ended(self, egress_id: str, *, seconds: float = 10.0) -> EgressInfo:
+        """Wait, whether or not the end is reported. Raises TimeoutError."""
+        with self._ended:
+            if not self._ended.wait_for(lambda: not self.egress[egress_id].is_active, seconds):
+                raise TimeoutError(f"{egress_id} did not end within {seconds} s")
+            return self.egress[egress_id].snapshot()
 
     def end_egress_of(self, room: RoomState, identity: str | None) -> None:
         """Whoever was recorded has gone; None: everybody has."""
@@ -259,6 +274,7 @@ class LiveKitDouble:
         with self.lock:
             run.finish(outcome, location=location, size=size, error=error)
             self._tell(run, "egress_ended")
+            self._ended.notify_all()
         if run.faults.upload in {Upload.LATE, Upload.TWICE} and has_file(outcome):
             timer = threading.Timer(run.faults.upload_seconds, self._upload_again, (run,))
             timer.daemon = True
