@@ -1,5 +1,7 @@
 # Everything a newcomer needs: Python 3.11+ and make. `make help` lists the targets.
 PYTHON ?= python3
+# Tests wait for servers more than they compute, so more of them than there are cores run at once.
+TEST_WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := ledger media gateway sandbox verifier tests benchmarks proto/generate.py
@@ -26,7 +28,7 @@ up: $(VENV)/installed ## Run the whole product on this machine until Ctrl-C
 	@$(BIN)/indelible up
 
 test: $(VENV)/installed ## Run the tests
-	@$(BIN)/python -m pytest -q -m "not soak" -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -q -m "not soak" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/installed ## Kill the service and PostgreSQL over and over under load (takes many minutes)
 	@$(BIN)/python -m pytest -q -m soak --timeout=0

@@ -5,6 +5,7 @@ import http.client
 import json
 import secrets
 import signal
+import subprocess
 from pathlib import Path
 
 from sandbox.processes import LOOPBACK, Process, StartError, find_program, free_port
@@ -13,6 +14,8 @@ _READY_SECONDS = 60.0
 # Its volumes are closed within milliseconds of the signal and its index is a write-ahead log; the 15 s that follow are
 # spent waiting for its own parts to hang up.
 _STOP_SECONDS = 1.5
+# One pass goes through all objects at once and then waits this long for news.
+_LIFECYCLE_SECONDS = 3
 _PARTS = ("master", "volume", "filer", "s3")
 _PROBE_BUCKET = "sandbox-probe"
 _VOLUME_MEGABYTES = 64  # small volumes, so that a few small files do not claim gigabytes of a laptop's disk
@@ -29,6 +32,8 @@ class Objects:
         self.port = port or free_port()
         self._process: Process | None = None
         self._sockets: tuple[Path, ...] = ()
+        self._ports: dict[str, int] = {}
+        self._grpc_ports: dict[str, int] = {}
 
     def start(self) -> "Objects":
         """Start the server and wait until S3 keeps objects. Raises StartError."""
@@ -41,6 +46,7 @@ class Objects:
         data.mkdir(parents=True, exist_ok=True)
         ports = {part: free_port() for part in _PARTS} | {"s3": self.port}
         grpc_ports = {part: free_port() for part in _PARTS}
+        self._ports, self._grpc_ports = ports, grpc_ports
         arguments = [
             "server",
             *(f"-{option}" for option in ("filer", "s3")),
@@ -83,6 +89,23 @@ class Objects:
             self._process.stop()
         for socket in self._sockets:
             socket.unlink(missing_ok=True)
+
+    def apply_lifecycle(self) -> None:
+        """Carry out the buckets' lifecycle rules now, as the server otherwise does once a day. Raises StartError."""
+        servers = {part: f"{LOOPBACK}:{self._ports[part]}.{self._grpc_ports[part]}" for part in ("master", "filer")}
+        s3 = f"{LOOPBACK}:{self._grpc_ports['s3']}"
+        command = f"s3.lifecycle.run-shard -shards 0-15 -s3 {s3} -runtime {_LIFECYCLE_SECONDS}s"
+        done = subprocess.run(  # noqa: S603 - our own server's program and nothing from outside
+            [find_program("weed"), "shell", *(f"-{part}={address}" for part, address in servers.items())],
+            input=f"{command}\nexit\n",
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=_READY_SECONDS,
+            check=False,
+        )
+        if "complete" not in done.stdout:
+            raise StartError(f"the S3 server did not carry out its lifecycle rules: {done.stdout}{done.stderr}")
 
     @property
     def process(self) -> Process:

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from indelible.evidence.v1 import evidence_pb2
 from media.clips.hold import mirror_hold
 from media.records.records import Records
 from media.storage.lifecycle import KeptFor, lifecycle_document
+from sandbox.objects import Objects
 from tests.media.service.evidence import Evidence, s3
 from tests.service.serving import ORGANISATION
 
@@ -42,6 +44,14 @@ def get(evidence: Evidence, clip_id: str) -> evidence_pb2.Clip:
 def versions(evidence: Evidence, clip: evidence_pb2.Clip) -> int:
     prefix = clip.artefacts[0].key.rpartition("/")[0] + "/"
     return len([one for one in evidence.store.list_objects(prefix) if not one.is_delete_marker])
+
+
+def current(evidence: Evidence, clip: evidence_pb2.Clip) -> int:
+    """How many of the clip's files a reader who names no version finds."""
+    bucket = evidence.environment["INDELIBLE_EVIDENCE_BUCKET"]
+    prefix = clip.artefacts[0].key.rpartition("/")[0] + "/"
+    found: int = s3(evidence).list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"]
+    return found
 
 
 def until(condition: Any, seconds: float = 40) -> None:
@@ -143,6 +153,30 @@ def test_when_retention_ends_clips_are_disposed_of_but_never_held_ones(evidence:
     assert event["decided_by"] == "retention"
     assert get(evidence, kept.clip_id).state == evidence_pb2.CLIP_STATE_PRESERVED
     assert versions(evidence, kept) == 6
+
+
+def test_a_held_clip_survives_the_stores_own_expiry(evidence: Evidence, objects: Objects) -> None:
+    """The store's clock cannot be put forward, so the product's rule is given a day that is over instead of an age."""
+    kept, expired = evidence.preserved("lifecycle-held"), evidence.preserved("lifecycle")
+    assert hold(evidence, kept.clip_id, "case 12", "lifecycle-held").mirrored
+    document = lifecycle_document(
+        [KeptFor(organisation_id=ORGANISATION, days=1, lock_mode="GOVERNANCE")],
+        evidence.store.capabilities(),
+        "seaweedfs",
+    )
+    (rule,) = [one for one in document.rules if "Expiration" in one]
+    over: Any = {"Expiration": {"Date": datetime(2026, 1, 1, tzinfo=UTC)}}
+    rules: Any = [
+        rule | over | {"ID": name, "Filter": {"Prefix": clip.artefacts[0].key.rpartition("/")[0] + "/"}}
+        for name, clip in (("held", kept), ("free", expired))
+    ]
+    bucket = evidence.environment["INDELIBLE_EVIDENCE_BUCKET"]
+    s3(evidence).put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    objects.apply_lifecycle()
+    assert current(evidence, expired) == 0
+    assert current(evidence, kept) == versions(evidence, kept) == 6
+    request = evidence_pb2.VerifyStoredClipRequest(clip_id=kept.clip_id)
+    assert evidence.call("VerifyStoredClip", request).ok
 
 
 def test_lifecycle_rules_expire_only_what_the_store_would_keep_under_a_hold(evidence: Evidence) -> None:
