@@ -25,6 +25,12 @@ class WorkerMetrics:
             buckets=JOB_BUCKETS_SECONDS,
             registry=registry,
         )
+        self.steps = Counter(
+            "indelible_evidence_recording_steps",
+            "Steps of recordings' processing, by step and outcome: done, waiting, postponed, failed, lost.",
+            ["step", "outcome"],
+            registry=registry,
+        )
         self.swept = Counter("indelible_evidence_swept", "Uploads deleted that no record owned.", registry=registry)
         self._waiting = Gauge("indelible_evidence_waiting_clips", "Clips that are still to be made.", registry=registry)
         self._oldest = Gauge(

@@ -9,6 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -115,7 +116,7 @@ class Worker:
         log = _log.bind(clip_id=str(job.clip.clip_id), organisation_id=job.clip.organisation_id, attempt=job.attempt)
         preserving = Preserving()
         try:
-            async with held(self._records, job) as lease:
+            async with held(partial(self._records.heartbeat, job), job) as lease:
                 outcome = await preserve(job, lease, self._workshop, preserving)
                 if isinstance(outcome, Later):
                     await self._records.wait(job, again_in_seconds=outcome.seconds, why=outcome.why)

@@ -67,7 +67,7 @@ async def mirror_hold(records: Records, store: EvidenceStore, clip: Clip) -> boo
         held=True,
     )
     try:
-        return await _protect(store, protection)
+        return await protect(store, protection)
     except MediaError:
         return False
 
@@ -77,7 +77,7 @@ async def mirror_due(records: Records, store: EvidenceStore) -> int:
     due = await records.unprotected(BATCH)
     for protection in due:
         try:
-            enforced = await _protect(store, protection)
+            enforced = await protect(store, protection)
         except MediaError as error:
             again_at = datetime.now(UTC) + timedelta(seconds=RETRY_SECONDS)
             await records.postpone_protection(protection.clip_id, error=error.message, again_at=again_at)
@@ -87,7 +87,7 @@ async def mirror_due(records: Records, store: EvidenceStore) -> int:
     return len(due)
 
 
-async def _protect(store: EvidenceStore, protection: Protection) -> bool:
+async def protect(store: EvidenceStore, protection: Protection) -> bool:
     """Whether every object is guarded as it should be."""
     enforced = [
         await asyncio.to_thread(

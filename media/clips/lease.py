@@ -2,25 +2,41 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from media.errors import MediaError, Reason
-from media.records.records import Records
-from media.records.values import ClipState, Job, LeaseLostError
+from media.records.values import ClipState, LeaseLostError
 
 # Work that shows no sign of life for so long is stuck, and another worker shall try.
 MAX_SILENT_SECONDS = 900.0
 _BEATS_PER_LEASE = 3
 
 
+# Extends a job's lease in the records, and says how far it is if that has changed. Raises LeaseLostError.
+Heartbeat = Callable[[ClipState | None], Awaitable[object]]
+
+
+class Leased(Protocol):
+    """A job under a lease: of `Job`, what keeping it takes."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease runs without a heartbeat."""
+
+    @property
+    def taken_at(self) -> float:
+        """Before the lease began, by this process's monotonic clock in seconds."""
+
+
 class Lease:
     """One job in one worker's hands."""
 
-    def __init__(self, records: Records, job: Job) -> None:
+    def __init__(self, heartbeat: Heartbeat, job: Leased) -> None:
         """Use `held`."""
-        self._records = records
-        self._job = job
+        self._heartbeat = heartbeat
+        self._lease_seconds = job.lease_seconds
         self._lost = False
         self._moved_at = time.monotonic()
         self._runs_until = job.taken_at + job.lease_seconds
@@ -45,7 +61,7 @@ class Lease:
     async def beat(self) -> None:
         """Extend the lease until the work is over. Raises LeaseLostError, MediaError (TOO_SLOW) when it is stuck."""
         while True:
-            await asyncio.sleep(self._job.lease_seconds / _BEATS_PER_LEASE)
+            await asyncio.sleep(self._lease_seconds / _BEATS_PER_LEASE)
             if time.monotonic() - self._moved_at > MAX_SILENT_SECONDS:
                 raise MediaError(Reason.TOO_SLOW, f"nothing happened for {MAX_SILENT_SECONDS:.0f} seconds")
             try:
@@ -58,17 +74,17 @@ class Lease:
     async def _extend(self, state: ClipState | None = None) -> None:
         # Counted from before it was asked for: the records cannot have begun to count earlier.
         asked_at = time.monotonic()
-        await self._records.heartbeat(self._job, state)
-        self._runs_until = max(self._runs_until, asked_at + self._job.lease_seconds)
+        await self._heartbeat(state)
+        self._runs_until = max(self._runs_until, asked_at + self._lease_seconds)
 
 
 @asynccontextmanager
-async def held(records: Records, job: Job) -> AsyncIterator[Lease]:
+async def held(heartbeat: Heartbeat, job: Leased) -> AsyncIterator[Lease]:
     """Keep the lease while the block runs; the block is cancelled as soon as the job is lost or stuck.
 
     Raises LeaseLostError or MediaError in place of that cancellation.
     """
-    lease = Lease(records, job)
+    lease = Lease(heartbeat, job)
     try:
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(lease.beat())

@@ -1,7 +1,8 @@
 """Sweeping: uploads that no record owns, left by workers that died, are deleted after a time of grace.
 
 Never touched: what is indexed or kept for inspection, what a clip in the making may still index, what is under a hold,
-and what lies under keys of no known clip (a database restored from a backup does not know its newest clips).
+and what lies under keys of no known clip (a database restored from a backup does not know its newest clips). The same
+goes for recordings. What LiveKit uploaded for one after its end is evidence: it is put on record.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from itertools import islice
 
 import structlog
 
+from media.recordings.upkeep import keep_late
 from media.records.records import Records
 from media.storage.errors import ObjectLockedError, StoreRefusedError
 from media.storage.store import EvidenceStore
@@ -27,7 +29,8 @@ async def sweep(records: Records, store: EvidenceStore, *, grace_seconds: float)
     listing = store.list_objects()
     swept = 0
     while batch := await asyncio.to_thread(_next, listing, older_than):
-        for one in await records.unowned(batch):
+        await keep_late(records.recording_upkeep, store, batch)
+        for one in (*await records.unowned(batch), *await records.recording_upkeep.unowned(batch)):
             try:
                 await asyncio.to_thread(store.delete_listed, one)
             except (ObjectLockedError, StoreRefusedError) as error:

@@ -12,7 +12,9 @@ from media.errors import MediaError, Reason
 from media.records import accesses, clips, holds, jobs, outbox, retention, upkeep
 from media.records.guards import EVIDENCE_GUARDS
 from media.records.recording_attendance import RecordingAttendance
+from media.records.recording_jobs import RecordingJobs
 from media.records.recording_requests import RecordingRequests
+from media.records.recording_upkeep import RecordingUpkeep
 from media.records.values import (
     Access,
     Clip,
@@ -52,6 +54,9 @@ class Records:
         """Pools that are not open yet; `open` makes and opens them."""
         self._callers = callers
         self._worker = worker
+        # What workers do for recordings.
+        self.recording_jobs = RecordingJobs(worker)
+        self.recording_upkeep = RecordingUpkeep(worker)
         # Recordings of sessions: what callers ask, and what LiveKit does.
         self.recordings = RecordingRequests(callers)
         self.attendance = RecordingAttendance(worker)

@@ -109,6 +109,10 @@ class EvidenceStore:
         """Read all of an object and hash it. Raises StoredObjectMissingError, ObjectArchivedError."""
         return read_back(self.bucket, stored.key, stored.version_id, progress=progress)
 
+    def read_listed(self, listed: ListedObject, *, progress: Progress | None = None) -> ReadBack:
+        """As `read_back`, of an object that somebody else stored."""
+        return read_back(self.bucket, listed.key, listed.version_id, progress=progress)
+
     def stream(self, stored: StoredObject) -> Iterator[bytes]:
         """The bytes of an object, in chunks of at most 1 MiB.
 

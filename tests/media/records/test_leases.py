@@ -1,6 +1,7 @@
 """What a worker knows by itself about its lease, when the records cannot be asked."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,8 @@ async def taken(records: Records) -> Job:
 
 
 async def test_a_worker_that_cannot_ask_stops_when_its_lease_must_have_ended(records: Records) -> None:
-    lease = Lease(records, await taken(records))
+    job = await taken(records)
+    lease = Lease(partial(records.heartbeat, job), job)
     lease.tick()
     await asyncio.sleep(LEASE_SECONDS)
     with pytest.raises(LeaseLostError):
@@ -32,7 +34,8 @@ async def test_a_worker_that_cannot_ask_stops_when_its_lease_must_have_ended(rec
 
 
 async def test_each_sign_of_life_that_arrived_lets_the_work_go_on(records: Records) -> None:
-    lease = Lease(records, await taken(records))
+    job = await taken(records)
+    lease = Lease(partial(records.heartbeat, job), job)
     for _ in range(4):
         await asyncio.sleep(LEASE_SECONDS / 3)
         await lease.enter("EXTRACTING")
@@ -40,7 +43,8 @@ async def test_each_sign_of_life_that_arrived_lets_the_work_go_on(records: Recor
 
 
 async def test_work_goes_on_beyond_one_lease_while_its_heart_beats(records: Records) -> None:
-    async with held(records, await taken(records)) as lease:
+    job = await taken(records)
+    async with held(partial(records.heartbeat, job), job) as lease:
         for _ in range(10):
             await asyncio.sleep(LEASE_SECONDS / 5)
             lease.tick()
@@ -48,7 +52,7 @@ async def test_work_goes_on_beyond_one_lease_while_its_heart_beats(records: Reco
 
 async def test_a_worker_cut_off_from_the_records_drops_its_job_in_time(records: Records) -> None:
     async def work(job: Job) -> None:
-        async with held(records, job) as lease:
+        async with held(partial(records.heartbeat, job), job) as lease:
             await records.close()
             while True:
                 await asyncio.sleep(LEASE_SECONDS / 10)

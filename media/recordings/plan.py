@@ -1,0 +1,172 @@
+"""Which files come out of which egresses, how they lie on one timeline, and which raw objects must stay. Pure.
+
+A recording's egresses are what LiveKit was told to record; each left no object, one, or (where an upload was repeated)
+several. From the one that counts, files are made under names that say which tile they show.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from media.recordings.tiles import Join
+from media.records.recording_work import Egress, Raw, RecordingWork
+from media.storage.values import ListedObject, StoredObject
+
+COMPOSITE_NAME = "composite.mp4"
+ANNOTATIONS_NAME = "annotations.json"
+RECORDING_NAME = "recording.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What a recording's processing may wait for, in seconds.
+
+    `annotations` counts from the stop, `upload` from what LiveKit said became of the egress.
+    """
+
+    annotations: float = 3600.0
+    upload: float = 600.0
+
+
+def participant_name(egress: Egress, *, part: str = "", extension: str = "mp4") -> str:
+    """The name of a participant's file; a stay after the first has its number in it."""
+    stay = "" if egress.stay <= 1 else f"-{egress.stay}"
+    return f"participant-{egress.tile}{stay}{part}.{extension}"
+
+
+def annotations_due_at(recording: RecordingWork, waiting: Waiting) -> int | None:
+    """Until when the document of strokes is waited for; None where nothing is waited for."""
+    if not recording.annotations_expected or recording.annotations is not None:
+        return None
+    since = recording.stopped_at if recording.stopped_at is not None else recording.started_at
+    return since + round(waiting.annotations * 1_000_000)
+
+
+def which_counts(egress: Egress, found: Sequence[tuple[ListedObject, str]]) -> ListedObject | None:
+    """Of the objects that an egress left, each with its SHA-256, the one that files are made from.
+
+    The one of the size that LiveKit stated, else the newest: an upload that was repeated replaces what it began with.
+    """
+    newest_first = sorted(found, key=lambda one: (one[0].modified_at, one[0].version_id or ""), reverse=True)
+    stated = [one for one, _ in newest_first if one.size == egress.stated_size]
+    return next(iter([*stated, *(one for one, _ in newest_first if one.size > 0)]), None)
+
+
+def is_aligned(egress: Egress) -> bool:
+    """Whether it is known when the file's pictures begin. LiveKit says so only of files that it finished."""
+    return egress.file_started_at is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompositePart:
+    """A participant's file in a composite: `starts_at_us` on the composite's own timeline."""
+
+    egress: Egress
+    raw: Raw
+    starts_at_us: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompositePlan:
+    """Where the composite comes from.
+
+    `room` is LiveKit's own, else it is built of `parts`. `starts_at` is the wall time of its first picture. `notes` say
+    what is missing in it and why it was made this way.
+    """
+
+    room: Egress | None
+    parts: tuple[CompositePart, ...]
+    starts_at: int
+    notes: tuple[str, ...]
+
+
+def plan_composite(recording: RecordingWork) -> CompositePlan | None:
+    """How the composite is to be made; None where there is nothing to make it of."""
+    notes: list[str] = []
+    if recording.composite == "ROOM":
+        for egress in reversed(recording.egresses):
+            source = recording.source_of(egress.stay_id)
+            if egress.kind == "composite" and source is not None and egress.file_started_at is not None:
+                return CompositePlan(room=egress, parts=(), starts_at=egress.file_started_at, notes=())
+        notes.append("LiveKit left no usable composite, so it was built of the participants' files")
+    usable: list[tuple[Egress, Raw, int]] = []
+    for egress, raw in _sources(recording, "participant"):
+        if egress.file_started_at is None:
+            notes.append(
+                f"the file {participant_name(egress)} is not in the composite: nothing says when its pictures begin"
+            )
+        else:
+            usable.append((egress, raw, egress.file_started_at))
+    if not usable:
+        return None
+    starts_at = min(started for _, _, started in usable)
+    parts = tuple(
+        CompositePart(egress=egress, raw=raw, starts_at_us=started - starts_at) for egress, raw, started in usable
+    )
+    return CompositePlan(room=None, parts=parts, starts_at=starts_at, notes=tuple(notes))
+
+
+def joins(recording: RecordingWork) -> tuple[Join, ...]:
+    """When each tile first came into being, in the order in which they did."""
+    first = {
+        egress.tile: egress.joined_at
+        for egress in recording.egresses
+        if egress.tile is not None and egress.joined_at is not None
+    }
+    return tuple(sorted((Join(tile=tile, at_us=at) for tile, at in first.items()), key=lambda join: join.at_us))
+
+
+def why_kept(recording: RecordingWork, raw: Raw) -> str | None:
+    """Why a raw object must stay after the recording has ended; None if all it held is safe in finished files.
+
+    Any doubt keeps it (product.md): the answer is on the chain.
+    """
+    egress = recording.egress(raw.stay_id)
+    outcomes = {
+        "CUT_BY_LIMIT": "LiveKit cut the recording short at a limit",
+        "FAILED": "LiveKit said that the recording failed",
+        "ABORTED": "LiveKit said that the recording was aborted",
+        "NEVER_FINISHED": "LiveKit never said that the recording ended",
+    }
+    if egress.outcome != "COMPLETE":
+        return outcomes.get(egress.outcome or "", "nothing is known about how the recording ended")
+    counting = recording.source_of(raw.stay_id)
+    if counting is None:
+        return "it is empty"
+    if not raw.counts and raw.stored.sha256 != counting.stored.sha256:
+        return "the same recording was uploaded with other bytes as well"
+    if egress.stated_size is not None and raw.stored.size != egress.stated_size:
+        return "it is not of the size that LiveKit stated"
+    return _unfinished(recording, egress, counting)
+
+
+def _unfinished(recording: RecordingWork, egress: Egress, raw: Raw) -> str | None:
+    is_participant = egress.kind == "participant"
+    own = recording.task(*(("participant", egress.stay_id) if is_participant else ("composite", None)))
+    if own is None or own.state != "DONE":
+        return "no file could be made of it" if own is None or not own.message else own.message
+    made = [file for file in recording.files if raw.stored.sha256 in file.raw_sha256]
+    if not made:
+        return "no file was made of it"
+    if any(file.facts.get("truncated") for file in made):
+        return "it ends before what it declares itself"
+    if any(file.facts.get("strokes_missing") for file in made):
+        return "strokes that were drawn could not be burned in"
+    composite = recording.task("composite", None)
+    if composite is not None and composite.state == "FAILED":
+        return "the composite could not be made"
+    return None
+
+
+def owned(recording: RecordingWork) -> tuple[StoredObject, ...]:
+    """Every object in the store that belongs to a recording and stays: what a disposal must delete."""
+    return (
+        *(file.stored for file in recording.files),
+        *(raw.stored for raw in recording.raws if raw.drop_decided_at is None),
+    )
+
+
+def _sources(recording: RecordingWork, kind: str) -> Iterator[tuple[Egress, Raw]]:
+    for egress in recording.egresses:
+        raw = recording.source_of(egress.stay_id)
+        if egress.kind == kind and raw is not None:
+            yield egress, raw
