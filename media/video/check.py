@@ -12,6 +12,8 @@ from media.video.reading import SECOND, readable, time_base_of, to_us
 
 # Matroska counts milliseconds; nothing counts more coarsely.
 _ROUNDING_US: Final = 2_000
+# Sound is cut at the edges of its packets; AAC has one in 21 ms.
+_SOUND_ROUNDING_US: Final = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,19 @@ def check_copy(path: Path, starts: Sequence[int], ends: int) -> str | None:
     return f"the file says it lasts {found.length / SECOND:.3f} s; its last frame ends at {ends / SECOND:.3f} s"
 
 
+def check_sound(path: Path, packets: int, ends: int) -> None:
+    """Raises MediaError DERIVATIVE_WRONG: the first audio track has other packets, or ends at another time."""
+    with readable(path), av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
+        audio = container.streams.audio[0]
+        tick = time_base_of(audio)
+        found = [packet for packet in container.demux(audio) if packet.size]
+        if len(found) != packets:
+            raise _wrong(path, f"it has {len(found)} packets of sound instead of {packets}")
+        last = to_us(max((packet.pts or 0) + (packet.duration or 0) for packet in found), tick)
+    if abs(last - ends) > _SOUND_ROUNDING_US:
+        raise _wrong(path, f"its sound ends at {last / SECOND:.3f} s, not at {ends / SECOND:.3f} s")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
     codec: str
@@ -83,7 +98,8 @@ def _check_starts(path: Path, found: _Found, expected: Sequence[int]) -> None:
 
 def _is_off(found: _Found, ends: int) -> bool:
     usual = (found.starts[-1] - found.starts[0]) // max(1, len(found.starts) - 1)
-    return abs(found.length - ends) > _ROUNDING_US + max(usual, ends - found.starts[-1])
+    # A track is as long as what is in it; before its first frame nothing may be shown for a while.
+    return abs(found.starts[0] + found.length - ends) > _ROUNDING_US + max(usual, ends - found.starts[-1])
 
 
 def _check_first_frame(path: Path) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from media.errors import MediaError, Reason
+from media.video.placing import Placement
+from media.video.recording_values import EncodingSettings
 from media.video.values import Limits, Progress, Segment, VideoSettings, Window
 from media.video.wire import from_json, to_json
 
@@ -29,7 +31,12 @@ def main() -> None:
     limits = from_json(Limits, request["limits"])
     _limit_this_process(limits)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    tasks: dict[str, Callable[[Any, Limits], None]] = {"probe": _probe, "write": _write}
+    tasks: dict[str, Callable[[Any, Limits], None]] = {
+        "probe": _probe,
+        "write": _write,
+        "burn_in": _burn_in,
+        "separate": _separate,
+    }
     tasks[request["task"]](request, limits)
 
 
@@ -37,7 +44,7 @@ def _probe(request: Any, limits: Limits) -> None:
     from media.video.probe import probe  # noqa: PLC0415 - libav is loaded within the limits
 
     for path in request["paths"]:
-        _answer("probe", partial(probe, Path(path), limits=limits))
+        _answer(partial(probe, Path(path), limits=limits))
 
 
 def _write(request: Any, limits: Limits) -> None:
@@ -52,12 +59,40 @@ def _write(request: Any, limits: Limits) -> None:
         limits=limits,
         progress=_reporter(),
     )
-    _answer("artefacts", task)
+    _answer(task)
 
 
-def _answer(name: str, task: Callable[[], Any]) -> None:
+def _burn_in(request: Any, limits: Limits) -> None:
+    from media.video.burn_in import burn_in  # noqa: PLC0415 - libav is loaded within the limits
+    from media.video.strokes.document import parse_annotations  # noqa: PLC0415 - a thing only this task needs
+    from media.video.strokes.timeline import StrokeTimeline  # noqa: PLC0415 - as above
+
+    def task() -> Any:
+        annotations, placing = request["annotations"], request["placing"]
+        return burn_in(
+            Path(request["source"]),
+            Path(request["target"]),
+            strokes=None if annotations is None else StrokeTimeline(parse_annotations(annotations.encode())),
+            placing=placing if isinstance(placing, int) else from_json(tuple[Placement, ...], placing),
+            offset_us=request["offset_us"],
+            may_copy=request["may_copy"],
+            settings=from_json(EncodingSettings, request["settings"]),
+            limits=limits,
+            progress=_reporter(),
+        )
+
+    _answer(task)
+
+
+def _separate(request: Any, limits: Limits) -> None:
+    from media.video.remux import separate  # noqa: PLC0415 - libav is loaded within the limits
+
+    _answer(partial(separate, Path(request["source"]), Path(request["directory"]), limits=limits))
+
+
+def _answer(task: Callable[[], Any]) -> None:
     try:
-        _say({name: to_json(task())})
+        _say({"done": to_json(task())})
     except MediaError as error:
         _say({"error": {"reason": error.reason.value, "message": error.message, "metadata": error.metadata}})
     except MemoryError:

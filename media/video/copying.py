@@ -25,7 +25,7 @@ from media.video.values import Limits
 # Open formats first: by extension, libav's name.
 _CONTAINERS: Final = {"mp4": "mp4", "mkv": "matroska", "mov": "mov"}
 # MP4 counts ticks of its tracks in 32 bits per second; finer clocks than this one are of no use to video.
-_FINEST_TICK: Final = Fraction(1, 90_000)
+FINEST_TICK: Final = Fraction(1, 90_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +128,7 @@ def _writer(container: OutputContainer, source: Opened, stretch: Stretch, tag: s
     if source.video_codec == "hevc" and container.format.name != "matroska":
         video.codec_context.codec_tag = tag or ("hvc1" if source.video.codec_context.codec_tag == "hvc1" else "hev1")
     streams: dict[bool, Stream] = {True: video}
-    ticks = {True: max(_FINEST_TICK, time_base_of(source.video))}
+    ticks = {True: max(FINEST_TICK, time_base_of(source.video))}
     if audio and source.audio is not None:
         streams[False] = container.add_stream_from_template(source.audio, opaque=True)
         ticks[False] = Fraction(1, source.audio.codec_context.sample_rate)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Final, Literal
 
 import av
@@ -13,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from media.video.reading import SECOND, to_ticks, to_us
+from media.video.recording_values import EncodingSettings
 from media.video.values import Tool
 
 _TICK: Final = Fraction(1, 90_000)
@@ -20,34 +20,6 @@ _TICK: Final = Fraction(1, 90_000)
 _FASTEST, _SLOWEST = 240, 1
 # A viewer can jump to any keyframe.
 KEYFRAME_SECONDS: Final = 4
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EncodingSettings:
-    """How recordings are encoded. The defaults are the product's; they stand in every recording's documents."""
-
-    preset: str = "medium"
-    crf: int = 20
-    threads: int = 0  # 0: as many as there are cores
-    audio_bit_rate: int = 128_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Encoded:
-    """One file of a recording, and how it was made. An audio file has no frames, width and height."""
-
-    path: Path
-    width: int
-    height: int
-    frames: int
-    duration_us: int  # from time zero of the file to the end of what is shown or heard last
-    video_codec: str | None
-    audio_codec: str | None
-    copied: bool  # the packets of the source, nothing encoded again
-    tool: Tool
-    annotation_offset_us: int | None  # what the annotation clock showed at time zero; None without annotations
-    strokes_painted: int
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +35,9 @@ class Encoder:
 
 def recording_encoder(settings: EncodingSettings) -> Encoder:
     """The encoder of recordings."""
-    options = {"preset": settings.preset, "crf": str(settings.crf)}
+    # Participants send pictures when something changes, seconds apart. With B frames an MP4 file then says that it ends
+    # before its last pictures are shown, as lengths are counted in the order of decoding.
+    options = {"preset": settings.preset, "crf": str(settings.crf), "bf": "0"}
     return Encoder(name="libx264", codec="h264", tag="avc1", options=options, threads=settings.threads)
 
 

@@ -84,6 +84,12 @@ class MovieWriter:
         pixel_format = encodable_format(shown.frame, eight_bits=self.eight_bits)
         canvas = self._canvas = Canvas(width=width, height=height, pixel_format=pixel_format)
         self.pictures.start(canvas.fit(shown.frame), shown.aspect, shown.matrix)
-        origin = shown.starts_at if self.origin is None else self.origin
-        self._sound = add_sound(self._container, self.pieces, self.limits, bit_rate=self.audio_bit_rate, origin=origin)
+        self._sound = add_sound(
+            self._container,
+            self.pieces,
+            self.limits,
+            bit_rate=self.audio_bit_rate,
+            origin=shown.starts_at if self.origin is None else self.origin,
+            early=self.origin is not None,
+        )
         return canvas

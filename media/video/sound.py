@@ -34,10 +34,19 @@ def can_be_copied(pieces: Sequence[Piece]) -> bool:
     return len(kinds) == 1 and audio is not None and audio.codec == "aac"
 
 
-def add_sound(
-    container: OutputContainer, pieces: Sequence[Piece], limits: Limits, *, bit_rate: int, origin: int
+def add_sound(  # noqa: PLR0913 - the sound, where to, and how
+    container: OutputContainer,
+    pieces: Sequence[Piece],
+    limits: Limits,
+    *,
+    bit_rate: int,
+    origin: int,
+    early: bool = False,
 ) -> "CopiedSound | EncodedSound | None":
-    """A track for the sound of the pieces in `container`; None when none of them has any. `origin` is time zero."""
+    """A track for the sound of the pieces in `container`; None when none of them has any. `origin` is time zero.
+
+    Packets before it are copied if `early`: those with which AAC begins are not heard, but needed by the first that is.
+    """
     audio = next((piece.scan.probe.audio for piece in pieces if piece.scan.probe.audio is not None), None)
     if audio is None:
         return None
@@ -46,7 +55,7 @@ def add_sound(
             template = cast(AudioStream, source.audio)
             copy = container.add_stream_from_template(template, opaque=True)
         copy.time_base = Fraction(1, audio.sample_rate)
-        return CopiedSound(container=container, stream=copy, rate=audio.sample_rate, origin=origin)
+        return CopiedSound(container=container, stream=copy, rate=audio.sample_rate, origin=origin, early=early)
     rate = audio.sample_rate if audio.sample_rate in _AAC_RATES else _USUAL_RATE
     stream = container.add_stream("aac", rate=rate, bit_rate=bit_rate)
     layout = "mono" if audio.channels == 1 else "stereo"
@@ -63,12 +72,13 @@ class CopiedSound:
     stream: Stream
     rate: int
     origin: int
+    early: bool
     _last: int | None = field(default=None, init=False)
 
     def hear(self, heard: Heard) -> None:
         """Take the next packet."""
         packet = heard.packet
-        if heard.starts_at < self.origin:
+        if heard.starts_at < self.origin and not self.early:
             return
         at = to_ticks(heard.starts_at - self.origin, Fraction(1, self.rate))
         if self._last is not None:

@@ -43,10 +43,15 @@ def _read(kind: Any, value: Any) -> Any:
         return _read_tuple(get_args(kind), value)
     if origin is dict:
         key, item = get_args(kind)
-        return {_read(key, name): _read(item, content) for name, content in _expected(dict, value).items()}
+        return {_read_name(key, name): _read(item, content) for name, content in _expected(dict, value).items()}
     if not isinstance(kind, type):
         raise TypeError(f"{kind} does not cross the pipe")
     return _read_class(kind, value)
+
+
+def _read_name(kind: Any, name: str) -> Any:
+    # JSON has no members but those named by strings.
+    return _read(kind, int(name) if kind is int else name)
 
 
 def _read_class(kind: type, value: Any) -> Any:
