@@ -1,7 +1,7 @@
-"""Checks data/artefacts: preserved clips against the chain's own record of them (`docs/spec/clip.md`, section 6).
+"""Checks data/artefacts: clips and recordings against the chain's own record of them.
 
-A clip's files are evidence because the chain says which bytes they have. What its custody documents tell is worth what
-the chain confirms of it.
+Clips by `docs/spec/clip.md`, section 6; recordings by `docs/spec/recording.md`. A file is evidence because the chain
+says which bytes it has. What the documents beside it tell is worth what the chain confirms of it.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from verifier.clip_records import ClipRecord, TooManyEventsError, read_records
 from verifier.custody import CUSTODY, CUSTODY_TO_DATE, Custody, CustodyError, contradictions, omissions, read_custody
 from verifier.event import format_time
 from verifier.findings import Finding, Severity
+from verifier.recording_files import RecordingFiles
+from verifier.recording_records import read_recordings
 
 ARTEFACTS = "data/artefacts/"
 
@@ -26,35 +28,47 @@ def check_artefacts(bundle: Bundle, *, chain_id: str, organisation_id: str, cove
 
     Events up to `covered_events` are vouched for by anchors.
     """
-    clips = _clips(bundle)
-    if not clips:
+    folders = _folders(bundle)
+    if not folders:
         return []
     try:
-        records = read_records(bundle, clips)
+        clips = read_records(bundle, folders)
+        others = folders.keys() - clips.keys()
+        recordings = read_recordings(bundle, others) if others else {}
     except TooManyEventsError as error:
-        text = f"The files of clips could not be compared with the chain: {error}."
+        text = f"The files of clips and recordings could not be compared with the chain: {error}."
         return [_wrong("artefact-events-too-many", ARTEFACTS, text)]
     findings: list[Finding] = []
-    for clip_id, files in sorted(clips.items()):
-        record = records.get(clip_id)
-        if record is None:
-            text = f"The chain records no preserved clip {clip_id!r:.80}, so nothing says what these files are."
-            findings.append(_wrong("artefact-clip-unknown", f"{ARTEFACTS}{clip_id}", text))
-            continue
-        clip = _Clip(clip_id, files, record, bundle)
-        wrong = [*clip.differences(), *clip.custody_findings(chain_id, organisation_id)]
-        findings += wrong or clip.praise(covered_events)
+    for item_id, files in sorted(folders.items()):
+        if item_id in clips:
+            clip = _Clip(item_id, files, clips[item_id], bundle)
+            wrong = [*clip.differences(), *clip.custody_findings(chain_id, organisation_id)]
+            findings += wrong or clip.praise(covered_events)
+        elif item_id in recordings:
+            recording = RecordingFiles(item_id, files, recordings[item_id], bundle)
+            wrong = [
+                *recording.differences(),
+                *recording.contradictions(chain_id),
+                *recording.document_findings(organisation_id),
+            ]
+            findings += wrong or recording.praise(covered_events)
+        else:
+            text = (
+                f"The chain records no preserved clip and no completed recording {item_id!r:.80}, so nothing says what "
+                "these files are."
+            )
+            findings.append(_wrong("artefact-clip-unknown", f"{ARTEFACTS}{item_id}", text))
     return findings[:MAX_FINDINGS]
 
 
-def _clips(bundle: Bundle) -> dict[str, dict[str, str]]:
-    """The files of each clip: paths by name, by the clip's id."""
-    clips: dict[str, dict[str, str]] = {}
+def _folders(bundle: Bundle) -> dict[str, dict[str, str]]:
+    """The files of each clip or recording: paths by name, by its id."""
+    folders: dict[str, dict[str, str]] = {}
     for path in sorted(bundle.sizes):
         if path.startswith(ARTEFACTS):
-            clip_id, _, name = path.removeprefix(ARTEFACTS).partition("/")
-            clips.setdefault(clip_id, {})[name] = path
-    return clips
+            item_id, _, name = path.removeprefix(ARTEFACTS).partition("/")
+            folders.setdefault(item_id, {})[name] = path
+    return folders
 
 
 class _Clip:
