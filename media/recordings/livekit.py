@@ -46,7 +46,7 @@ MAX_PAGES = 100
 _HTTP_TOO_MANY = 429
 _HTTP_SERVER_ERROR = 500
 _REDIRECTIONS = range(300, 400)
-_PASSING = frozenset({"unavailable", "resource_exhausted", "deadline_exceeded"})
+_PASSING = frozenset({"canceled", "deadline_exceeded", "resource_exhausted", "unavailable"})
 
 _Answer = TypeVar("_Answer")
 
@@ -61,8 +61,8 @@ class LiveKit:
         if not settings.keys:
             raise ValueError("LiveKit needs at least one API key")
         self._storage = settings.storage
+        self._timeout_seconds = settings.timeout_seconds
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=settings.timeout_seconds),
             response_class=_BoundedResponse,
             middlewares=(_refuse_redirections,),
         )
@@ -84,21 +84,21 @@ class LiveKit:
     async def list_participants(self, room: str) -> tuple[Participant, ...]:
         """Who is in the room, without LiveKit's own recorders; nobody when there is no such room. Raises MediaError."""
         request = ListParticipantsRequest(room=room)
-        answer = await _repeatedly(lambda: self._api.room.list_participants(request))
+        answer = await self._repeatedly(lambda: self._api.room.list_participants(request))
         here = (one for one in answer.participants if one.state != ParticipantInfo.DISCONNECTED)
         return _readable(lambda: tuple(read_participant(one) for one in here if one.kind != ParticipantInfo.EGRESS))
 
     async def set_attributes(self, room: str, identity: str, attributes: Mapping[str, str]) -> None:
         """Set these attributes of a participant, and leave the others. Raises MediaError (`code`: `not_found`)."""
         request = UpdateParticipantRequest(room=room, identity=identity, attributes=attributes)
-        await _repeatedly(lambda: self._api.room.update_participant(request))
+        await self._repeatedly(lambda: self._api.room.update_participant(request))
 
     async def list_active_egress(self, room: str) -> tuple[Egress, ...]:
         """What is being recorded in the room, or about to be, or being finished. Raises MediaError."""
         request = ListEgressRequest(room_name=room, active=True)
         found: list[Egress] = []
         for _ in range(MAX_PAGES):
-            answer = await _repeatedly(lambda: self._api.egress.list_egress(request))
+            answer = await self._repeatedly(lambda: self._api.egress.list_egress(request))
             found += _egresses(answer)
             if not answer.next_page_token.token:
                 # An older server does not know the filter, and answers what has ended, too.
@@ -125,7 +125,7 @@ class LiveKit:
         request = ParticipantEgressRequest(
             room_name=room, identity=identity, screen_share=screen_share, file_outputs=[self._file(key)]
         )
-        return await _once(lambda: self._api.egress.start_participant_egress(request))
+        return await self._once(lambda: self._api.egress.start_participant_egress(request))
 
     async def start_room_composite(self, room: str, *, key: str, layout_url: str) -> Egress:
         """Begin to record the whole room into `key`, as the page at `layout_url` shows it.
@@ -133,7 +133,7 @@ class LiveKit:
         Starting again records twice. Raises as for a participant.
         """
         request = RoomCompositeEgressRequest(room_name=room, custom_base_url=layout_url, file_outputs=[self._file(key)])
-        return await _once(lambda: self._api.egress.start_room_composite_egress(request))
+        return await self._once(lambda: self._api.egress.start_room_composite_egress(request))
 
     async def stop_egress(self, egress_id: str) -> Egress | None:
         """End a recording; one that has ended is answered as it ended, and one unknown to LiveKit as None.
@@ -142,7 +142,7 @@ class LiveKit:
         """
         request = StopEgressRequest(egress_id=egress_id)
         try:
-            answer = await _repeatedly(lambda: self._api.egress.stop_egress(request))
+            answer = await self._repeatedly(lambda: self._api.egress.stop_egress(request))
         except MediaError as error:
             if error.metadata.get("code") == "not_found":
                 return None
@@ -154,12 +154,50 @@ class LiveKit:
     async def _one_egress(self, egress_id: str) -> Egress | None:
         request = ListEgressRequest(egress_id=egress_id)
         try:
-            answer = await _repeatedly(lambda: self._api.egress.list_egress(request))
+            answer = await self._repeatedly(lambda: self._api.egress.list_egress(request))
         except MediaError as error:
             if error.metadata.get("code") == "not_found":
                 return None
             raise
         return next((egress for egress in _egresses(answer) if egress.egress_id == egress_id), None)
+
+    async def _repeatedly(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Make a call that may be repeated, up to ATTEMPTS times. Raises MediaError."""
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await self._translated(call)
+            except MediaError as error:
+                if error.reason is not Reason.LIVEKIT_UNAVAILABLE:
+                    raise
+                _log.warning("livekit is asked again", attempt=attempt, error=error.message)
+            await asyncio.sleep(PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        return await self._translated(call)
+
+    async def _once(self, call: Callable[[], Awaitable[EgressInfo]]) -> Egress:
+        """Start an egress. Raises MediaError; when it is not known whether it was started, `started` says so."""
+        try:
+            answer = await self._translated(call)
+            return _readable(lambda: read_egress(answer))
+        except MediaError as error:
+            if error.reason is not Reason.LIVEKIT_UNAVAILABLE:
+                raise
+            started = "no" if isinstance(error.__cause__, aiohttp.ClientConnectorError) else "unknown"
+            raise MediaError(error.reason, error.message, {**error.metadata, "started": started}) from error
+
+    async def _translated(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        try:
+            # The library switches off whatever time-out its session has.
+            async with asyncio.timeout(self._timeout_seconds):
+                return await call()
+        except ServerError as error:
+            raise _refusal(error) from None
+        except TimeoutError:
+            raise _unavailable("LiveKit did not answer in time.") from None
+        except aiohttp.ClientError as error:
+            raise _unavailable(f"LiveKit could not be asked ({type(error).__name__}).") from error
+        except (DecodeError, ValueError, AttributeError, TypeError) as error:
+            # The last two: the library takes any JSON beside an HTTP error for an object of texts.
+            raise _unavailable("LiveKit's answer cannot be read.") from error
 
     def _file(self, key: str) -> EncodedFileOutput:
         # The manifest would be one more object, of which nobody disposes.
@@ -180,47 +218,12 @@ def _upload_to(storage: EgressStorage) -> S3Upload:
     )
 
 
-async def _repeatedly(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """Make a call that may be repeated, up to ATTEMPTS times. Raises MediaError."""
-    for attempt in range(1, ATTEMPTS):
-        try:
-            return await _translated(call)
-        except MediaError as error:
-            if error.reason is not Reason.LIVEKIT_UNAVAILABLE:
-                raise
-            _log.warning("livekit is asked again", attempt=attempt, error=error.message)
-        await asyncio.sleep(PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-    return await _translated(call)
-
-
-async def _once(call: Callable[[], Awaitable[EgressInfo]]) -> Egress:
-    """Start an egress. Raises MediaError; when it is not known whether it was started, `started` says so."""
-    try:
-        answer = await _translated(call)
-        return _readable(lambda: read_egress(answer))
-    except MediaError as error:
-        if error.reason is not Reason.LIVEKIT_UNAVAILABLE:
-            raise
-        started = "no" if isinstance(error.__cause__, aiohttp.ClientConnectorError) else "unknown"
-        raise MediaError(error.reason, error.message, {**error.metadata, "started": started}) from error
-
-
-async def _translated(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    try:
-        return await call()
-    except ServerError as error:
-        passing = error.status >= _HTTP_SERVER_ERROR or error.status == _HTTP_TOO_MANY or error.code in _PASSING
-        reason = Reason.LIVEKIT_UNAVAILABLE if passing else Reason.LIVEKIT_REFUSED
-        # Its own text is left out: LiveKit repeats a token that it does not believe.
-        message = f"LiveKit refused this: {_word(error.code)} (HTTP status {error.status})."
-        raise MediaError(reason, message, {"code": _word(error.code)}) from None
-    except TimeoutError:
-        raise _unavailable("LiveKit did not answer in time.") from None
-    except aiohttp.ClientError as error:
-        raise _unavailable(f"LiveKit could not be asked ({type(error).__name__}).") from error
-    except (DecodeError, ValueError, AttributeError) as error:
-        # The last: the library takes any JSON beside an HTTP error for an object.
-        raise _unavailable("LiveKit's answer cannot be read.") from error
+def _refusal(error: ServerError) -> MediaError:
+    """What LiveKit said. Its own text is left out: it repeats a token that it does not believe."""
+    code = _word(error.code)
+    passing = error.status >= _HTTP_SERVER_ERROR or error.status == _HTTP_TOO_MANY or code in _PASSING
+    reason = Reason.LIVEKIT_UNAVAILABLE if passing else Reason.LIVEKIT_REFUSED
+    return MediaError(reason, f"LiveKit refused this: {code} (HTTP status {error.status}).", {"code": code})
 
 
 def _egresses(answer: ListEgressResponse) -> list[Egress]:

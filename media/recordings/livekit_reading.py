@@ -7,6 +7,7 @@ database much later, and a line break would forge a line of a log.
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Literal
 
 from livekit.protocol.egress import EgressInfo, FileInfo
 from livekit.protocol.egress import EgressStatus as WireStatus
@@ -68,11 +69,24 @@ _SOURCES: Mapping[int, TrackSource] = MappingProxyType(
         WireSource.SCREEN_SHARE_AUDIO: TrackSource.SCREEN_SHARE_AUDIO,
     }
 )
+# What reports about rooms, participants and so on cannot do without.
+_PARTS: Mapping[str, tuple[Literal["room", "participant", "track", "egress_info"], ...]] = MappingProxyType(
+    {
+        "room": ("room",),
+        "participant": ("room", "participant"),
+        "track": ("room", "participant", "track"),
+        "egress": ("egress_info",),
+    }
+)
 
 
 def read_event(wire: WireEvent) -> WebhookEvent:
-    """A report. Raises ValueError when it has no id, name or time, or when a part of it cannot be read."""
+    """A report. Raises ValueError when its id, name, time or what it is about is missing or cannot be read."""
     name = _identifier(wire.event, "event")
+    for part in _PARTS.get(name.partition("_")[0], ()):
+        # The library reads any JSON in a part's place as an empty part.
+        if not wire.HasField(part) or (part == "room" and not wire.room.name):
+            raise ValueError(f"{part} is missing")
     created_at = instant(wire.created_at * _NANOSECONDS, "createdAt")
     if created_at is None:
         raise ValueError("createdAt is missing")

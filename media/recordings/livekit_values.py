@@ -184,7 +184,11 @@ class WebhookKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebhookEvent:
-    """One report, verified. `event_id` is the same in every delivery of it; `room` is empty when it names none."""
+    """One report, verified. `event_id` is the same in every delivery of it; `room` is empty when it names none.
+
+    `participant`, `track` and `egress` are there in every report of a kind that is about one. With a track comes no
+    more of its participant than identity and sid.
+    """
 
     event_id: str
     name: str

@@ -48,7 +48,8 @@ class ApiFaults:
     method: str = ""
     times: int | None = None
     slow_seconds: float = 0.0
-    status: int = 0
+    status: int = 0  # an error of this status, in these words
+    words: bytes = b'{"code": "unavailable", "msg": "no response from servers"}'
     hang_up: bool = False
     garbage: bool = False
     oversize: bool = False

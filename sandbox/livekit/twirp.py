@@ -223,8 +223,7 @@ class _Handler(DoubleHandler):
         if faults.hang_up:
             self.hang_up()
         elif faults.status:
-            words = json.dumps({"code": "unavailable", "msg": "no response from servers"}).encode()
-            self.reply(HTTPStatus(faults.status), words, media_type=_JSON, headers={"Location": "/elsewhere"})
+            self.reply(HTTPStatus(faults.status), faults.words, media_type=_JSON, headers={"Location": "/elsewhere"})
         elif faults.garbage:
             self.reply(HTTPStatus.OK, b"\xff\xff<html>", media_type=_PROTOBUF)
         elif faults.oversize:
