@@ -8,7 +8,7 @@ from ledger.database.guards import OWN_ORGANISATION, Guards
 # Rows are never changed and never removed: `SELECT gateway.keep(...)` in the migrations.
 INSERT_ONLY: tuple[str, ...] = ()
 # Rows are never removed: `SELECT gateway.never_remove(...)`.
-NEVER_REMOVED = ("credentials", "credential_secrets", "assignments")
+NEVER_REMOVED = ("credentials", "credential_secrets", "assignments", "webhook_endpoints", "alert_sources")
 # Tables that belong to no organisation; under row-level security without a policy, they are the worker's only.
 UNOWNED: tuple[str, ...] = ()
 # The migrations that create functions.
@@ -48,6 +48,10 @@ GATEWAY_GUARDS = Guards(
             "credential_secrets_secret_sha256_key",
             "assignments_standing",
             "custom_roles_pkey",
+            # What is told twice, or done twice, without them.
+            "webhook_deliveries_endpoint_id_message_id_key",
+            "webhook_cursors_pkey",
+            "alerts_seen_pkey",
         }
     ),
     forbidden=(
