@@ -1,12 +1,15 @@
 """Files of recordings made in a child process, because libav parses hostile bytes (child_process.py)."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from media.errors import MediaError, Reason
 from media.video.child_process import done_apart, making, taken_over
+from media.video.composite_values import DEFAULT_COMPOSITE, Composite, CompositeSettings, ParticipantFile
+from media.video.placing import Placement
 from media.video.recording_values import DEFAULT_ENCODING, Encoded, EncodingSettings, Placing, Separated
 from media.video.values import DEFAULT_LIMITS, Limits, Report
 from media.video.wire import to_json
@@ -50,6 +53,32 @@ async def burn_in_apart(  # noqa: PLR0913 - as burn_in
         }
         encoded = await done_apart("burn_in", request, Encoded, limits=limits, progress=progress)
         return replace(encoded, path=taken_over(encoded.path, folder, target))
+
+
+async def compose_apart(  # noqa: PLR0913 - as compose
+    files: Sequence[ParticipantFile],
+    target: Path,
+    *,
+    placing: Sequence[Placement],
+    annotations: bytes | None,
+    settings: CompositeSettings = DEFAULT_COMPOSITE,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Report | None = None,
+) -> Composite:
+    """As `compose`, in a child process, from the annotations' document. After a failure there is no `target`.
+
+    Also raises MediaError as `burn_in_apart`.
+    """
+    with making(target.parent) as folder:
+        request = {
+            "files": to_json(tuple(files)),
+            "target": str(folder / target.name),
+            "placing": to_json(tuple(placing)),
+            "annotations": _text(annotations),
+            "settings": to_json(settings),
+        }
+        composite = await done_apart("compose", request, Composite, limits=limits, progress=progress)
+        return replace(composite, path=taken_over(composite.path, folder, target))
 
 
 async def separate_apart(source: Path, directory: Path, *, limits: Limits = DEFAULT_LIMITS) -> Separated:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from media.errors import MediaError, Reason
+from media.video.composite_values import CompositeSettings, ParticipantFile
 from media.video.placing import Placement
 from media.video.recording_values import EncodingSettings
 from media.video.values import Limits, Progress, Segment, VideoSettings, Window
@@ -36,6 +37,7 @@ def main() -> None:
         "write": _write,
         "burn_in": _burn_in,
         "separate": _separate,
+        "compose": _compose,
     }
     tasks[request["task"]](request, limits)
 
@@ -88,6 +90,30 @@ def _separate(request: Any, limits: Limits) -> None:
     from media.video.remux import separate  # noqa: PLC0415 - libav is loaded within the limits
 
     _answer(partial(separate, Path(request["source"]), Path(request["directory"]), limits=limits))
+
+
+def _compose(request: Any, limits: Limits) -> None:
+    from media.video.composite import compose  # noqa: PLC0415 - libav is loaded within the limits
+    from media.video.strokes.document import parse_annotations  # noqa: PLC0415 - a thing only this task needs
+    from media.video.strokes.painter import StrokePainter  # noqa: PLC0415 - libav is loaded within the limits
+    from media.video.strokes.timeline import StrokeTimeline  # noqa: PLC0415 - as parse_annotations
+
+    def task() -> Any:
+        painter = None
+        if request["annotations"] is not None:
+            document = parse_annotations(request["annotations"].encode())
+            painter = StrokePainter(StrokeTimeline(document), offset_us=-document.started_at_us)
+        return compose(
+            from_json(tuple[ParticipantFile, ...], request["files"]),
+            Path(request["target"]),
+            placing=from_json(tuple[Placement, ...], request["placing"]),
+            painter=painter,
+            settings=from_json(CompositeSettings, request["settings"]),
+            limits=limits,
+            progress=_reporter(),
+        )
+
+    _answer(task)
 
 
 def _answer(task: Callable[[], Any]) -> None:

@@ -79,6 +79,14 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedSound:
+    """A file being read for its first audio alone."""
+
+    container: InputContainer
+    audio: AudioStream
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Timed:
     """One packet on the clock of its file, in microseconds. `pts` and `dts` go on where the file's own start anew."""
 
@@ -92,6 +100,22 @@ class Timed:
 @contextmanager
 def opened(path: Path, limits: Limits) -> Iterator[Opened]:
     """Open a file of footage. Raises MediaError, also for what goes wrong with libav while it is being read."""
+    with _opened(path, limits) as container:
+        yield Opened(container=container, video=_video_of(container, path, limits), audio=_audio_of(container))
+
+
+@contextmanager
+def opened_sound(path: Path, limits: Limits) -> Iterator[OpenedSound]:
+    """Open a file for its sound alone; video it need not hold. Raises MediaError as `opened`, or FOOTAGE_EMPTY."""
+    with _opened(path, limits) as container:
+        audio = _audio_of(container)
+        if audio is None:
+            raise MediaError(Reason.FOOTAGE_EMPTY, f"{path.name} holds no sound")
+        yield OpenedSound(container=container, audio=audio)
+
+
+@contextmanager
+def _opened(path: Path, limits: Limits) -> Iterator[InputContainer]:
     _check_file(path, limits)
     options = {
         "format_whitelist": _FORMATS,
@@ -104,11 +128,7 @@ def opened(path: Path, limits: Limits) -> Iterator[Opened]:
     with readable(path), _open(path, options) as container:
         if len(container.streams) > limits.streams:
             raise MediaError(Reason.TOO_LARGE, f"{path.name} has more than {limits.streams} streams")
-        video = _video_of(container, path, limits)
-        audio = next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
-        if audio is not None and not (audio.codec_context.sample_rate > 0 and audio.codec_context.channels > 0):
-            audio = None
-        yield Opened(container=container, video=video, audio=audio)
+        yield container
 
 
 @contextmanager
@@ -130,13 +150,30 @@ def timed_packets(source: Opened) -> Iterator[Timed]:
     Time stamps that are missing are made from their neighbours.
     """
     streams = [source.video] if source.audio is None else [source.video, source.audio]
-    leap = _LONGEST_HOLE_US if source.container.format.name in _ROUND_FORMATS else _CLOCK_LIMIT_US
-    clocks = {stream.index: _StreamClock(time_base_of(stream), leap) for stream in streams}
+    clocks = {stream.index: _StreamClock(time_base_of(stream), _leap(source.container)) for stream in streams}
     # libav ends a stream with an empty packet; files may hold others, which carry nothing.
     packets = (packet for packet in source.container.demux(*streams) if packet.size > 0)
     for packet in _with_first_dts(packets, source.video.index):
         is_video = packet.stream_index == source.video.index
         yield clocks[packet.stream_index].timed(packet, is_video=is_video)
+
+
+def timed_sound(source: OpenedSound) -> Iterator[Timed]:
+    """As `timed_packets`, the packets of the audio alone, up to where the file breaks."""
+    clock = _StreamClock(time_base_of(source.audio), _leap(source.container))
+    try:
+        for packet in source.container.demux([source.audio]):
+            if packet.size > 0:
+                yield clock.timed(packet, is_video=False)
+    except MemoryError:
+        raise
+    except av.error.FFmpegError as error:
+        if error.errno in _DISK_TROUBLE:
+            raise
+
+
+def _leap(container: InputContainer) -> int:
+    return _LONGEST_HOLE_US if container.format.name in _ROUND_FORMATS else _CLOCK_LIMIT_US
 
 
 def _with_first_dts(packets: "Iterator[Packet[Stream]]", video: int) -> "Iterator[Packet[Stream]]":
@@ -252,6 +289,13 @@ def _check_file(path: Path, limits: Limits) -> None:
         raise MediaError(Reason.FOOTAGE_EMPTY, f"{path.name} is empty")
     if status.st_size > limits.file_bytes:
         raise MediaError(Reason.TOO_LARGE, f"{path.name} is larger than {limits.file_bytes} bytes")
+
+
+def _audio_of(container: InputContainer) -> AudioStream | None:
+    audio = next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+    if audio is None or not (audio.codec_context.sample_rate > 0 and audio.codec_context.channels > 0):
+        return None
+    return audio
 
 
 def _video_of(container: InputContainer, path: Path, limits: Limits) -> VideoStream:
