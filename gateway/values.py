@@ -143,6 +143,25 @@ class Anchor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChainCheck:
+    """The ledger's own re-check of a chain; `first_divergent_sequence` is null when it is whole."""
+
+    ok: bool
+    event_count: int
+    head: Hex32
+    first_divergent_sequence: int | None
+    divergence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure:
+    """How many sealed members were erased now, and the receipt of the operations chain's note, if there were any."""
+
+    erased_count: int
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyLink:
     """A link that shows a session to whoever holds it. `url` is empty where the ledger knows no public address."""
 

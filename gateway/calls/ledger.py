@@ -11,7 +11,9 @@ from gateway.calls.line import Identity, Wire
 from gateway.values import (
     Accepted,
     Anchor,
+    ChainCheck,
     ChainState,
+    Erasure,
     Event,
     NewEvent,
     Page,
@@ -123,6 +125,29 @@ class LedgerCalls:
         request = ledger_pb2.ListAnchorsRequest(chain_id=session_id, page_size=limit, page_token=cursor or "")
         answer = self._wire.call(self._stub.ListAnchors, request, identity)
         return Page(items=tuple(map(_anchor, answer.anchors)), next_cursor=answer.next_page_token or None)
+
+    def check_session(self, identity: Identity, session_id: str) -> ChainCheck:
+        """Have every hash of a chain computed again from what is stored."""
+        request = ledger_pb2.CheckChainRequest(chain_id=session_id)
+        answer = self._wire.call(self._stub.CheckChain, request, identity, long=True)
+        return ChainCheck(
+            ok=answer.ok,
+            event_count=answer.event_count,
+            head=answer.head.hex(),
+            first_divergent_sequence=answer.first_divergent_sequence or None,
+            divergence=answer.divergence,
+        )
+
+    def erase_disclosures(
+        self, identity: Identity, session_id: str, sequence: int, *, members: Sequence[str], reason: str
+    ) -> Erasure:
+        """Erase for ever what sealed members of one event say: the named ones, or all."""
+        request = ledger_pb2.EraseDisclosuresRequest(
+            chain_id=session_id, sequence=sequence, members=members, reason=reason
+        )
+        answer = self._wire.call(self._stub.EraseDisclosures, request, identity)
+        receipt = _accepted(answer.receipt).receipt if answer.HasField("receipt") else None
+        return Erasure(erased_count=answer.erased_count, receipt=receipt)
 
     def export_bundle(self, identity: Identity, session_id: str, *, include_disclosures: bool) -> Iterator[bytes]:
         """The bundle of a chain, in pieces."""
