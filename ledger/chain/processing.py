@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.timestamps import moment, rfc3339
+
 END_FORMAT = "indelible-session-end/1"
 # How long an ended session waits for what is pending.
 SHORTEST_WAIT_SECONDS = 60
@@ -21,6 +23,8 @@ PROCESSING_PREFIXES = ("recording.", "clip.")
 _BEGIN = frozenset({"recording.started", "clip.requested"})
 _END = frozenset({"recording.completed", "recording.failed", "clip.preserved", "clip.failed"})
 _STEPS = _BEGIN | _END
+_WAITS = (SHORTEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _ITEM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 # The type and the id of an item.
@@ -64,6 +68,18 @@ def ending(*, closes_by: str, pending: Collection[PendingItem], remark: str) -> 
         "pending": item_list(pending),
         **({"ending": json.loads(remark)} if remark else {}),
     }
+
+
+def ending_problem(payload: Mapping[str, Any], *, occurred_at_us: int, pending: Collection[PendingItem]) -> str:
+    """What is wrong with the payload of a `session.ended` before which `pending` was pending; empty when nothing is."""
+    if payload.get("pending") != item_list(pending):
+        return "the end of the session does not name what is pending"
+    deadline = payload.get("closes_by")
+    if not isinstance(deadline, str) or not _TIME.fullmatch(deadline):
+        return "the end of the session sets no deadline"
+    first, last = (rfc3339(moment(occurred_at_us + seconds * 1_000_000)) for seconds in _WAITS)
+    # Times of this form are in the order of their texts.
+    return "" if first <= deadline <= last else "the session waits for less than a minute or more than a week"
 
 
 def item_list(items: Collection[PendingItem]) -> list[dict[str, Any]]:

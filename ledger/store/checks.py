@@ -16,14 +16,26 @@ from ledger.chain.event import (
     FORMAT,
     GENESIS_PREV_HASH,
     OPENED,
+    SESSION_ENDED,
     Event,
     event_hash,
     is_kind,
 )
 from ledger.chain.merkle import Frontier
+from ledger.chain.processing import (
+    END_FORMAT,
+    PROCESSING_PREFIXES,
+    ItemKey,
+    PendingItem,
+    ending_problem,
+    item_list,
+    item_of,
+    take_step,
+)
 from ledger.database.connections import Pool
 from ledger.store.snapshots import ChainSnapshot, open_snapshot
 from ledger.store.values import Chain, CheckResult
+from ledger.timestamps import moment, rfc3339
 
 # The least i64: occurred_at may be before 1970.
 _BEFORE_ALL_TIME = -(2**63)
@@ -61,7 +73,7 @@ async def _check_anchors(snapshot: ChainSnapshot, check: "_Check") -> CheckResul
 class _Check:
     """Reads events in order and stops at the first that breaks a rule.
 
-    `checkpoints` is the one thing that grows with the chain: some hundred bytes for each checkpoint.
+    `checkpoints` is what grows with the chain, some hundred bytes for each, and what is pending for a while.
     """
 
     def __init__(self, chain: Chain) -> None:
@@ -72,6 +84,9 @@ class _Check:
         self._time = _BEFORE_ALL_TIME
         self._closed = False
         self._frontier = Frontier()
+        self._pending: dict[ItemKey, int] = {}
+        # When an ended session's chain closes at the latest.
+        self._closes_by: str | None = None
 
     def read(self, events: Sequence[Event]) -> str:
         """What is wrong with the first bad event; empty when all are well."""
@@ -86,6 +101,8 @@ class _Check:
             if event.kind in (CHECKPOINTED, CLOSED):
                 self.checkpoints[event.sequence] = event.hash
             self._frontier = self._frontier.extended((event.hash,))
+            if event.kind.startswith(PROCESSING_PREFIXES):
+                self._take_step(event)
         return ""
 
     def diverged(self, divergence: str) -> CheckResult:
@@ -106,6 +123,7 @@ class _Check:
             self._is_not_earlier,
             self._is_allowed_here,
             self._says_what_is_true,
+            self._is_processing_that_was_pending,
         )
 
     def _is_next(self, event: Event) -> str:
@@ -157,6 +175,41 @@ class _Check:
         if event.kind in (CHECKPOINTED, CLOSED):
             return self._commits_to_all(event)
         return ""
+
+    def _take_step(self, event: Event) -> None:
+        item = item_of(event.kind, json.loads(event.payload))
+        if item is not None and self._chain.type == "session":
+            take_step(self._pending, event.kind, item, event.sequence)
+
+    def _is_processing_that_was_pending(self, event: Event) -> str:
+        """docs/spec/chain.md, section 7. Sets the deadline when the session ends."""
+        if self._closes_by is not None:
+            return self._follows_the_end(event, self._closes_by)
+        payload = json.loads(event.payload) if event.kind == SESSION_ENDED else {}
+        if payload.get("format") != END_FORMAT:  # before there was this format, callers could use the kind for anything
+            return ""
+        self._closes_by = str(payload.get("closes_by"))
+        problem = ending_problem(payload, occurred_at_us=event.occurred_at_us, pending=self._items())
+        return problem if self._chain.type == "session" else "only a session can end"
+
+    def _follows_the_end(self, event: Event, closes_by: str) -> str:
+        if event.kind == CHECKPOINTED:
+            return ""
+        payload = json.loads(event.payload)
+        if event.kind == CLOSED:
+            if payload.get("unfinished") != item_list(self._items()):
+                return "the closing does not name what is unfinished"
+            early = self._pending and rfc3339(moment(event.occurred_at_us)) < closes_by
+            return "the closing leaves something unfinished before the deadline" if early else ""
+        if event.kind.startswith(PROCESSING_PREFIXES) and item_of(event.kind, payload) in self._pending:
+            return ""
+        return "the session has ended, and the event tells of nothing that is pending"
+
+    def _items(self) -> list[PendingItem]:
+        return [
+            PendingItem(type=item_type, item_id=item_id, since_sequence=sequence)
+            for (item_type, item_id), sequence in self._pending.items()
+        ]
 
     def _opens_this_chain(self, event: Event) -> str:
         payload: dict[str, Any] = json.loads(event.payload)

@@ -41,9 +41,9 @@ _TRIGGERS = {
         "CREATE TRIGGER queue_events AFTER INSERT ON indelible.events REFERENCING NEW TABLE AS inserted "
         "FOR EACH STATEMENT EXECUTE FUNCTION indelible.queue_events()"
     ),
-    ("item_steps", "guard_item_steps"): (
-        "CREATE TRIGGER guard_item_steps BEFORE INSERT ON indelible.item_steps "
-        "FOR EACH ROW EXECUTE FUNCTION indelible.guard_item_steps()"
+    ("item_steps", "guard_steps"): (
+        "CREATE TRIGGER guard_steps BEFORE INSERT ON indelible.item_steps "
+        "FOR EACH ROW EXECUTE FUNCTION indelible.guard_steps()"
     ),
     # The one row that changes: once, when its chain is closed.
     ("session_ends", "guard_session_ends"): (

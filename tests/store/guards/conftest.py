@@ -13,10 +13,18 @@ from ledger.store.values import Evidence, NewEvent
 from sandbox.database import Database
 from tests.store.conftest import TARGETS, open_store, register
 
+# Of the ended chain: clip "c1" and recording "r1" are pending, clip "c2" is done.
+PROCESSING = [
+    NewEvent(kind="clip.requested", payload=b'{"clip_id":"c1"}'),
+    NewEvent(kind="recording.started", payload=b'{"recording_id":"r1"}'),
+    NewEvent(kind="clip.requested", payload=b'{"clip_id":"c2"}'),
+    NewEvent(kind="clip.preserved", payload=b'{"clip_id":"c2"}'),
+]
+
 
 @pytest.fixture(scope="module")
 def attacked(module_database: Database) -> Database:
-    """A database with an open and a closed chain of acme's, and a row of zenith's in every table."""
+    """A database with an open, an ended and a closed chain of acme's, and a row of zenith's in every table."""
 
     async def fill() -> None:
         store = await open_store(module_database)
@@ -24,6 +32,10 @@ def attacked(module_database: Database) -> Database:
             await store.open_chain(organisation, chain, b"{}")
             await store.append_events(organisation, chain, [NewEvent(kind="door.opened", payload=b"{}")] * 3, "one")
         await fill_every_table(store, "zenith")
+        for organisation in ("acme", "zenith"):
+            await store.open_chain(organisation, "ended", b"{}")
+            await store.append_events(organisation, "ended", PROCESSING, "one")
+            await store.end_session(organisation, "ended", wait_seconds=60)
         await store.close_chain("acme", "closed")
         await store.close()
 

@@ -9,7 +9,10 @@ from psycopg import errors
 from sandbox.database import Database
 from tests.store.guards.rogue import COLUMNS
 
-RECORD = ("organisations", "chains", "events", "anchors", "anchor_evidence", "verify_links", "verify_link_revocations")
+RECORD = (
+    *("organisations", "chains", "events", "item_steps"),
+    *("anchors", "anchor_evidence", "verify_links", "verify_link_revocations"),
+)
 ROLES = ("runtime_role", "append_role", "worker_role")
 
 
@@ -94,7 +97,7 @@ def test_no_role_of_the_ledger_can_take_the_guards_away(
         attack(role).execute(command)
 
 
-@pytest.mark.parametrize("table", [*RECORD, "disclosures", "outbox", "anchor_jobs"])
+@pytest.mark.parametrize("table", [*RECORD, "session_ends", "disclosures", "outbox", "anchor_jobs"])
 def test_the_runtime_role_sees_the_organisation_it_names_and_no_other(attacked: Database, table: str) -> None:
     query = f"SELECT DISTINCT organisation_id FROM indelible.{table}"
     with psycopg.connect(attacked.runtime_dsn) as connection:

@@ -192,6 +192,8 @@ def test_a_chain_opens_with_the_names_it_has_in_the_table_of_chains(
     "table",
     [
         "chains",
+        "item_steps",
+        "session_ends",
         "disclosures",
         "anchor_jobs",
         "anchors",

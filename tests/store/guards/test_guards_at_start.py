@@ -17,6 +17,13 @@ DAMAGE = [
     ("ALTER TABLE indelible.events ENABLE TRIGGER guard_events", "guard_events on table events is disabled or not"),
     ("ALTER TABLE indelible.events ENABLE REPLICA TRIGGER refuse_change", "refuse_change on table events is disabled"),
     ("ALTER TABLE indelible.anchors DISABLE TRIGGER ALL", "refuse_change_of_row on table anchors is disabled"),
+    ("DROP TRIGGER guard_sessions ON indelible.events", "trigger guard_sessions on table events is missing"),
+    ("ALTER TABLE indelible.session_ends DISABLE TRIGGER guard_session_ends", "on table session_ends is disabled"),
+    (
+        """CREATE OR REPLACE FUNCTION indelible.guard_steps() RETURNS trigger LANGUAGE plpgsql
+           AS 'BEGIN RETURN NEW; END'""",
+        "function guard_steps is missing or not the one migrated",
+    ),
     ("DROP TRIGGER queue_events ON indelible.events", "trigger queue_events on table events is missing"),
     ("DROP TRIGGER guard_organisation ON indelible.anchor_jobs", "guard_organisation on table anchor_jobs is missing"),
     (

@@ -168,7 +168,7 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION indelible.guard_item_steps() RETURNS trigger
+CREATE FUNCTION indelible.guard_steps() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -221,7 +221,7 @@ BEGIN
 END
 $function$;
 
-REVOKE ALL ON FUNCTION indelible.guard_sessions(), indelible.guard_item_steps(), indelible.guard_session_ends()
+REVOKE ALL ON FUNCTION indelible.guard_sessions(), indelible.guard_steps(), indelible.guard_session_ends()
     FROM PUBLIC;
 
 -- After guard_events, before queue_events: triggers of the same moment fire in order of name.
@@ -229,13 +229,13 @@ CREATE TRIGGER guard_sessions AFTER INSERT ON indelible.events REFERENCING NEW T
     FOR EACH STATEMENT EXECUTE FUNCTION indelible.guard_sessions();
 ALTER TABLE indelible.events ENABLE ALWAYS TRIGGER guard_sessions;
 
-CREATE TRIGGER guard_item_steps BEFORE INSERT ON indelible.item_steps
-    FOR EACH ROW EXECUTE FUNCTION indelible.guard_item_steps();
+CREATE TRIGGER guard_steps BEFORE INSERT ON indelible.item_steps
+    FOR EACH ROW EXECUTE FUNCTION indelible.guard_steps();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON indelible.item_steps
     FOR EACH STATEMENT EXECUTE FUNCTION indelible.refuse_change();
 CREATE TRIGGER refuse_change_of_row BEFORE UPDATE OR DELETE ON indelible.item_steps
     FOR EACH ROW EXECUTE FUNCTION indelible.refuse_change();
-ALTER TABLE indelible.item_steps ENABLE ALWAYS TRIGGER guard_item_steps;
+ALTER TABLE indelible.item_steps ENABLE ALWAYS TRIGGER guard_steps;
 
 CREATE TRIGGER guard_session_ends BEFORE INSERT OR UPDATE ON indelible.session_ends
     FOR EACH ROW EXECUTE FUNCTION indelible.guard_session_ends();
