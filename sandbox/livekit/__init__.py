@@ -22,6 +22,7 @@ from sandbox.livekit.double import LiveKitDouble
 from sandbox.livekit.faults import ApiFaults, EgressFaults, Outcome, Upload
 from sandbox.livekit.film import Filming, UnreadableMarkerError, cut_tile, read_marker, tone_of
 from sandbox.livekit.rooms import LiveKitRoom
+from sandbox.livekit.running import LiveKitError, LiveKitSandbox, start_livekit
 from sandbox.livekit.storage import S3Target
 from sandbox.livekit.webhooks import Delivery
 
@@ -31,12 +32,15 @@ __all__ = [
     "EgressFaults",
     "Filming",
     "LiveKitDouble",
+    "LiveKitError",
     "LiveKitRoom",
+    "LiveKitSandbox",
     "Outcome",
     "S3Target",
     "UnreadableMarkerError",
     "Upload",
     "cut_tile",
     "read_marker",
+    "start_livekit",
     "tone_of",
 ]

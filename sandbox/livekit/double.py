@@ -6,22 +6,23 @@ Tokens and the times of reports are those of the wall clock: nobody believes a r
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self
 
 from livekit.protocol.egress import EgressInfo
-from livekit.protocol.models import ParticipantInfo, TrackInfo
+from livekit.protocol.webhook import WebhookEvent
 
 from sandbox.livekit.egress import EgressRun, Request, has_file
 from sandbox.livekit.faults import ApiFaults, EgressFaults, Outcome, Upload
 from sandbox.livekit.film import Filming
+from sandbox.livekit.reports import about_egress, about_room, as_misreported
 from sandbox.livekit.rooms import LiveKitRoom
 from sandbox.livekit.storage import S3Target, target_of, upload
 from sandbox.livekit.twirp import NOT_FOUND, PRECONDITION, TwirpError, TwirpServer
-from sandbox.livekit.webhooks import Delivery, PostOffice, forgeries_of, new_event, sign
-from sandbox.livekit.world import Clock, Member, RoomState
+from sandbox.livekit.webhooks import Delivery, PostOffice, forgeries_of, sign
+from sandbox.livekit.world import Clock, RoomState
 
 API_KEY = "sandbox"
 API_SECRET = "the-sandbox-of-indelible-has-no-secrets"  # noqa: S105 - known to everybody, and worth nothing
@@ -103,7 +104,7 @@ class LiveKitDouble:
         with self.lock:
             if name not in self.rooms:
                 self.rooms[name] = RoomState.opened(name, self.clock)
-                self.report("room_started", self.rooms[name])
+                self.report(about_room("room_started", self.rooms[name]))
             return LiveKitRoom(self, self.rooms[name])
 
     def misbehave(self, faults: EgressFaults, *, identity: str | None = ANYBODY) -> None:
@@ -227,16 +228,15 @@ class LiveKitDouble:
         for forgery in forgeries_of(delivery, self.api_key):
             self._post.post(forgery)
 
-    def report(self, name: str, room: RoomState, member: Member | None = None, track: TrackInfo | None = None) -> None:
-        """Report something about a room, and whoever or whatever it is about."""
-        event = new_event(name)
-        event.room.CopyFrom(room.info)
-        if member is not None and track is not None:
-            event.participant.CopyFrom(ParticipantInfo(sid=member.info.sid, identity=member.info.identity))
-            event.track.CopyFrom(track)
-        elif member is not None:
-            event.participant.CopyFrom(member.info)
+    def report(self, event: WebhookEvent) -> None:
+        """Sign and send a report."""
         self._post.post(sign(event, self.api_key, self.api_secret))
+
+    def _tell(self, run: EgressRun, name: str) -> None:
+        """Report on an egress, as it is to be reported."""
+        delivery = sign(about_egress(name, run.info), self.api_key, self.api_secret)
+        for one in as_misreported(delivery, run.faults, self._held.setdefault(delivery.about, []), self.api_key):
+            self._post.post(one)
 
     def _faults_for(self, identity: str) -> EgressFaults:
         for place, (whose, faults) in enumerate(self._planned):
@@ -294,27 +294,3 @@ class LiveKitDouble:
             manifest = f"{folder}/{run.info.egress_id}.json".lstrip("/")
             upload(target, manifest, b"{}", "application/json")
         return location
-
-    def _tell(self, run: EgressRun, name: str) -> None:
-        """Report on an egress, as it is to be reported."""
-        event = new_event(name)
-        event.egress_info.CopyFrom(run.info)
-        delivery = sign(event, self.api_key, self.api_secret)
-        for one in self._in_order(run, delivery):
-            self._post.post(one)
-
-    def _in_order(self, run: EgressRun, delivery: Delivery) -> Iterator[Delivery]:
-        faults, ends = run.faults, delivery.event == "egress_ended"
-        held = self._held.setdefault(delivery.about, [])
-        if faults.replayed or (faults.out_of_order and not ends):
-            held.append(delivery)
-        if ends and faults.forged:
-            yield from forgeries_of(delivery, self.api_key)
-        if delivery.event not in faults.lost and (ends or not faults.out_of_order):
-            yield delivery
-            if delivery.event in faults.duplicated:
-                yield delivery
-        if ends and faults.out_of_order:
-            yield from (one for one in held if one.event not in faults.lost and one is not delivery)
-        if ends and faults.replayed:
-            yield held[0]

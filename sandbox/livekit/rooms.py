@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from livekit.protocol.models import ParticipantInfo, TrackSource
 
+from sandbox.livekit.reports import about_room
 from sandbox.livekit.world import Member, RoomState
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class LiveKitRoom:
             if identity in self._state.members:
                 self._go(identity)  # LiveKit puts out whoever was there under that identity
             member = self._state.join(identity, name or identity, attributes or {}, kind)
-            self._double.report("participant_joined", self._state, member)
+            self._double.report(about_room("participant_joined", self._state, member))
             for source in (TrackSource.CAMERA, TrackSource.MICROPHONE) if publishes else ():
                 self._publish(member, source)
             return member.info.sid
@@ -68,7 +69,8 @@ class LiveKitRoom:
         """They show it no more."""
         with self._double.lock:
             track = self._state.unpublish(identity, TrackSource.SCREEN_SHARE)
-            self._double.report("track_unpublished", self._state, self._state.members[identity], track)
+            member = self._state.members[identity]
+            self._double.report(about_room("track_unpublished", self._state, member, track))
 
     def close(self) -> None:
         """Everybody goes, everything that records ends, and the room is no more."""
@@ -77,12 +79,12 @@ class LiveKitRoom:
                 self.leave(identity)
             self._double.end_egress_of(self._state, None)
             self._double.rooms.pop(self.name, None)
-            self._double.report("room_finished", self._state)
+            self._double.report(about_room("room_finished", self._state))
 
     def _go(self, identity: str) -> None:
         member = self._state.leave(identity)
-        self._double.report("participant_left", self._state, member)
+        self._double.report(about_room("participant_left", self._state, member))
 
     def _publish(self, member: Member, source: TrackSource) -> None:
         track = self._state.publish(member.info.identity, source)
-        self._double.report("track_published", self._state, member, track)
+        self._double.report(about_room("track_published", self._state, member, track))

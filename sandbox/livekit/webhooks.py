@@ -10,7 +10,6 @@ import http.client
 import queue
 import secrets
 import threading
-import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -153,8 +152,3 @@ def _post(delivery: Delivery, url: str) -> int:
         return 0
     finally:
         connection.close()
-
-
-def new_event(name: str, at: float | None = None) -> WebhookEvent:
-    """A report with an id and a time, of now unless given (seconds since 1970)."""
-    return WebhookEvent(event=name, id=f"EV_{secrets.token_hex(6)}", created_at=int(time.time() if at is None else at))

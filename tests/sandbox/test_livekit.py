@@ -7,9 +7,11 @@ import io
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import av
@@ -29,12 +31,15 @@ from sandbox.livekit import (
     EgressFaults,
     Filming,
     LiveKitDouble,
+    LiveKitError,
     LiveKitRoom,
+    LiveKitSandbox,
     Outcome,
     S3Target,
     Upload,
     cut_tile,
     read_marker,
+    start_livekit,
 )
 from sandbox.objects import Objects
 
@@ -134,7 +139,7 @@ def names(livekit: LiveKitDouble) -> list[str]:
     return [delivery.event for delivery in livekit.webhooks()]
 
 
-def post(livekit: LiveKitDouble, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+def post(livekit: LiveKitDouble | LiveKitSandbox, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", int(livekit.url.rpartition(":")[2]), timeout=10)
     try:
         connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -549,3 +554,57 @@ def test_two_doubles_end_with_everything_that_they_began() -> None:
     with LiveKitDouble() as one, LiveKitDouble() as other:
         assert one.url != other.url
     assert threading.active_count() <= before
+
+
+def test_the_double_runs_as_a_process_that_is_moved_by_its_door(tmp_path: Path, bucket: S3Target) -> None:
+    receiver = Receiver()
+    receiver.serve_in_thread(notices_end_seconds=0.02)
+    with start_livekit(tmp_path, webhook_urls=[f"{receiver.url}/hook"]) as livekit:
+        livekit.open_room("room")
+        sid = livekit.join("room", "operator", attributes=SHOWN)
+        assert livekit.reconnect("room", "operator") != sid
+        livekit.misbehave(EgressFaults(outcome=Outcome.LIMIT_REACHED, lost=frozenset({"egress_updated"})))
+        livekit.trouble(ApiFaults(method="ListEgress", status=503, times=1))
+        livekit.heal()
+        livekit.misbehave(EgressFaults(lost=frozenset({"egress_updated"})), identity="operator")
+        request = api.ParticipantEgressRequest(
+            room_name="room", identity="operator", file_outputs=into(bucket, "process/file.mp4")
+        )
+        headers = {
+            "Content_Type": "application/protobuf",
+            "Authorization": "Bearer "
+            + api.AccessToken(livekit.api_key, livekit.api_secret)
+            .with_grants(api.VideoGrants(room_record=True))
+            .to_jwt(),
+        }
+        path = "/twirp/livekit.Egress/StartParticipantEgress"
+        assert post(livekit, path, request.SerializeToString(), **headers)[0] == HTTPStatus.OK
+        livekit.share_screen("room", "operator")
+        livekit.advance(1)
+        (egress,) = livekit.status()["egress"]
+        livekit.end_egress(egress["egressId"], Outcome.LIMIT_REACHED)
+        livekit.leave("room", "operator")
+        livekit.close_room("room")
+        while livekit.status()["egress"][0]["status"] == "EGRESS_ENDING":
+            time.sleep(0.02)
+        status = livekit.status()
+        assert (status["rooms"], status["egress"][0]["status"]) == ({}, "EGRESS_LIMIT_REACHED")
+        assert "egress_updated" not in status["webhooks"]
+        assert "egress_ended" in status["webhooks"]
+        with pytest.raises(LiveKitError, match="KeyError"):
+            livekit.leave("room", "nobody")
+        livekit.send_webhooks_to([])
+    receiver.shutdown()
+    receiver.server_close()
+    assert keys_in(bucket, "process/") == ["process/file.mp4"]
+    body, authorization, _ = receiver.taken[0]
+    verifier = api.TokenVerifier(livekit.api_key, livekit.api_secret)
+    assert api.WebhookReceiver(verifier).receive(body.decode(), authorization).event == "room_started"
+
+
+def test_a_double_that_does_not_come_up_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "livekit").mkdir()
+    (tmp_path / "livekit" / "__init__.py").write_text("raise ImportError('no such library here')")
+    with pytest.raises(LiveKitError, match="no such library here"), start_livekit(tmp_path / "log"):
+        pass
