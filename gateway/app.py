@@ -1,31 +1,29 @@
-"""The gateway's door to verify links: plain HTTP for what the verify page needs, and nothing else of the ledger."""
+"""The gateway as one web application: the door of verify links, and, where it is set up, that of the integrators.
 
-import math
+What holds for every answer stands here: its headers, its request id, and what a failure looks like. Each part brings
+its own routes and registers itself.
+"""
+
 import re
-import threading
-import time
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from gateway.auth.web import register as register_auth
+from gateway.door import MAX_DOWNLOADS, make_door, refusal
+from gateway.parts import Parts
+from gateway.problems import MEDIA_TYPE, Code, Problem, not_found
 from gateway.ratelimit import RateLimiter
-from ledger.client import BlockingLedgerClient, ClientError
+from ledger.client import BlockingLedgerClient
 
-# Per address. One verify page asks for all of its readers and limits each of those by itself.
-REQUESTS_PER_SECOND = 20.0
-BURST_REQUESTS = 100
-MAX_ADDRESSES = 10_000
-# Bundles sent at once; the server has more threads than this, so that /healthz always answers.
-MAX_DOWNLOADS = 12
-# A reader that takes longer than this for one bundle is cut off, however steadily it drips.
-MAX_DOWNLOAD_SECONDS = 600.0
-RETRY_AFTER_SECONDS = 5
+__all__ = ["MAX_DOWNLOADS", "create_app"]
 
-_TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,1024}", re.ASCII)
-_GONE = frozenset({"LINK_EXPIRED", "LINK_REVOKED"})
-_UNKNOWN = frozenset({"LINK_UNKNOWN", "CHAIN_NOT_FOUND"})
+# What integrators are served; each registers its routes.
+DOORS: tuple[Callable[[Flask, Parts], None], ...] = (register_auth,)
 
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -33,114 +31,97 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_CODES = {
+    400: Code.INVALID_REQUEST,
+    405: Code.METHOD_NOT_ALLOWED,
+    413: Code.TOO_LARGE,
+    415: Code.UNSUPPORTED_MEDIA_TYPE,
+    429: Code.RATE_LIMITED,
+}
+_FAILED = "The gateway failed to carry this out; its log has the details."
 
 
-def create_app(ledger: BlockingLedgerClient, limiter: RateLimiter | None = None) -> Flask:
-    """The gateway in front of `ledger`."""
+def create_app(
+    ledger: BlockingLedgerClient, limiter: RateLimiter | None = None, *, parts: Parts | None = None
+) -> Flask:
+    """The gateway in front of `ledger`; without `parts` it is the door of verify links and nothing else."""
     app = Flask(__name__, static_folder=None)
     _add_manners(app)
-    limits = limiter or RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, max_keys=MAX_ADDRESSES)
-    downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
-
-    @app.before_request
-    def limit_rate() -> Response | None:
-        wait = 0.0 if request.path == "/healthz" else limits.wait_seconds(request.remote_addr or "")
-        if wait > 0:
-            return _refusal(429, "Too many requests. Wait a moment.", retry_after=math.ceil(wait))
-        return None
+    if parts is None:
+        _tell_in_sentences(app)
+    else:
+        _tell_as_problems(app)
+    app.register_blueprint(make_door(ledger, limiter))
 
     @app.get("/healthz")
     def report_health() -> Response:
         return jsonify(status="ok")
 
-    @app.get("/verify-links/<token>/bundle")
-    def send_linked_bundle(token: str) -> Response:
-        if _TOKEN.fullmatch(token) is None:
-            return _refusal(404, "There is no such verify link.")
-        if not downloads.acquire(blocking=False):
-            return _refusal(503, "Too many bundles are being sent. Try again in a moment.", RETRY_AFTER_SECONDS)
-        try:
-            download = _Download(ledger.stream_linked_bundle(token), downloads)
-        except ClientError as error:
-            downloads.release()
-            return _refusal_of(error)
-        except BaseException:
-            downloads.release()
-            raise
-        return Response(
-            download,
-            mimetype="application/zip",
-            headers={"Content-Disposition": 'attachment; filename="bundle.zip"'},
-        )
-
+    if parts is not None:
+        for register in DOORS:
+            register(app, parts)
     return app
 
 
 def _add_manners(app: Flask) -> None:
-    """What holds for every answer: its headers, and errors as one sentence."""
+    """What holds for every request and every answer."""
+
+    @app.before_request
+    def name_request() -> None:
+        """The caller's own x-request-id when it is harmless, else a new one."""
+        asked = request.headers.get("X-Request-Id", "")
+        g.request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(8)
 
     @app.after_request
     def protect(response: Response) -> Response:
-        response.headers.update(_HEADERS)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-Id"] = g.request_id
         return response
+
+
+def _tell_in_sentences(app: Flask) -> None:
+    """Errors as one sentence."""
 
     @app.errorhandler(HTTPException)
     def explain(error: HTTPException) -> Response:
-        return _refusal(error.code or 500, error.name)
+        return refusal(error.code or 500, error.name)
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
         app.logger.error("a request failed", exc_info=error)
-        return _refusal(500, "The gateway failed to carry this out; its log has the details.")
+        return refusal(500, _FAILED)
 
 
-class _Download:
-    """The pieces of one bundle. The first is fetched at once, so that a refusal can still become a status.
+def _tell_as_problems(app: Flask) -> None:
+    """Errors as RFC 9457 problems."""
 
-    An error further on, or the end of the time, ends the connection without its proper end: no reader takes half a
-    bundle for a whole one.
-    """
+    @app.errorhandler(Problem)
+    def explain(problem: Problem) -> Response:
+        return answer(problem)
 
-    def __init__(self, pieces: Iterator[bytes], slot: threading.BoundedSemaphore) -> None:
-        """Raises ClientError."""
-        self._pieces = pieces
-        self._slot = slot
-        self._deadline = time.monotonic() + MAX_DOWNLOAD_SECONDS
-        self._first: bytes | None = next(pieces, b"")
-        self._open = True
+    @app.errorhandler(HTTPException)
+    def translate(error: HTTPException) -> Response:
+        """What Flask refuses by itself: unknown addresses, other methods, bodies that are too large."""
+        if error.code == 404:  # noqa: PLR2004 - the number everybody knows
+            return answer(not_found())
+        code = _CODES.get(error.code or 500)
+        if code is None:
+            app.logger.error("a request failed", exc_info=error)
+            return answer(Problem(Code.INTERNAL, _FAILED))
+        headers = {name: value for name, value in error.get_headers() if name in {"Allow", "Retry-After"}}
+        return answer(Problem(code, error.description or error.name, headers=headers))
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        if time.monotonic() > self._deadline:
-            raise TimeoutError("the reader took too long for one bundle")
-        return next(self._pieces)
-
-    def close(self) -> None:
-        """Called by the server in the end, however the download went."""
-        if self._open:
-            self._open = False
-            self._slot.release()
-            if hasattr(self._pieces, "close"):
-                self._pieces.close()
+    @app.errorhandler(Exception)
+    def fail(error: Exception) -> Response:
+        app.logger.error("a request failed", exc_info=error)
+        return answer(Problem(Code.INTERNAL, _FAILED))
 
 
-def _refusal_of(error: ClientError) -> Response:
-    """One sentence for every link that cannot be opened: nothing that helps a forger."""
-    if error.reason in _GONE:
-        return _refusal(410, "This verify link has expired or was revoked.")
-    if error.reason in _UNKNOWN:
-        return _refusal(404, "There is no such verify link.")
-    return _refusal(503, "The ledger cannot answer now. Try again in a moment.", RETRY_AFTER_SECONDS)
-
-
-def _refusal(status: int, sentence: str, retry_after: int | None = None) -> Response:
-    response = jsonify(error=sentence)
-    response.status_code = status
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
+def answer(problem: Problem) -> Response:
+    """The answer that tells of a problem."""
+    response = jsonify(problem.document(g.get("request_id", "")))
+    response.status_code = problem.status
+    response.mimetype = MEDIA_TYPE
+    response.headers.update(problem.headers)
     return response

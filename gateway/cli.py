@@ -1,17 +1,24 @@
-"""`indelible gateway`."""
+"""`indelible gateway`: serve verify links and integrators, relay, and look after keys and credentials."""
 
+import os
 import signal
 import threading
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
 from gateway.app import create_app
-from gateway.server import make_server
+from gateway.auth.commands import credential, key
+from gateway.parts import opened_parts
+from gateway.server import INTEGRATORS_THREADS, MAX_BODY_BYTES, make_server
+from gateway.settings import GatewaySettings, WorkerSettings, serves_integrators
 from ledger.address import Address
 from ledger.client import BlockingLedgerClient, ClientTls
+from ledger.telemetry import configure_logging
 
 
 class _CannotListen(click.ClickException):
@@ -43,7 +50,7 @@ def _ip_address(_ctx: click.Context, _param: click.Parameter, value: str | None)
         raise click.BadParameter("give its IP address, for example 192.0.2.1") from error
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--listen",
     type=_AddressType(),
@@ -77,8 +84,24 @@ def _ip_address(_ctx: click.Context, _param: click.Parameter, value: str | None)
     show_envvar=True,
     help="The reverse proxy's address: its X-Forwarded-For names the client whose requests are counted.",
 )
-def gateway(listen: Address, ledger: Address, ledger_ca: Path | None, trusted_proxy: str | None) -> None:
-    """Serve the bundles of verify links until SIGTERM or Ctrl-C."""
+@click.pass_context
+def gateway(
+    context: click.Context, listen: Address, ledger: Address, ledger_ca: Path | None, trusted_proxy: str | None
+) -> None:
+    """Serve the bundles of verify links, and integrators, until SIGTERM or Ctrl-C.
+
+    Integrators are served where INDELIBLE_GATEWAY_DSN is set; `indelible gateway serve` insists on it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if serves_integrators():
+        named = {"INDELIBLE_GATEWAY_LISTEN": str(listen), "INDELIBLE_LEDGER": str(ledger)}
+        if ledger_ca is not None:
+            named["INDELIBLE_LEDGER_CA"] = str(ledger_ca)
+        if trusted_proxy is not None:
+            named["INDELIBLE_GATEWAY_TRUSTED_PROXY"] = trusted_proxy
+        _serve_integrators(GatewaySettings.from_environment({**os.environ, **named}))
+        return
     try:
         tls = ClientTls(certificate_authority=ledger_ca.read_bytes()) if ledger_ca else None
     except ValueError as error:
@@ -88,17 +111,59 @@ def gateway(listen: Address, ledger: Address, ledger_ca: Path | None, trusted_pr
     except ValueError as error:
         raise click.UsageError(f"--ledger: {error}; give --ledger-ca") from error
     with client:
-        try:
-            server = make_server(create_app(client), listen, trusted_proxy)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise _CannotListen(f"cannot listen on {listen}: {reason}") from error
-        _stop_on_signals()
-        click.echo(f"Serving verify links at http://{listen.host}:{server.effective_port}", err=True)
-        try:
-            server.run()
-        finally:
-            server.close()
+        _run(_listening(create_app(client), listen, trusted_proxy), listen, "verify links")
+
+
+@gateway.command()
+def serve() -> None:
+    """Serve integrators and verify links until SIGTERM or Ctrl-C. Settings come from the environment."""
+    _serve_integrators(GatewaySettings.from_environment())
+
+
+@gateway.command()
+def worker() -> None:
+    """Relay what was decided to the operations chains, until SIGTERM or Ctrl-C. Any number may run."""
+    # It brings asyncio and metrics, which the other commands need not wait for.
+    from gateway.worker import run_worker  # noqa: PLC0415 - see above
+
+    settings = WorkerSettings.from_environment()
+    configure_logging(settings.log)
+    run_worker(settings)
+
+
+gateway.add_command(credential)
+gateway.add_command(key)
+
+
+def _serve_integrators(settings: GatewaySettings) -> None:
+    configure_logging(settings.log)
+    with ExitStack() as closing:
+        parts = closing.enter_context(opened_parts(settings))
+        client = closing.enter_context(
+            BlockingLedgerClient(settings.ledger.address, token=None, tls=settings.ledger.tls)
+        )
+        app = create_app(client, parts=parts)
+        server = _listening(
+            app, settings.listen, settings.trusted_proxy, threads=INTEGRATORS_THREADS, max_body_bytes=MAX_BODY_BYTES
+        )
+        _run(server, settings.listen, "integrators and verify links")
+
+
+def _listening(app: Any, listen: Address, trusted_proxy: str | None, **limits: int) -> Any:
+    try:
+        return make_server(app, listen, trusted_proxy, **limits)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _CannotListen(f"cannot listen on {listen}: {reason}") from error
+
+
+def _run(server: Any, listen: Address, what: str) -> None:
+    _stop_on_signals()
+    click.echo(f"Serving {what} at http://{listen.host}:{server.effective_port}", err=True)
+    try:
+        server.run()
+    finally:
+        server.close()
 
 
 def _stop_on_signals() -> None:

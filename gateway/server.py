@@ -9,14 +9,18 @@ from flask import Flask
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # it ships no types
 from waitress.server import create_server  # type: ignore[import-untyped]  # as above
 
-from gateway.app import MAX_DOWNLOADS
+from gateway.door import MAX_DOWNLOADS
 from ledger.address import Address
 
 THREADS = MAX_DOWNLOADS + 4
+# With integrators, whose requests mostly wait for the services behind the gateway.
+INTEGRATORS_THREADS = MAX_DOWNLOADS + 36
+# A thousand events of 4 KiB, or ten of the largest; the services behind the gateway take no more than 16 MiB.
+MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_CONNECTIONS = 500
 # A connection on which nothing moves for this long is closed.
 SILENCE_SECONDS = 30
-# Only a request line and headers are ever read here.
+# Room for a token of 8 KiB and what else comes along.
 MAX_HEADER_BYTES = 16 * 1024
 # A reader who takes less than this of what waits for it is cut off, so that a dozen who dawdle do not keep everybody
 # else from the bundles. Socket buffers are refilled in gulps of up to a third of 4 MiB: a shorter time would cut off
@@ -25,8 +29,13 @@ PACE_BYTES = 1024 * 1024
 PACE_SECONDS = 60.0
 
 
-def make_server(app: Flask, address: Address, trusted_proxy: str | None) -> Any:
-    """The server of `app`, listening; its `run` serves. Raises OSError or ValueError for an address it cannot have."""
+def make_server(
+    app: Flask, address: Address, trusted_proxy: str | None, *, threads: int = THREADS, max_body_bytes: int = 0
+) -> Any:
+    """The server of `app`, listening; its `run` serves. Bodies of requests may have `max_body_bytes`.
+
+    Raises OSError or ValueError for an address it cannot have.
+    """
     proxy: dict[str, object] = {}
     if trusted_proxy:
         proxy = {
@@ -38,11 +47,11 @@ def make_server(app: Flask, address: Address, trusted_proxy: str | None) -> Any:
         app,
         host=address.host,
         port=address.port,
-        threads=THREADS,
+        threads=threads,
         connection_limit=MAX_CONNECTIONS,
         channel_timeout=SILENCE_SECONDS,
         max_request_header_size=MAX_HEADER_BYTES,
-        max_request_body_size=0,
+        max_request_body_size=max_body_bytes,
         # select() cannot watch descriptors above 1,023.
         asyncore_use_poll=True,
         ident=None,

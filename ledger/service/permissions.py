@@ -18,6 +18,9 @@ ERASE = "ledger:erase"
 # Besides APPEND, for the kinds below: what the evidence service says must not be anybody else's word.
 EVIDENCE = "ledger:evidence"
 EVIDENCE_KINDS = ("clip.", "consent.", "hold.", "recording.", "retention.")
+# The same for what the gateway says of who was given access.
+DECISIONS = "ledger:decisions"
+DECISION_KINDS = ("access.",)
 
 METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,3 +51,5 @@ def require_kinds(caller: Caller, events: Iterable[ledger_pb2.NewEvent]) -> None
     for event in events:
         if event.kind.startswith(EVIDENCE_KINDS):
             require_scope(caller, EVIDENCE)
+        if event.kind.startswith(DECISION_KINDS):
+            require_scope(caller, DECISIONS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.app import BURST_REQUESTS
+from gateway.door import BURST_REQUESTS
 from gateway.cli import gateway as command
 from gateway.ratelimit import RateLimiter
 from ledger.client import BlockingLedgerClient

@@ -1,0 +1,165 @@
+"""The operator's commands for the gateway's signing keys and for an organisation's first credential."""
+
+import json
+from pathlib import Path
+
+import click
+from joserfc.jwk import OKPKey
+
+from gateway.auth.actions import Scope
+from gateway.auth.credentials import (
+    DEFAULT_TOKEN_SECONDS,
+    MAX_TOKEN_SECONDS,
+    MIN_TOKEN_SECONDS,
+    add_credential,
+)
+from gateway.auth.signing import MAX_KEYS, KeysError, make_key, public_set, read_keys, write_keys
+from gateway.auth.values import Role
+from gateway.problems import Code, Problem
+from gateway.records.records import Records
+from gateway.settings import OperatorSettings
+from ledger.cli.main import REFUSED, UNREACHABLE, UNUSABLE, Failure
+from ledger.cli.output import as_json, print_fields
+
+OPERATOR = "operator"
+
+_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@click.group()
+def credential() -> None:
+    """Give an organisation its first credential; the others are made through the API."""
+
+
+@credential.command("create")
+@click.option("--org", "organisation_id", required=True, help="The organisation it belongs to.")
+@click.option("--name", default="first credential", show_default=True, help="What people know it by.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice([role.value for role in Role]),
+    default=(Role.ORG_ADMIN.value,),
+    show_default=True,
+    help="May be repeated.",
+)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="May be repeated.  [default: every scope]",
+)
+@click.option(
+    "--token-seconds",
+    type=click.IntRange(MIN_TOKEN_SECONDS, MAX_TOKEN_SECONDS),
+    default=DEFAULT_TOKEN_SECONDS,
+    show_default=True,
+    help="How long its tokens last.",
+)
+@as_json
+def create_credential(  # noqa: PLR0913, PLR0917 - click's calling style
+    organisation_id: str,
+    name: str,
+    roles: tuple[str, ...],
+    scopes: tuple[str, ...],
+    token_seconds: int,
+    as_json: bool,  # noqa: FBT001 - click's calling style
+) -> None:
+    """Create a credential. Its secret is shown this once and kept nowhere."""
+    records = Records.open(OperatorSettings.from_environment().records_dsn)
+    try:
+        created = add_credential(
+            records,
+            organisation_id,
+            by=OPERATOR,
+            name=name,
+            roles=roles,
+            scopes=scopes or [scope.value for scope in Scope],
+            token_seconds=token_seconds,
+        )
+    except Problem as problem:
+        code = UNREACHABLE if problem.code is Code.DATABASE_UNAVAILABLE else REFUSED
+        raise Failure(problem.detail, code) from problem
+    finally:
+        records.close()
+    print_fields(
+        {
+            "client_id": created.client_id,
+            "client_secret": created.client_secret,
+            "roles": created.credential.roles if as_json else " ".join(created.credential.roles),
+            "scopes": created.credential.scopes if as_json else " ".join(created.credential.scopes),
+        },
+        as_json=as_json,
+    )
+
+
+@click.group()
+def key() -> None:
+    """Look after the keys the gateway signs its tokens with (INDELIBLE_GATEWAY_KEYS).
+
+    To change keys: `add` one, wait until whoever checks tokens has read it (ten minutes), `use` it, and `retire` the
+    old one after an hour.
+    """
+
+
+@key.command("add")
+@_file
+@as_json
+def add_key(file: Path, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Add a key to FILE, or make FILE with its first one. It is published at once; `use` makes it sign."""
+    keys = _read(file) if file.exists() else []
+    if len(keys) >= MAX_KEYS:
+        raise Failure(f"{file} holds {MAX_KEYS} keys already; retire one first", REFUSED)
+    made = make_key()
+    _write(file, [*keys, made])
+    print_fields({"file": str(file), "key_id": str(made.kid), "signs": not keys}, as_json=as_json)
+
+
+@key.command("use")
+@_file
+@click.argument("key_id")
+def use_key(file: Path, key_id: str) -> None:
+    """Sign with the key KEY_ID from now on."""
+    keys = _read(file)
+    chosen = [one for one in keys if one.kid == key_id]
+    if not chosen:
+        raise Failure(f"{file} holds no key {key_id}", REFUSED)
+    _write(file, [*chosen, *(one for one in keys if one.kid != key_id)])
+    click.echo(f"Tokens are signed with {key_id} from now on.")
+
+
+@key.command("retire")
+@_file
+@click.argument("key_id")
+def retire_key(file: Path, key_id: str) -> None:
+    """Remove the key KEY_ID: tokens that it signed are no longer believed."""
+    keys = _read(file)
+    if keys[0].kid == key_id:
+        raise Failure(f"{key_id} is the key that signs; use another one first", REFUSED)
+    kept = [one for one in keys if one.kid != key_id]
+    if len(kept) == len(keys):
+        raise Failure(f"{file} holds no key {key_id}", REFUSED)
+    _write(file, kept)
+    click.echo(f"{key_id} is retired.")
+
+
+@key.command("publish")
+@_file
+def publish_keys(file: Path) -> None:
+    """Print the public keys: what the ledger and the evidence service read as INDELIBLE_GATEWAY_JWKS."""
+    click.echo(json.dumps(public_set(_read(file)), indent=1))
+
+
+def _read(file: Path) -> list[OKPKey]:
+    try:
+        return read_keys(file)
+    except (OSError, KeysError) as error:
+        raise Failure(str(error), UNUSABLE) from error
+
+
+def _write(file: Path, keys: list[OKPKey]) -> None:
+    try:
+        write_keys(file, keys)
+    except OSError as error:
+        raise Failure(f"{file} cannot be written ({error.strerror})", UNUSABLE) from error
