@@ -19,8 +19,8 @@ BATCH = 200
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
 
-# What a session's chain answers for ever. The operations chain is never closed: there every note gets through.
-_FINAL = frozenset({"CHAIN_CLOSED", "CHAIN_NOT_FOUND", "INVALID_ARGUMENT"})
+# What a session's chain answers for ever; the operations chain, which never closes, is then told instead.
+_FINAL = frozenset({"CHAIN_CLOSED", "SESSION_ENDED", "CHAIN_NOT_FOUND", "INVALID_ARGUMENT"})
 _CONFLICT = "IDEMPOTENCY_CONFLICT"
 
 _log = structlog.stdlib.get_logger("evidence.relay")
@@ -41,6 +41,19 @@ async def relay_once(records: Records, ledgers: Ledgers) -> int:
         else:
             stuck.add(chain)
     return done
+
+
+async def relay_chain(records: Records, ledgers: Ledgers, organisation_id: str, chain_id: str) -> bool:
+    """Relay at once whatever one chain is still to be told; whether it now knows everything, or never will.
+
+    For what must be on a chain before something else may happen. The relay of a worker may be at the same notes: each
+    sends them in order under the same keys, so the chain gets each once and in order.
+    """
+    while notes := await records.chain_notes(organisation_id, chain_id, BATCH):
+        for note in notes:
+            if not await _relay(records, ledgers, note):
+                return False
+    return True
 
 
 async def _relay(records: Records, ledgers: Ledgers, note: OutboxNote) -> bool:

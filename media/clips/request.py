@@ -36,7 +36,7 @@ async def request_clip(
     check_identifier(wish.source_id, "source")
     check_identifier(wish.incident_id, "incident")
     chain_id = wish.session_chain_id
-    if chain_id is not None and not _is_chain_id(chain_id):
+    if chain_id is not None and not is_chain_id(chain_id):
         raise MediaError(
             Reason.INVALID_ARGUMENT,
             f"session_chain_id must be 1 to {MAX_CHAIN_CHARACTERS} of a-z, 0-9 and '-', and not the operations chain",
@@ -60,6 +60,7 @@ async def request_clip(
     )
 
 
-def _is_chain_id(text: str) -> bool:
+def is_chain_id(text: str) -> bool:
+    """Whether a session's chain may be called so."""
     allowed = text.replace("-", "").isalnum() and text.isascii() and text == text.lower()
     return allowed and 1 <= len(text) <= MAX_CHAIN_CHARACTERS and text.strip("-") == text and text != "operations"

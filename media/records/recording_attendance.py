@@ -49,6 +49,9 @@ _TRY = """
 UPDATE evidence.recording_stays SET attempts = attempts + 1, tried_at = %s
  WHERE stay_id = %s AND state = 'ASKED' AND egress_id IS NULL
 """
+_NOT_TRIED = """
+UPDATE evidence.recording_stays SET tried_at = NULL WHERE stay_id = %s AND state = 'ASKED' AND egress_id IS NULL
+"""
 _ACTIVE = """
 UPDATE evidence.recording_stays
    SET state = CASE state WHEN 'ASKED' THEN 'ACTIVE' ELSE state END, egress_id = %(egress_id)s,
@@ -181,6 +184,11 @@ class RecordingAttendance:
         except psycopg.errors.IntegrityError:
             return False
         return True
+
+    async def not_tried(self, stay: Stay) -> None:
+        """LiveKit certainly did not begin it: it may be asked again at once."""
+        async with worker_transaction(self._worker) as connection:
+            await connection.execute(_NOT_TRIED, (stay.stay_id,))
 
     async def trying(self, stay: Stay, *, at: int) -> bool:
         """LiveKit is being asked now; False when the egress is known, or over, by now."""
