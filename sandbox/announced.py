@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import select
 import subprocess
 import sys
@@ -66,6 +67,11 @@ class Announced:
                     return line
                 break
         raise NotAnnouncedError(self._log.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace"))
+
+
+def has_ended(process_id: int) -> bool:
+    """Whether our child has ended, without taking its exit code from whoever waits for it."""
+    return os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 @contextlib.contextmanager

@@ -8,12 +8,16 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sandbox.database import Database
 from sandbox.issuer import Issuer
 from sandbox.objects import Objects
 from sandbox.processes import LOOPBACK, Process, StartError, find_program
 from sandbox.services import READY_SECONDS, Ports, answers, is_healthy
+
+if TYPE_CHECKING:
+    from sandbox.livekit import LiveKitSandbox
 
 CAMERA = "pump-7"
 """The one camera; its source has the same name."""
@@ -42,6 +46,7 @@ class Neighbours:
     issuer: Issuer
     ledger_address: str
     nats_url: str
+    livekit: "LiveKitSandbox | None" = None
 
 
 def why_no_clips() -> str:
@@ -123,7 +128,9 @@ class Evidence:
         )
 
     def _environment(self, neighbours: Neighbours) -> dict[str, str]:
+        livekit = neighbours.livekit
         return {
+            **({} if livekit is None else _reaching(livekit)),
             "INDELIBLE_EVIDENCE_DSN": neighbours.database.evidence_dsn,
             "INDELIBLE_EVIDENCE_WORKER_DSN": neighbours.database.evidence_worker_dsn,
             "INDELIBLE_EVIDENCE_LISTEN": self.address,
@@ -148,6 +155,14 @@ class Evidence:
             f'path = "footage/{CAMERA}"\nnames = "%Y%m%dT%H%M%S.%fZ.mp4"\ntime_zone = "UTC"\n'
             f"settle_seconds = {SETTLE_SECONDS}\nwait_seconds = {WAIT_SECONDS}\n"
         )
+
+
+def _reaching(livekit: "LiveKitSandbox") -> dict[str, str]:
+    return {
+        "INDELIBLE_LIVEKIT_URL": livekit.url,
+        "INDELIBLE_LIVEKIT_API_KEY": livekit.api_key,
+        "INDELIBLE_LIVEKIT_API_SECRET": livekit.api_secret,
+    }
 
 
 def _make_bucket(objects: Objects) -> None:

@@ -5,11 +5,11 @@ What the ledger is told (`authorities.toml`) and what an auditor trusts (`trust.
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.announced import has_ended
 from sandbox.authorities import Authorities, start_authorities
 from sandbox.calendar import CalendarSandbox, start_calendar
 from sandbox.tezos import TezosMissingError, TezosSandbox
@@ -118,11 +118,11 @@ class Outside:
     def ended(self) -> Iterator[str]:
         """What ended by itself."""
         for authority in self.authorities or ():
-            if authority.process_id is None or _has_ended(authority.process_id):
+            if authority.process_id is None or has_ended(authority.process_id):
                 yield f"The time-stamp authority {authority.name}"
-        if self.tezos is not None and (self.tezos.process_id is None or _has_ended(self.tezos.process_id)):
+        if self.tezos is not None and (self.tezos.process_id is None or has_ended(self.tezos.process_id)):
             yield "The Tezos network"
-        if self.calendars is not None and _has_ended(self.calendars.process_id):
+        if self.calendars is not None and has_ended(self.calendars.process_id):
             yield "The process of the OpenTimestamps calendars"
 
     def _write_files(self) -> None:
@@ -155,8 +155,3 @@ def _replace(path: Path, text: str) -> None:
     staged = path.with_name(f"{path.name}.new")
     staged.write_text(text, encoding="utf-8")
     staged.replace(path)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether our child has ended, without taking its exit code from whoever waits for it."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -2,7 +2,7 @@
 
 Everything lives in one directory and listens on loopback only:
 
-    postgres/ nats/ objects/ authorities/ tezos/    data of the outside world
+    postgres/ nats/ objects/ authorities/ tezos/    data of the outside world; livekit/ has a log only
     evidence/                                       the camera's footage, and what the evidence service needs
     issuer/ keys/                                   signing keys: whoever reads them can act as anybody here
     authorities.toml                                what the ledger is told about whoever anchors
@@ -21,8 +21,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ledger.store.admin import add_organisation
+from sandbox.announced import has_ended
 from sandbox.authorities import Authorities
 from sandbox.database import Database, Databases
 from sandbox.evidence import Evidence, Neighbours, why_no_clips
@@ -33,6 +35,9 @@ from sandbox.outside import Outside, OutsideOptions
 from sandbox.postgres import Postgres
 from sandbox.processes import LOOPBACK, Process, StartError
 from sandbox.services import LedgerFiles, Ports, start_gateway, start_ledger, start_page
+
+if TYPE_CHECKING:
+    from sandbox.livekit import LiveKitSandbox
 
 DATABASE_NAME = "indelible"
 # Registered by the commands, so that there is somebody to act for.
@@ -54,6 +59,7 @@ class Part(StrEnum):
     GATEWAY = "gateway"
     PAGE = "verify page"
     OBJECTS = "S3 storage"
+    LIVEKIT = "LiveKit"
     EVIDENCE = "evidence service"
     EVIDENCE_WORKER = "evidence worker"
 
@@ -115,7 +121,7 @@ def running_stack(
 
 def _left_out(wanted: Collection[Part]) -> dict[Part, str]:
     """What this machine cannot have, and why."""
-    clips = {Part.EVIDENCE, Part.EVIDENCE_WORKER}.intersection(wanted)
+    clips = {Part.LIVEKIT, Part.EVIDENCE, Part.EVIDENCE_WORKER}.intersection(wanted)
     why = why_no_clips() if clips else ""
     return dict.fromkeys(clips, why) if why else {}
 
@@ -138,6 +144,8 @@ class Stack:
         self.page_url = f"http://{LOOPBACK}:{ports.page}"
         self.evidence = Evidence(directory / "evidence", ORGANISATION_ID, ports)
         self.outside = Outside(directory, self.files.authorities, self.trust_policy, outside)
+        # None while it does not run; it is one of the parts that need PyAV.
+        self.livekit: LiveKitSandbox | None = None
         self._database: Database | None = None
         self._processes: dict[Part, Process] = {}
 
@@ -184,6 +192,8 @@ class Stack:
                 raise PartEndedError(f"The {part} ended by itself (exit code {process.exit_code}).{process.tail()}")
         for what in self.outside.ended():
             raise PartEndedError(f"{what} ended by itself.")
+        if self.livekit is not None and has_ended(self.livekit.process_id):
+            raise PartEndedError("LiveKit ended by itself.")
 
     def start(self, part: Part, running: contextlib.ExitStack) -> str:
         """Start one part, have `running` stop it at the end, and return its address."""
@@ -193,6 +203,8 @@ class Stack:
             return self.outside.wait_for_tezos()
         if part is Part.CALENDARS:
             return self.outside.start_calendars(running)
+        if part is Part.LIVEKIT:
+            return self._start_livekit(running)
         if part is Part.EVIDENCE:
             running.callback(self.evidence.stop)
         if part is Part.POSTGRES:
@@ -223,6 +235,13 @@ class Stack:
         process = start_ledger(self.files, self.database, self.issuer, self.nats.url, self.ports)
         return process, self.ledger_address
 
+    def _start_livekit(self, running: contextlib.ExitStack) -> str:
+        from sandbox.livekit import start_livekit  # noqa: PLC0415 - PyAV may be missing
+
+        reports = f"{self.gateway_url}/webhooks/in/livekit"
+        self.livekit = running.enter_context(start_livekit(self.directory / "livekit", webhook_urls=[reports]))
+        return self.livekit.url
+
     def _neighbours(self) -> Neighbours:
         return Neighbours(
             database=self.database,
@@ -230,4 +249,5 @@ class Stack:
             issuer=self.issuer,
             ledger_address=self.ledger_address,
             nats_url=self.nats.url,
+            livekit=self.livekit,
         )

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,6 +15,9 @@ from sandbox.outside import OutsideOptions
 from sandbox.processes import LOOPBACK, as_typed
 from sandbox.services import Ports
 from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Announce, Part, Stack, running_stack
+
+if TYPE_CHECKING:
+    from sandbox.livekit import LiveKitSandbox
 
 # Instead of ten minutes: who tries it out should see a proof being completed.
 BITCOIN_BLOCK_SECONDS = 20.0
@@ -70,6 +74,7 @@ def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
         ("metrics", f"http://{LOOPBACK}:{stack.ports.metrics}/metrics"),
         ("NATS", stack.nats.url),
         *([("footage", f"{stack.evidence.footage}  (of the camera {CAMERA})")] if stack.makes_clips else []),
+        *([("LiveKit", _rooms(stack.livekit))] if stack.livekit is not None else []),
         ("S3", f"{stack.objects.url}  (keys: {stack.objects.keys_file})"),
         ("data, keys, logs", f"{stack.directory}{'' if kept else '  (deleted at the end)'}"),
         ("trust policy", stack.trust_policy),
@@ -85,6 +90,10 @@ def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
     ):
         console.print(f"  {line}", soft_wrap=True, highlight=False)
     console.print()
+
+
+def _rooms(livekit: "LiveKitSandbox") -> str:
+    return f"{livekit.url}  (its rooms are moved at {livekit.control_url})"
 
 
 def _clip_commands(indelible: str, stack: Stack) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +49,17 @@ def test_an_authority_that_dies_is_named(sandbox_directory: Path) -> None:
         stack.authorities.two.stop()
         with pytest.raises(PartEndedError, match="sandbox-two ended by itself"):
             stack.check()
+
+
+def test_livekit_runs_with_a_door_to_move_its_rooms_and_is_named_when_it_dies(sandbox_directory: Path) -> None:
+    with running_stack(sandbox_directory / "livekit", parts={Part.LIVEKIT}) as stack:
+        assert stack.livekit is not None
+        stack.livekit.join("example:room", "operator")
+        assert stack.livekit.status()["rooms"] == {"example:room": {"operator": {}}}
+        stack.check()
+        os.kill(stack.livekit.process_id, signal.SIGKILL)
+        with pytest.raises(PartEndedError, match="LiveKit ended by itself"):
+            stack.watch()
 
 
 def test_an_error_in_the_middle_stops_what_was_started(sandbox_directory: Path) -> None:
