@@ -1,0 +1,70 @@
+"""Legal holds on clips, and how long clips are kept."""
+
+import json
+from typing import Any
+
+from gateway.actions.clips import clip_resource
+from gateway.actions.desk import Desk, service_key
+from gateway.auth.actions import Action
+from gateway.auth.values import GatewayCaller, Resource
+from gateway.values import LegalHold, LockMode, Page, PlacedHold, Retention
+
+
+def place_hold(
+    desk: Desk, caller: GatewayCaller, *, clip_id: str, reason: str, idempotency_key: str | None = None
+) -> PlacedHold:
+    """Stop disposal of a clip until the hold is lifted."""
+    with desk.authorise(caller, Action.HOLD_PLACE, clip_resource(desk, caller, clip_id)) as identity:
+        return desk.evidence.place_hold(identity, clip_id, reason, service_key(caller, idempotency_key))
+
+
+def lift_hold(desk: Desk, caller: GatewayCaller, *, clip_id: str, hold_id: str, reason: str) -> LegalHold:
+    """Lift one hold of a clip; again: the first answer."""
+    resource = clip_resource(desk, caller, clip_id)
+    with desk.authorise(caller, Action.HOLD_LIFT, resource) as identity:
+        # A right to lift holds may end at certain cameras, and the service lifts whatever hold is named.
+        if not _is_hold_of(desk, caller, clip_id, hold_id):
+            raise desk.parts.access.not_found(caller, Action.HOLD_LIFT, resource)
+        return desk.evidence.lift_hold(identity, hold_id, reason)
+
+
+def list_clip_holds(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> tuple[LegalHold, ...]:
+    """The holds that stand on a clip now."""
+    with desk.authorise(caller, Action.CLIP_VIEW, clip_resource(desk, caller, clip_id)) as identity:
+        return desk.evidence.get_clip(identity, clip_id).holds
+
+
+def list_holds(
+    desk: Desk, caller: GatewayCaller, *, camera: str | None = None, limit: int = 100, cursor: str | None = None
+) -> Page[LegalHold]:
+    """The holds that stand on a page of held clips, newest incident first; `limit` counts clips."""
+    with desk.authorise(
+        caller,
+        Action.CLIP_LIST,
+        Resource.camera_of(caller.organisation_id, camera) if camera else Resource.organisation(caller.organisation_id),
+    ) as identity:
+        page = desk.evidence.list_clips(identity, camera=camera, held=True, limit=limit, cursor=cursor)
+        return Page(items=tuple(hold for clip in page.items for hold in clip.holds), next_cursor=page.next_cursor)
+
+
+def get_retention(desk: Desk, caller: GatewayCaller) -> Retention:
+    """How long the organisation keeps clips."""
+    with desk.authorise(caller, Action.RETENTION_VIEW, Resource.organisation(caller.organisation_id)) as identity:
+        return desk.evidence.get_retention(identity)
+
+
+def set_retention(
+    desk: Desk, caller: GatewayCaller, *, days: int, reason: str, lock_mode: LockMode | None = None
+) -> Retention:
+    """Change how long the organisation keeps clips, for the clips there are, too."""
+    with desk.authorise(caller, Action.RETENTION_CHANGE, Resource.organisation(caller.organisation_id)) as identity:
+        return desk.evidence.set_retention(identity, days, reason, lock_mode)
+
+
+def _is_hold_of(desk: Desk, caller: GatewayCaller, clip_id: str, hold_id: str) -> bool:
+    """Whether a hold stands on the clip, or did once: then custody knows it."""
+    identity = desk.identity(caller, Action.CLIP_VIEW)
+    if any(hold.hold_id == hold_id for hold in desk.evidence.get_clip(identity, clip_id).holds):
+        return True
+    custody: dict[str, Any] = json.loads(desk.evidence.get_custody(identity, clip_id))
+    return any(entry["detail"].get("hold_id") == hold_id for entry in custody["entries"])

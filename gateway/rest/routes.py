@@ -1,0 +1,14 @@
+"""Every route of the API."""
+
+from gateway.rest import clips, events, holds, proofs, recordings, sessions, webhooks
+from gateway.rest.routing import Route
+
+ALL_ROUTES: tuple[Route, ...] = (
+    *sessions.ROUTES,
+    *events.ROUTES,
+    *proofs.ROUTES,
+    *recordings.ROUTES,
+    *clips.ROUTES,
+    *holds.ROUTES,
+    *webhooks.ROUTES,
+)
