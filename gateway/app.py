@@ -17,12 +17,13 @@ from gateway.parts import Parts
 from gateway.problems import MEDIA_TYPE, Code, Problem, not_found
 from gateway.ratelimit import RateLimiter
 from gateway.rest import register as register_rest
+from gateway.webhooks.incoming import register as register_webhooks
 from ledger.client import BlockingLedgerClient
 
 __all__ = ["MAX_DOWNLOADS", "create_app"]
 
 # What integrators are served; each registers its routes.
-DOORS: tuple[Callable[[Flask, Parts], None], ...] = (register_auth, register_rest)
+DOORS: tuple[Callable[[Flask, Parts], None], ...] = (register_auth, register_rest, register_webhooks)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _HEADERS = {

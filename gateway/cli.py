@@ -1,4 +1,7 @@
-"""`indelible gateway`: serve verify links and integrators, relay, and look after keys and credentials."""
+"""`indelible gateway`: serve verify links and integrators, relay, and look after keys and credentials.
+
+What a command needs is imported when it runs: `indelible --help` lists them, and should not wait for a web server.
+"""
 
 import os
 import signal
@@ -7,18 +10,16 @@ from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.app import create_app
 from gateway.auth.commands import credential, key
-from gateway.parts import opened_parts
-from gateway.server import INTEGRATORS_THREADS, MAX_BODY_BYTES, make_server
-from gateway.settings import GatewaySettings, WorkerSettings, serves_integrators
+from gateway.webhooks.commands import webhook_key
 from ledger.address import Address
-from ledger.client import BlockingLedgerClient, ClientTls
-from ledger.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from gateway.settings import GatewaySettings
 
 
 class _CannotListen(click.ClickException):
@@ -94,6 +95,10 @@ def gateway(
     """
     if context.invoked_subcommand is not None:
         return
+    from gateway.app import create_app  # noqa: PLC0415 - see above
+    from gateway.settings import GatewaySettings, serves_integrators  # noqa: PLC0415 - see above
+    from ledger.client import BlockingLedgerClient, ClientTls  # noqa: PLC0415 - see above
+
     if serves_integrators():
         named = {"INDELIBLE_GATEWAY_LISTEN": str(listen), "INDELIBLE_LEDGER": str(ledger)}
         if ledger_ca is not None:
@@ -117,14 +122,17 @@ def gateway(
 @gateway.command()
 def serve() -> None:
     """Serve integrators and verify links until SIGTERM or Ctrl-C. Settings come from the environment."""
+    from gateway.settings import GatewaySettings  # noqa: PLC0415 - see above
+
     _serve_integrators(GatewaySettings.from_environment())
 
 
 @gateway.command()
 def worker() -> None:
-    """Relay what was decided to the operations chains, until SIGTERM or Ctrl-C. Any number may run."""
-    # It brings asyncio and metrics, which the other commands need not wait for.
+    """Relay what was decided, and send webhooks, until SIGTERM or Ctrl-C. Any number may run."""
+    from gateway.settings import WorkerSettings  # noqa: PLC0415 - see above
     from gateway.worker import run_worker  # noqa: PLC0415 - see above
+    from ledger.telemetry import configure_logging  # noqa: PLC0415 - see above
 
     settings = WorkerSettings.from_environment()
     configure_logging(settings.log)
@@ -133,9 +141,16 @@ def worker() -> None:
 
 gateway.add_command(credential)
 gateway.add_command(key)
+gateway.add_command(webhook_key)
 
 
-def _serve_integrators(settings: GatewaySettings) -> None:
+def _serve_integrators(settings: "GatewaySettings") -> None:
+    from gateway.app import create_app  # noqa: PLC0415 - see above
+    from gateway.parts import opened_parts  # noqa: PLC0415 - see above
+    from gateway.server import INTEGRATORS_THREADS, MAX_BODY_BYTES  # noqa: PLC0415 - see above
+    from ledger.client import BlockingLedgerClient  # noqa: PLC0415 - see above
+    from ledger.telemetry import configure_logging  # noqa: PLC0415 - see above
+
     configure_logging(settings.log)
     with ExitStack() as closing:
         parts = closing.enter_context(opened_parts(settings))
@@ -150,6 +165,8 @@ def _serve_integrators(settings: GatewaySettings) -> None:
 
 
 def _listening(app: Any, listen: Address, trusted_proxy: str | None, **limits: int) -> Any:
+    from gateway.server import make_server  # noqa: PLC0415 - see above
+
     try:
         return make_server(app, listen, trusted_proxy, **limits)
     except (OSError, ValueError) as error:

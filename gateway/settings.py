@@ -8,10 +8,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from gateway.records.schema import DOOR_ROLE, WORKER_ROLE
+from gateway.webhooks.reach import Network
+from gateway.webhooks.sealing import Sealer
 from ledger.address import Address
 from ledger.client import ClientTls
 from ledger.settings_reader import (
@@ -58,6 +60,17 @@ class Issuing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WebhookSettings:
+    """The keys that webhook secrets are encrypted with, the newest first, and the networks webhooks may go to.
+
+    The public network is always one of them.
+    """
+
+    keys: tuple[bytes, ...]
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GatewaySettings:
     """Everything `indelible gateway serve` needs to know."""
 
@@ -68,6 +81,8 @@ class GatewaySettings:
     issuing: Issuing
     ledger: Upstream
     evidence: Upstream
+    # None: there are no webhooks.
+    webhooks: WebhookSettings | None
     # A directory of further policies.
     policies: Path | None
     # Origins whose pages may use the API from a browser.
@@ -90,6 +105,7 @@ class GatewaySettings:
             issuing=_issuing(read, token),
             ledger=_upstream(read, "INDELIBLE_LEDGER", DEFAULT_LEDGER),
             evidence=_upstream(read, "INDELIBLE_EVIDENCE", DEFAULT_EVIDENCE),
+            webhooks=_webhooks(read),
             policies=_directory(read, "INDELIBLE_GATEWAY_POLICIES"),
             cors_origins=read.value("INDELIBLE_GATEWAY_CORS_ORIGINS", _origins, frozenset()),
             requests_per_second=read.value(
@@ -115,6 +131,8 @@ class WorkerSettings:
     worker_dsn: str
     issuing: Issuing
     ledger: Upstream
+    # None: there are no webhooks.
+    webhooks: WebhookSettings | None
     nats_url: str | None
     metrics_listen: Address | None
     log: LogSettings
@@ -127,6 +145,7 @@ class WorkerSettings:
             worker_dsn=read_dsn(read, "INDELIBLE_GATEWAY_WORKER_DSN", role=WORKER_ROLE),
             issuing=_issuing(read, read_token_settings(read)),
             ledger=_upstream(read, "INDELIBLE_LEDGER", DEFAULT_LEDGER),
+            webhooks=_webhooks(read),
             nats_url=read.value("INDELIBLE_NATS_URL", nats_address, None),
             metrics_listen=read.value("INDELIBLE_GATEWAY_METRICS_LISTEN", Address.parse, None),
             log=read_log(read),
@@ -162,6 +181,33 @@ def _issuing(read: Reader, token: TokenSettings) -> Issuing:
         read.problem(name, "is the same as INDELIBLE_TOKEN_ISSUER or INDELIBLE_TOKEN_AUDIENCE; give it its own name")
     keys = read.required_file("INDELIBLE_GATEWAY_KEYS", "a file of signing keys; `indelible gateway key add` makes one")
     return Issuing(issuer=issuer, keys=keys, services_audience=token.audience)
+
+
+def _webhooks(read: Reader) -> WebhookSettings | None:
+    name = "INDELIBLE_GATEWAY_WEBHOOK_KEYS"
+    file = read.optional_file(name)
+    if file is None:
+        return None
+    keys = tuple(line.strip().encode() for line in file.read_text("ascii", "replace").splitlines() if line.strip())
+    try:
+        Sealer(keys)
+    except ValueError:
+        read.problem(
+            name,
+            f"{file} must hold one key of 32 bytes in URL-safe base64 on each line, the newest first; "
+            "`indelible gateway webhook-key add` makes one",
+        )
+    nowhere: tuple[Network, ...] = ()
+    networks = read.value("INDELIBLE_GATEWAY_WEBHOOK_NETWORKS", _networks, nowhere)
+    return WebhookSettings(keys=keys, networks=networks)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    """Networks, separated by commas."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"give networks like 10.1.0.0/16, separated by commas: {error}") from None
 
 
 def _upstream(read: Reader, name: str, default: str) -> Upstream:

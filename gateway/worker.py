@@ -2,24 +2,31 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from gateway.auth.actions import Scope
 from gateway.auth.passes import ServicePasses
 from gateway.auth.relay import relay_decisions
 from gateway.auth.signing import SigningKeys
 from gateway.parts import open_signing_keys
 from gateway.records.guards import GATEWAY_GUARDS
 from gateway.settings import WorkerSettings
+from gateway.webhooks.metrics import WebhookMetrics
+from gateway.webhooks.sealing import Sealer
+from gateway.webhooks.sending import Sender
+from gateway.webhooks.worker import run_webhooks
 from ledger.client import LedgerClient
 from ledger.database.connections import Pool, make_pool
 from ledger.serving.metrics import serve_metrics
 
-POOL_SIZE = 6
+POOL_SIZE = 12
+# As whom the worker reads the operations chains that it tells of.
+WEBHOOKS_SUBJECT = "gateway:webhooks"
 CALL_SECONDS = 20.0
 
 _log = structlog.stdlib.get_logger("gateway.worker")
@@ -59,8 +66,28 @@ async def _relay(parts: WorkerParts, stop: asyncio.Event) -> None:
     await relay_decisions(parts.pool, parts.ledger_of, stop)
 
 
+async def _tell(parts: WorkerParts, stop: asyncio.Event) -> None:
+    settings = parts.settings.webhooks
+    if settings is None:
+        await stop.wait()
+        return
+
+    @asynccontextmanager
+    async def ledger_of(organisation_id: str) -> AsyncIterator[LedgerClient]:
+        yield parts.ledger_of(organisation_id, WEBHOOKS_SUBJECT, {Scope.LEDGER_READ})
+
+    await run_webhooks(
+        parts.pool,
+        ledger_of,
+        stop,
+        sealer=Sealer(settings.keys),
+        sender=Sender(settings.networks),
+        metrics=WebhookMetrics(parts.registry),
+    )
+
+
 # Each runs until it is told to stop.
-TASKS: tuple[Callable[[WorkerParts, asyncio.Event], Awaitable[None]], ...] = (_relay,)
+TASKS: tuple[Callable[[WorkerParts, asyncio.Event], Awaitable[None]], ...] = (_relay, _tell)
 
 
 def run_worker(settings: WorkerSettings) -> None:

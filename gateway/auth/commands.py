@@ -1,25 +1,21 @@
-"""The operator's commands for the gateway's signing keys and for an organisation's first credential."""
+"""The operator's commands for the gateway's signing keys and for an organisation's first credential.
+
+What a command needs is imported when it runs, as in gateway/cli.py.
+"""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from joserfc.jwk import OKPKey
 
 from gateway.auth.actions import Scope
-from gateway.auth.credentials import (
-    DEFAULT_TOKEN_SECONDS,
-    MAX_TOKEN_SECONDS,
-    MIN_TOKEN_SECONDS,
-    add_credential,
-)
-from gateway.auth.signing import MAX_KEYS, KeysError, make_key, public_set, read_keys, write_keys
 from gateway.auth.values import Role
-from gateway.problems import Code, Problem
-from gateway.records.records import Records
-from gateway.settings import OperatorSettings
 from ledger.cli.main import REFUSED, UNREACHABLE, UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields
+
+if TYPE_CHECKING:
+    from joserfc.jwk import OKPKey
 
 OPERATOR = "operator"
 
@@ -52,8 +48,8 @@ def credential() -> None:
 )
 @click.option(
     "--token-seconds",
-    type=click.IntRange(MIN_TOKEN_SECONDS, MAX_TOKEN_SECONDS),
-    default=DEFAULT_TOKEN_SECONDS,
+    type=click.IntRange(60, 3600),
+    default=600,
     show_default=True,
     help="How long its tokens last.",
 )
@@ -67,6 +63,11 @@ def create_credential(  # noqa: PLR0913, PLR0917 - click's calling style
     as_json: bool,  # noqa: FBT001 - click's calling style
 ) -> None:
     """Create a credential. Its secret is shown this once and kept nowhere."""
+    from gateway.auth.credentials import add_credential  # noqa: PLC0415 - see above
+    from gateway.problems import Code, Problem  # noqa: PLC0415 - see above
+    from gateway.records.records import Records  # noqa: PLC0415 - see above
+    from gateway.settings import OperatorSettings  # noqa: PLC0415 - see above
+
     records = Records.open(OperatorSettings.from_environment().records_dsn)
     try:
         created = add_credential(
@@ -108,6 +109,8 @@ def key() -> None:
 @as_json
 def add_key(file: Path, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Add a key to FILE, or make FILE with its first one. It is published at once; `use` makes it sign."""
+    from gateway.auth.signing import MAX_KEYS, make_key  # noqa: PLC0415 - see above
+
     keys = _read(file) if file.exists() else []
     if len(keys) >= MAX_KEYS:
         raise Failure(f"{file} holds {MAX_KEYS} keys already; retire one first", REFUSED)
@@ -148,17 +151,23 @@ def retire_key(file: Path, key_id: str) -> None:
 @_file
 def publish_keys(file: Path) -> None:
     """Print the public keys: what the ledger and the evidence service read as INDELIBLE_GATEWAY_JWKS."""
+    from gateway.auth.signing import public_set  # noqa: PLC0415 - see above
+
     click.echo(json.dumps(public_set(_read(file)), indent=1))
 
 
-def _read(file: Path) -> list[OKPKey]:
+def _read(file: Path) -> "list[OKPKey]":
+    from gateway.auth.signing import KeysError, read_keys  # noqa: PLC0415 - see above
+
     try:
         return read_keys(file)
     except (OSError, KeysError) as error:
         raise Failure(str(error), UNUSABLE) from error
 
 
-def _write(file: Path, keys: list[OKPKey]) -> None:
+def _write(file: Path, keys: "list[OKPKey]") -> None:
+    from gateway.auth.signing import write_keys  # noqa: PLC0415 - see above
+
     try:
         write_keys(file, keys)
     except OSError as error:

@@ -20,8 +20,8 @@ from joserfc.jwk import KeySet, OKPKey
 
 from ledger.identity.keys import TrustedKey, parse_keys
 
-# In the tokens' headers: the name every verifier knows (RFC 8037).
-HEADER_ALGORITHM = "EdDSA"
+# RFC 9864; EdDSA is its deprecated name.
+ALGORITHM = "Ed25519"
 MAX_FILE_BYTES = 64 * 1024
 MAX_KEYS = 8
 CHECK_SECONDS = 1.0
@@ -50,8 +50,8 @@ class SigningKeys:
     def sign(self, claims: Mapping[str, object]) -> str:
         """An access token (RFC 9068) with these claims."""
         key = self._current()[0]
-        header = {"alg": HEADER_ALGORITHM, "kid": key.kid, "typ": "at+jwt"}
-        return jwt.encode(header, dict(claims), key, algorithms=[HEADER_ALGORITHM])
+        header = {"alg": ALGORITHM, "kid": key.kid, "typ": "at+jwt"}
+        return jwt.encode(header, dict(claims), key, algorithms=[ALGORITHM])
 
     def published(self) -> dict[str, object]:
         """The JSON Web Key Set with every public key."""
@@ -143,7 +143,7 @@ def write_keys(path: Path, keys: Sequence[OKPKey]) -> None:
 
 def make_key() -> OKPKey:
     """A new key, named by its thumbprint (RFC 7638)."""
-    return OKPKey.generate_key("Ed25519", {"use": "sig", "alg": HEADER_ALGORITHM}, auto_kid=True)
+    return OKPKey.generate_key("Ed25519", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
 
 
 def public_set(keys: Sequence[OKPKey]) -> dict[str, object]:

@@ -229,6 +229,13 @@ class EvidenceCalls:
         request = evidence_pb2.ProcessRecordingRequest(recording_id=recording_id, annotations=annotations)
         return read.recording(self._wire.call(self._stub.ProcessRecording, request, identity).recording)
 
+    def receive_livekit_webhook(self, body: bytes, authorization: str, request_id: str) -> bool:
+        """Hand over what LiveKit sent, signature and all; False when it had come before."""
+        request = evidence_pb2.ReceiveLiveKitWebhookRequest(body=body, authorization=authorization)
+        nobody = Identity(token=None, request_id=request_id)
+        fresh: bool = self._wire.call(self._stub.ReceiveLiveKitWebhook, request, nobody).fresh
+        return fresh
+
     def create_recording_link(
         self, identity: Identity, recording_id: str, file: str, valid_seconds: int
     ) -> DownloadLink:

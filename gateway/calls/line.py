@@ -32,15 +32,19 @@ _STOP_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """Whom a call speaks for: a token that the services believe, and the request that it serves."""
+    """Whom a call speaks for: a token that the services believe, and the request that it serves.
 
-    token: str
+    Without a token a call speaks for nobody: what it carries is permission enough.
+    """
+
+    token: str | None
     request_id: str
 
     @property
     def metadata(self) -> Metadata:
         """The headers of a call."""
-        return (("authorization", f"Bearer {self.token}"), ("x-request-id", self.request_id))
+        about = ("x-request-id", self.request_id)
+        return (about,) if self.token is None else (("authorization", f"Bearer {self.token}"), about)
 
 
 class Line:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from psycopg.rows import TupleRow
-from psycopg.types.json import Jsonb
 
 from gateway.auth.values import GatewayCaller
 from gateway.problems import Code, Problem
@@ -19,11 +18,11 @@ from ledger.timestamps import moment
 MAX_SOURCES = 200
 MAX_CAMERAS = 1_000
 
-_COLUMNS = "alert_source_id, name, scheme, cameras, mapping, created_by, created_at"
+_COLUMNS = "alert_source_id, name, scheme, cameras, mapping::text, created_by, created_at"
 _INSERT = """
 INSERT INTO gateway.alert_sources
        (alert_source_id, organisation_id, name, scheme, cameras, mapping, created_by, created_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s)
 """
 # One after the other, so that no two requests together pass the limit.
 _TURN = "SELECT pg_advisory_xact_lock(hashtextextended('alert sources of ' || %s, 0))"
@@ -70,7 +69,7 @@ def create_source(  # noqa: PLR0913 - what a source is made of
         name=name,
         scheme=scheme,
         cameras=tuple(sorted(set(cameras))),
-        mapping=mapping,
+        mapping=_text(mapping),
         created_by=caller.subject,
         created_at=moment(now_us),
     )
@@ -87,7 +86,7 @@ def create_source(  # noqa: PLR0913 - what a source is made of
                 name,
                 scheme,
                 list(source.cameras),
-                Jsonb(mapping.model_dump(exclude_none=True)),
+                _text(mapping).decode(),
                 caller.subject,
                 now_us,
             ),
@@ -144,7 +143,7 @@ def change_source(  # noqa: PLR0913 - what can be changed
         "alert_source_id": alert_source_id,
         "name": name,
         "cameras": None if cameras is None else sorted(set(cameras)),
-        "mapping": None if mapping is None else Jsonb(mapping.model_dump(exclude_none=True)),
+        "mapping": None if mapping is None else _text(mapping).decode(),
     }
     with records.transaction(caller.organisation_id) as connection:
         row = connection.execute(_CHANGE, changes).fetchone()
@@ -196,6 +195,10 @@ def see(records: Records, organisation_id: str, alert_source_id: UUID, message_i
         connection.execute(_SEE, (alert_source_id, organisation_id, message_id, time.time_ns() // 1000))
 
 
+def _text(mapping: AlertMapping) -> bytes:
+    return mapping.model_dump_json(exclude_none=True, exclude_defaults=True).encode()
+
+
 def _source(row: TupleRow) -> AlertSource:
     alert_source_id, name, scheme, cameras, mapping, created_by, created_at = row
     return AlertSource(
@@ -203,7 +206,7 @@ def _source(row: TupleRow) -> AlertSource:
         name=name,
         scheme=scheme,
         cameras=tuple(cameras),
-        mapping=AlertMapping.model_validate(mapping),
+        mapping=mapping.encode(),
         created_by=created_by,
         created_at=moment(created_at),
     )

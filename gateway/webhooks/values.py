@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from gateway.webhooks.mapping import AlertMapping
+from gateway.values import JsonObject
 
 DeliveryState = Literal["pending", "delivered", "dead"]
 Scheme = Literal["standard", "body"]
@@ -37,7 +37,7 @@ class AlertSource:
     name: str
     scheme: Scheme
     cameras: tuple[str, ...]
-    mapping: AlertMapping
+    mapping: JsonObject
     created_by: str
     created_at: datetime
 
@@ -74,7 +74,7 @@ class DeliveryLog:
     """A delivery, what was sent, and every attempt."""
 
     delivery: Delivery
-    body: bytes
+    body: JsonObject
     attempts: tuple[AttemptRecord, ...]
 
 
