@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.actions import alerts, clips, events, holds, proofs, recordings, sessions, webhooks
+from gateway.actions import alerts, clips, credentials, events, holds, proofs, recordings, sessions, webhooks
 from gateway.auth.actions import Action
 
 
@@ -63,6 +63,11 @@ USE_CASES: tuple[UseCase, ...] = _table(
     (holds.list_holds, Action.CLIP_LIST),
     (holds.get_retention, Action.RETENTION_VIEW),
     (holds.set_retention, Action.RETENTION_CHANGE),
+    (credentials.create_credential, Action.CREDENTIAL_MANAGE),
+    (credentials.list_credentials, Action.CREDENTIAL_VIEW),
+    (credentials.get_credential, Action.CREDENTIAL_VIEW),
+    (credentials.rotate_credential, Action.CREDENTIAL_MANAGE),
+    (credentials.revoke_credential, Action.CREDENTIAL_MANAGE),
     (webhooks.create_endpoint, Action.WEBHOOK_MANAGE),
     (webhooks.list_endpoints, Action.WEBHOOK_VIEW),
     (webhooks.get_endpoint, Action.WEBHOOK_VIEW),

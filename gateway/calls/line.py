@@ -5,6 +5,7 @@ third of what a request costs here.
 """
 
 import asyncio
+import random
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ Answer = TypeVar("Answer")
 
 # Nobody in front of a browser or an integration waits longer for one call.
 CALL_SECONDS = 10.0
+# Before the one repetition: a service that was restarted, or is busy, may be there again.
+PAUSE_SECONDS = (0.1, 0.3)
 # As the services allow: reading stored files back, and writing a whole bundle.
 LONG_CALL_SECONDS = 1_800.0
 _STOP_SECONDS = 30.0
@@ -108,15 +111,20 @@ class Wire:
         self, method: Callable[..., Any], request: Any, identity: Identity, *, retry: bool = True, long: bool = False
     ) -> Any:
         """The answer of a unary method. `retry`: doing it twice does no harm. Raises ClientError."""
-        return self._line.wait(
-            self._connection.call(
-                method,
-                request,
-                timeout_seconds=LONG_CALL_SECONDS if long else CALL_SECONDS,
-                retry=retry,
-                metadata=identity.metadata,
-            )
-        )
+        seconds = LONG_CALL_SECONDS if long else CALL_SECONDS
+        return self._line.wait(self._call(method, request, identity.metadata, seconds, retry=retry))
+
+    async def _call(
+        self, method: Callable[..., Any], request: Any, metadata: Metadata, seconds: float, *, retry: bool
+    ) -> Any:
+        """A call, and once more after a moment: a service that is away must not hold every thread of the server."""
+        try:
+            return await self._connection.call(method, request, timeout_seconds=seconds, retry=False, metadata=metadata)
+        except ClientError as error:
+            if not (retry and error.retryable):
+                raise
+        await asyncio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - spreads load, guards nothing
+        return await self._connection.call(method, request, timeout_seconds=seconds, retry=False, metadata=metadata)
 
     def stream(self, method: Callable[..., Any], request: Any, identity: Identity) -> Iterator[bytes]:
         """The pieces of a file. The first has arrived on return, so that a refusal is raised here: ClientError.

@@ -1,6 +1,6 @@
 """Every route of the API."""
 
-from gateway.rest import clips, events, holds, proofs, recordings, sessions, webhooks
+from gateway.rest import clips, credentials, events, holds, proofs, recordings, sessions, webhooks
 from gateway.rest.routing import Route
 
 ALL_ROUTES: tuple[Route, ...] = (
@@ -10,5 +10,6 @@ ALL_ROUTES: tuple[Route, ...] = (
     *recordings.ROUTES,
     *clips.ROUTES,
     *holds.ROUTES,
+    *credentials.ROUTES,
     *webhooks.ROUTES,
 )
