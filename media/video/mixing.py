@@ -30,7 +30,8 @@ _LAYOUT: Final = "stereo"
 _JITTER_US: Final = 20_000
 # Up to here sound is left as it is; louder than this it approaches full scale and never reaches it.
 _KNEE: Final = 0.8
-_LOUDEST: Final = 1e6
+# Far beyond full scale, and far from what a sum of seven cannot hold.
+_LOUDEST: Final = 1e3
 _FOR_EVER: Final = 1 << 62
 
 
@@ -144,7 +145,9 @@ class _Run:
 
 def _floats(frame: AudioFrame) -> Samples:
     samples: NDArray[Any] = frame.to_ndarray()
-    return samples.astype(np.float32, copy=False)  # what the resampler was told to make
+    # Files of floating-point samples may hold what is no number, which would take the others' sound with it.
+    numbers = np.nan_to_num(samples.astype(np.float32, copy=False), nan=0, posinf=_LOUDEST, neginf=-_LOUDEST)
+    return np.clip(numbers, -_LOUDEST, _LOUDEST)
 
 
 def _decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:
@@ -196,8 +199,6 @@ class MixWriter:
 
 def softened(mix: Samples) -> Samples:
     """The mix with its loudest parts bent towards full scale; the rest untouched."""
-    # Files of floating-point samples may hold what is no number, and encoders refuse it.
-    mix = np.nan_to_num(mix, nan=0, posinf=_LOUDEST, neginf=-_LOUDEST)
     loud = np.abs(mix) > _KNEE
     if loud.any():
         over = np.abs(mix[loud]) - _KNEE

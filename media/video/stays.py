@@ -51,17 +51,22 @@ class Stay:
         return self.piece is not None and self.piece.scan.probe.truncated
 
     def picture_at(self, at_us: int, soon_us: int) -> Shown | None:
-        """The picture shown at a moment, or that begins by `soon_us`; None where there is none. Moments must rise."""
+        """The picture nearest to a moment, which begins by `soon_us`; None where there is none. Moments must rise."""
         if self.piece is None or soon_us < self.piece.segment.starts_at:
             return None
         if self._player is None:
             self._player = Player(pieces=[self.piece], limits=self.limits, audio=False)
             self._coming = self._player.play(-_FOR_EVER, _FOR_EVER)
             self._next = self._following()
-        while self._next is not None and self._next.starts_at <= soon_us:
+        while self._next is not None and self._is_nearer(self._next.starts_at, at_us, soon_us):
             self._current, self._next = self._next, self._following()
         shown = self._current
         return shown if shown is not None and shown.ends_at > at_us else None
+
+    def _is_nearer(self, next_at: int, at_us: int, soon_us: int) -> bool:
+        if self._current is None or next_at <= at_us:
+            return next_at <= soon_us
+        return next_at <= soon_us and next_at - at_us < at_us - self._current.starts_at
 
     def why_dark(self, at_us: int) -> GapReason | None:
         """Why there is no picture at a moment at which there should be one; None where none is expected."""
