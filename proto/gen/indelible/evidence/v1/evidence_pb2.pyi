@@ -207,6 +207,10 @@ class _RecordingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Record
     """Every file that there was is stored, read back, and on the session's chain."""
     RECORDING_STATE_FAILED: _RecordingState.ValueType  # 7
     """Nothing usable was recorded or could be processed; the failure says why."""
+    RECORDING_STATE_DISPOSING: _RecordingState.ValueType  # 8
+    """Being deleted after its retention: refused to readers from now on."""
+    RECORDING_STATE_DISPOSED: _RecordingState.ValueType  # 9
+    """The bytes are gone; the digests stay."""
 
 class RecordingState(_RecordingState, metaclass=_RecordingStateEnumTypeWrapper): ...
 
@@ -223,6 +227,10 @@ RECORDING_STATE_COMPLETED: RecordingState.ValueType  # 6
 """Every file that there was is stored, read back, and on the session's chain."""
 RECORDING_STATE_FAILED: RecordingState.ValueType  # 7
 """Nothing usable was recorded or could be processed; the failure says why."""
+RECORDING_STATE_DISPOSING: RecordingState.ValueType  # 8
+"""Being deleted after its retention: refused to readers from now on."""
+RECORDING_STATE_DISPOSED: RecordingState.ValueType  # 9
+"""The bytes are gone; the digests stay."""
 Global___RecordingState: _TypeAlias = RecordingState  # noqa: Y015
 
 class _EgressOutcome:
@@ -1359,7 +1367,7 @@ class StartRecordingRequest(_message.Message):
     ANNOTATIONS_EXPECTED_FIELD_NUMBER: _builtins.int
     session_chain_id: _builtins.str
     room: _builtins.str
-    """The LiveKit room."""
+    """The LiveKit room. It belongs to the organisation that its name begins with, before a colon: "acme:session-7"."""
     operator: _builtins.str
     """The operator's identity in the room."""
     composite: Global___CompositeWay.ValueType
@@ -1775,7 +1783,7 @@ class RecordingFile(_message.Message):
     size: _builtins.int
     sha256: _builtins.bytes
     raw_sha256: _builtins.bytes
-    """SHA-256 of the raw object it was made from, 32 bytes; empty where there is none."""
+    """SHA-256 of the raw object it was made from, 32 bytes; empty where there is none, or several: recording.json has all."""
     @_builtins.property
     def starts_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1824,6 +1832,7 @@ class Recording(_message.Message):
     STOP_REASON_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     RETAIN_UNTIL_FIELD_NUMBER: _builtins.int
+    DISPOSED_AT_FIELD_NUMBER: _builtins.int
     recording_id: _builtins.str
     session_chain_id: _builtins.str
     room: _builtins.str
@@ -1855,6 +1864,8 @@ class Recording(_message.Message):
     def completed_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def retain_until(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def disposed_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -1875,10 +1886,11 @@ class Recording(_message.Message):
         stop_reason: _builtins.str = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         retain_until: _timestamp_pb2.Timestamp | None = ...,
+        disposed_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "failure", b"failure", "retain_until", b"retain_until", "started_at", b"started_at", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "disposed_at", b"disposed_at", "failure", b"failure", "retain_until", b"retain_until", "started_at", b"started_at", "stopped_at", b"stopped_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations_expected", b"annotations_expected", "completed_at", b"completed_at", "composite", b"composite", "failure", b"failure", "files", b"files", "notes", b"notes", "operator", b"operator", "participants", b"participants", "recording_id", b"recording_id", "requested_by", b"requested_by", "retain_until", b"retain_until", "room", b"room", "session_chain_id", b"session_chain_id", "started_at", b"started_at", "state", b"state", "stop_reason", b"stop_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations_expected", b"annotations_expected", "completed_at", b"completed_at", "composite", b"composite", "disposed_at", b"disposed_at", "failure", b"failure", "files", b"files", "notes", b"notes", "operator", b"operator", "participants", b"participants", "recording_id", b"recording_id", "requested_by", b"requested_by", "retain_until", b"retain_until", "room", b"room", "session_chain_id", b"session_chain_id", "started_at", b"started_at", "state", b"state", "stop_reason", b"stop_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
