@@ -21,6 +21,7 @@ What it does not do
 from sandbox.livekit.double import LiveKitDouble
 from sandbox.livekit.faults import ApiFaults, EgressFaults, Outcome, Upload
 from sandbox.livekit.film import Filming, UnreadableMarkerError, cut_tile, read_marker, tone_of
+from sandbox.livekit.receiver import ReportReceiver
 from sandbox.livekit.rooms import LiveKitRoom
 from sandbox.livekit.running import LiveKitError, LiveKitSandbox, start_livekit
 from sandbox.livekit.storage import S3Target
@@ -36,6 +37,7 @@ __all__ = [
     "LiveKitRoom",
     "LiveKitSandbox",
     "Outcome",
+    "ReportReceiver",
     "S3Target",
     "UnreadableMarkerError",
     "Upload",

@@ -1,157 +1,41 @@
 """The double of LiveKit, as LiveKit's own library sees it: its client, its tokens and its receiver of reports."""
 
-import asyncio
 import base64
-import http.client
-import io
 import json
-import secrets
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-import av
-import boto3
 import pytest
 from livekit import api
-from livekit.protocol.egress import EgressInfo, EgressStatus, EncodedFileOutput, S3Upload
+from livekit.protocol.egress import EgressStatus
 from livekit.protocol.models import ParticipantInfo
-from livekit.protocol.webhook import WebhookEvent
 
-from media.recordings.tiles import tile_layout
-from sandbox.camera import read_clock
-from sandbox.doubles import DoubleHandler, DoubleServer
 from sandbox.livekit import (
     ApiFaults,
-    Delivery,
     EgressFaults,
-    Filming,
     LiveKitDouble,
     LiveKitError,
     LiveKitRoom,
-    LiveKitSandbox,
     Outcome,
+    ReportReceiver,
     S3Target,
-    Upload,
-    cut_tile,
-    read_marker,
     start_livekit,
 )
-from sandbox.objects import Objects
-
-SHOWN = {"indelible.recording": "yes"}
-SMALL = Filming(width=160, height=90, composite_width=320, composite_height=180, rate=10)
-PICTURE_US = 1_000_000 // SMALL.rate
-
-
-@pytest.fixture
-def livekit() -> Iterator[LiveKitDouble]:
-    with LiveKitDouble(filming=SMALL) as double:
-        yield double
-
-
-@pytest.fixture
-def room(livekit: LiveKitDouble) -> LiveKitRoom:
-    return livekit.open_room("room")
-
-
-@pytest.fixture(scope="module")
-def bucket(objects: Objects) -> S3Target:
-    target = S3Target(
-        endpoint_url=objects.url,
-        bucket=f"egress-{secrets.token_hex(6)}",
-        access_key=objects.access_key,
-        secret_key=objects.secret_key,
-    )
-    store(target).create_bucket(Bucket=target.bucket)
-    return target
-
-
-def store(target: S3Target) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=target.endpoint_url,
-        aws_access_key_id=target.access_key,
-        aws_secret_access_key=target.secret_key,
-        region_name=target.region,
-    )
-
-
-def keys_in(target: S3Target, folder: str) -> list[str]:
-    return [
-        one["Key"] for one in store(target).list_objects_v2(Bucket=target.bucket, Prefix=folder).get("Contents", [])
-    ]
-
-
-def read(target: S3Target, key: str) -> bytes:
-    body: bytes = store(target).get_object(Bucket=target.bucket, Key=key)["Body"].read()
-    return body
-
-
-def into(target: S3Target | None, key: str = "file.mp4") -> list[EncodedFileOutput]:
-    if target is None:
-        return [EncodedFileOutput(filepath=key, disable_manifest=True)]
-    upload = S3Upload(
-        access_key=target.access_key,
-        secret=target.secret_key,
-        region=target.region,
-        endpoint=target.endpoint_url,
-        bucket=target.bucket,
-        force_path_style=True,
-    )
-    return [EncodedFileOutput(filepath=key, s3=upload, disable_manifest=True)]
-
-
-def client_of(livekit: LiveKitDouble, secret: str | None = None) -> api.LiveKitAPI:
-    return api.LiveKitAPI(livekit.url, livekit.api_key, secret or livekit.api_secret)
-
-
-async def start(livekit: LiveKitDouble, identity: str, target: S3Target | None = None, key: str = "file.mp4") -> str:
-    """Record a participant, or the room for an empty identity, with the library; the id."""
-    async with client_of(livekit) as client:
-        if identity:
-            request = api.ParticipantEgressRequest(room_name="room", identity=identity, file_outputs=into(target, key))
-            return (await client.egress.start_participant_egress(request)).egress_id
-        whole = api.RoomCompositeEgressRequest(room_name="room", file_outputs=into(target, key))
-        return (await client.egress.start_room_composite_egress(whole)).egress_id
-
-
-async def stop(livekit: LiveKitDouble, egress_id: str) -> EgressInfo:
-    async with client_of(livekit) as client:
-        return await client.egress.stop_egress(api.StopEgressRequest(egress_id=egress_id))
-
-
-def ended(livekit: LiveKitDouble, egress_id: str) -> EgressInfo:
-    """What the report of the end says, as the library reads it."""
-    return received(livekit, livekit.wait_for_webhook("egress_ended", egress_id=egress_id)).egress_info
-
-
-def received(livekit: LiveKitDouble, delivery: Delivery) -> WebhookEvent:
-    receiver = api.WebhookReceiver(api.TokenVerifier(livekit.api_key, livekit.api_secret))
-    return receiver.receive(delivery.body.decode(), delivery.authorization)
-
-
-def names(livekit: LiveKitDouble) -> list[str]:
-    return [delivery.event for delivery in livekit.webhooks()]
-
-
-def post(livekit: LiveKitDouble | LiveKitSandbox, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", int(livekit.url.rpartition(":")[2]), timeout=10)
-    try:
-        connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-def bearer(livekit: LiveKitDouble, grants: api.VideoGrants, ttl: timedelta = timedelta(minutes=1)) -> str:
-    token = api.AccessToken(livekit.api_key, livekit.api_secret).with_grants(grants).with_ttl(ttl)
-    return f"Bearer {token.to_jwt()}"
+from tests.sandbox.livekit_calls import (
+    SHOWN,
+    bearer,
+    client_of,
+    ended,
+    into,
+    keys_in,
+    names,
+    post,
+    received,
+    start,
+)
 
 
 async def test_the_library_sees_who_is_in_a_room_and_sets_their_attributes(
@@ -286,212 +170,19 @@ def test_a_report_is_the_json_that_livekit_sends(livekit: LiveKitDouble, room: L
     assert body["createdAt"].isdecimal()
 
 
-class Receiver(DoubleServer):
-    """Takes reports, and answers what it was told to."""
-
-    def __init__(self, *statuses: int) -> None:
-        super().__init__(_Receiving)
-        self.statuses = list(statuses)
-        self.taken: list[tuple[bytes, str, str]] = []
-
-
-class _Receiving(DoubleHandler):
-    server: Receiver
-    max_request_bytes = 1024 * 1024
-
-    def answer_post(self, body: bytes) -> None:
-        self.server.taken.append((body, self.headers["Authorization"], self.headers["Content-Type"]))
-        status = self.server.statuses.pop(0) if self.server.statuses else HTTPStatus.OK
-        if status:
-            self.reply(HTTPStatus(status), b"", media_type="text/plain")
-        else:
-            self.hang_up()
-
-
 @pytest.mark.parametrize(
     ("statuses", "tries"), [([], 1), ([503, 0, 429], 4), ([500] * 9, 5), ([403], 1), ([404, 200], 1)]
 )
 def test_a_report_is_sent_again_in_the_same_bytes_until_somebody_takes_it(
     livekit: LiveKitDouble, statuses: list[int], tries: int
 ) -> None:
-    receiver = Receiver(*statuses)
-    receiver.serve_in_thread(notices_end_seconds=0.02)
-    livekit.send_webhooks_to(f"{receiver.url}/hook")
-    livekit.open_room("room")
-    livekit.flush_webhooks()
-    receiver.shutdown()
-    receiver.server_close()
+    with ReportReceiver(*statuses) as receiver:
+        livekit.send_webhooks_to(f"{receiver.url}/hook")
+        livekit.open_room("room")
+        livekit.flush_webhooks()
     (delivery,) = livekit.webhooks()
     assert receiver.taken == [(delivery.body, delivery.authorization, "application/webhook+json")] * tries
     assert livekit.webhook_statuses() == ([*statuses, 200] if len(statuses) < tries else statuses)[:tries]
-
-
-async def test_whoever_starts_twice_records_twice(livekit: LiveKitDouble, room: LiveKitRoom) -> None:
-    room.join("operator")
-    assert await start(livekit, "operator") != await start(livekit, "operator")
-    assert [one.status for one in livekit.egresses()] == [EgressStatus.EGRESS_ACTIVE] * 2
-
-
-async def test_an_egress_can_be_found_and_stopped_only_once(
-    livekit: LiveKitDouble, room: LiveKitRoom, bucket: S3Target
-) -> None:
-    room.join("operator")
-    egress_id = await start(livekit, "operator", bucket, "once/file.mp4")
-    async with client_of(livekit) as client:
-        active = await client.egress.list_egress(api.ListEgressRequest(room_name="room", active=True))
-        assert [(one.egress_id, one.participant.file_outputs[0].s3.secret) for one in active.items] == [
-            (egress_id, "{secret}")
-        ]
-        assert bucket.secret_key.encode() not in active.SerializeToString()
-        assert (await stop(livekit, egress_id)).status == EgressStatus.EGRESS_ENDING
-        ended(livekit, egress_id)
-        for unstoppable, code in ((egress_id, "failed_precondition"), ("EG_x", "not_found")):
-            with pytest.raises(api.ServerError) as refused:
-                await stop(livekit, unstoppable)
-            assert refused.value.code == code
-        assert not (await client.egress.list_egress(api.ListEgressRequest(room_name="room", active=True))).items
-        (found,) = (await client.egress.list_egress(api.ListEgressRequest(egress_id=egress_id))).items
-        assert found.status == EgressStatus.EGRESS_COMPLETE
-
-
-@pytest.mark.parametrize(
-    ("outcome", "status", "code"),
-    [
-        (Outcome.COMPLETE, EgressStatus.EGRESS_COMPLETE, 0),
-        (Outcome.LIMIT_REACHED, EgressStatus.EGRESS_LIMIT_REACHED, 413),
-        (Outcome.FAILED, EgressStatus.EGRESS_FAILED, 500),
-        (Outcome.ABORTED, EgressStatus.EGRESS_ABORTED, 412),
-    ],
-)
-async def test_an_egress_ends_as_it_was_told_and_only_a_usable_one_leaves_a_file(
-    livekit: LiveKitDouble, room: LiveKitRoom, bucket: S3Target, outcome: Outcome, status: int, code: int
-) -> None:
-    livekit.misbehave(EgressFaults(outcome=outcome, after_seconds=0.01), identity="operator")
-    room.join("operator")
-    folder = f"outcomes/{outcome}"
-    told = ended(livekit, await start(livekit, "operator", bucket, f"{folder}/file.mp4"))
-    assert (told.status, told.error_code, bool(told.error)) == (status, code, bool(code))
-    (file,) = told.file_results
-    usable = outcome in {Outcome.COMPLETE, Outcome.LIMIT_REACHED}
-    assert keys_in(bucket, folder) == ([f"{folder}/file.mp4"] if usable else [])
-    assert (file.size > 0, bool(file.location)) == (usable, usable)
-
-
-async def test_an_egress_that_never_ends_takes_the_order_and_goes_on_ending(
-    livekit: LiveKitDouble, room: LiveKitRoom
-) -> None:
-    livekit.misbehave(EgressFaults(outcome=Outcome.NEVER_ENDS))
-    room.join("operator")
-    egress_id = await start(livekit, "operator")
-    assert (await stop(livekit, egress_id)).status == EgressStatus.EGRESS_ENDING
-    assert (await stop(livekit, egress_id)).status == EgressStatus.EGRESS_ENDING
-    assert names(livekit)[-1] == "egress_updated"
-
-
-async def test_what_records_somebody_who_is_not_there_fails(livekit: LiveKitDouble, room: LiveKitRoom) -> None:
-    assert room.name == "room"
-    told = ended(livekit, await start(livekit, "nobody"))
-    assert (told.status, told.error) == (EgressStatus.EGRESS_FAILED, "participant nobody not found")
-
-
-async def test_an_egress_without_anywhere_to_upload_to_fails(livekit: LiveKitDouble, room: LiveKitRoom) -> None:
-    room.join("operator")
-    egress_id = await start(livekit, "operator")
-    await stop(livekit, egress_id)
-    assert ended(livekit, egress_id).status == EgressStatus.EGRESS_FAILED
-
-
-@pytest.mark.parametrize("way", list(Upload))
-async def test_the_file_reaches_the_bucket_as_it_was_told(
-    livekit: LiveKitDouble, room: LiveKitRoom, bucket: S3Target, way: Upload
-) -> None:
-    livekit.misbehave(EgressFaults(upload=way, upload_seconds=0.2))
-    room.join("operator")
-    key = f"uploads/{way}/file.mp4"
-    egress_id = await start(livekit, "operator", bucket, key)
-    livekit.advance(1)
-    await stop(livekit, egress_id)
-    assert ended(livekit, egress_id).status == EgressStatus.EGRESS_COMPLETE
-    there = keys_in(bucket, key) == [key]
-    assert there == (way in {Upload.NORMAL, Upload.TWICE})
-    first = read(bucket, key) if there else b""
-    await asyncio.sleep(0.4)
-    assert (keys_in(bucket, key) == [key]) == (way is not Upload.NEVER)
-    if way in {Upload.NORMAL, Upload.TWICE}:
-        assert (read(bucket, key) == first) == (way is Upload.NORMAL)
-
-
-@pytest.mark.parametrize(
-    ("faults", "expected"),
-    [
-        (EgressFaults(), ["started", "updated", "updated", "ended"]),
-        (EgressFaults(lost=frozenset({"egress_ended"})), ["started", "updated", "updated"]),
-        (EgressFaults(duplicated=frozenset({"egress_ended"})), ["started", "updated", "updated", "ended", "ended"]),
-        (EgressFaults(out_of_order=True), ["ended", "started", "updated", "updated"]),
-        (EgressFaults(replayed=True), ["started", "updated", "updated", "ended", "started"]),
-        (EgressFaults(forged=True), ["started", "updated", "updated", "ended", "ended", "ended"]),
-    ],
-)
-async def test_reports_of_an_egress_are_lost_doubled_mixed_up_replayed_and_forged(
-    livekit: LiveKitDouble, room: LiveKitRoom, faults: EgressFaults, expected: list[str]
-) -> None:
-    livekit.misbehave(faults)
-    room.join("operator")
-    egress_id = await start(livekit, "operator")
-    await stop(livekit, egress_id)
-    await asyncio.to_thread(livekit.wait_until_ended, egress_id)
-    deliveries = [one for one in livekit.webhooks() if one.about == egress_id]
-    assert [one.event.removeprefix("egress_") for one in deliveries] == expected
-    assert [one.genuine for one in deliveries].count(False) == (2 if faults.forged else 0)
-    if faults.duplicated:
-        assert deliveries[-1] == deliveries[-2]
-
-
-async def test_a_file_tells_whose_it_is_and_when_every_picture_was_taken(
-    livekit: LiveKitDouble, room: LiveKitRoom, bucket: S3Target
-) -> None:
-    room.join("operator")
-    room.join("field-1")
-    egress_id = await start(livekit, "field-1", bucket, "film/file.mp4")
-    livekit.advance(1.5)
-    await stop(livekit, egress_id)
-    told = ended(livekit, egress_id)
-    (file,) = told.file_results
-    assert file.started_at > told.started_at
-    data = read(bucket, "film/file.mp4")
-    assert len(data) == file.size
-    with av.open(io.BytesIO(data), "r") as container:
-        assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
-        frames = list(container.decode(video=0))
-    assert len(frames) == pytest.approx(file.duration / 1e9 * SMALL.rate, abs=1)
-    for number, frame in enumerate(frames):
-        assert read_marker(frame) == 1
-        taken = file.started_at // 1000 + number * PICTURE_US
-        assert abs(read_clock(frame) - taken) < 1000
-
-
-async def test_a_composite_shows_whoever_may_be_shown_from_when_they_may(
-    livekit: LiveKitDouble, room: LiveKitRoom, bucket: S3Target
-) -> None:
-    room.join("operator", attributes=SHOWN)
-    room.join("field-1")
-    egress_id = await start(livekit, "", bucket, "room/file.mp4")
-    livekit.advance(1)
-    room.join("field-2", attributes={**SHOWN, "indelible.tile": "1"})
-    livekit.advance(1)
-    room.leave("field-2")
-    livekit.advance(1)
-    await stop(livekit, egress_id)
-    ended(livekit, egress_id)
-    with av.open(io.BytesIO(read(bucket, "room/file.mp4")), "r") as container:
-        frames = list(container.decode(video=0))
-    assert read_marker(frames[5]) == 0
-    pair = tile_layout([0, 1], 320, 180)
-    while_both = frames[15]
-    assert [read_marker(cut_tile(while_both, pair[tile])) for tile in (0, 1)] == [0, 2]
-    assert read_clock(cut_tile(while_both, pair[0])) == read_clock(cut_tile(while_both, pair[1]))
-    with pytest.raises(ValueError, match="no marker"):
-        read_marker(cut_tile(frames[-3], pair[1]))
 
 
 async def test_who_comes_back_is_somebody_else_under_the_same_name(livekit: LiveKitDouble, room: LiveKitRoom) -> None:
@@ -508,19 +199,6 @@ async def test_who_comes_back_is_somebody_else_under_the_same_name(livekit: Live
     assert names(livekit).count("participant_left") == 3
 
 
-async def test_a_closed_room_ends_everything_that_records_it(livekit: LiveKitDouble, room: LiveKitRoom) -> None:
-    for number in range(8):
-        room.join(f"field-{number}")
-    started = [await start(livekit, identity) for identity in ("field-0", "field-7", "")]
-    room.close()
-    assert {ended(livekit, egress_id).room_name for egress_id in started} == {"room"}
-    async with client_of(livekit) as client:
-        with pytest.raises(api.ServerError, match="requested room does not exist"):
-            await client.egress.start_room_composite_egress(
-                api.RoomCompositeEgressRequest(room_name="room", file_outputs=into(None))
-            )
-
-
 async def test_troubles_of_the_api_last_as_long_as_they_were_told(livekit: LiveKitDouble, room: LiveKitRoom) -> None:
     room.join("operator")
     livekit.trouble(ApiFaults(method="StartParticipantEgress", status=503, times=1))
@@ -535,20 +213,6 @@ async def test_troubles_of_the_api_last_as_long_as_they_were_told(livekit: LiveK
     assert len(livekit.egresses()) == 2
 
 
-async def test_a_manifest_lies_beside_the_file_unless_nobody_wants_one(
-    livekit: LiveKitDouble, room: LiveKitRoom, bucket: S3Target
-) -> None:
-    room.join("operator")
-    output = into(bucket, "manifest/file.mp4")[0]
-    output.disable_manifest = False
-    async with client_of(livekit) as client:
-        request = api.ParticipantEgressRequest(room_name="room", identity="operator", file_outputs=[output])
-        egress_id = (await client.egress.start_participant_egress(request)).egress_id
-    await stop(livekit, egress_id)
-    ended(livekit, egress_id)
-    assert keys_in(bucket, "manifest/") == [f"manifest/{egress_id}.json", "manifest/file.mp4"]
-
-
 def test_two_doubles_end_with_everything_that_they_began() -> None:
     before = threading.active_count()
     with LiveKitDouble() as one, LiveKitDouble() as other:
@@ -557,9 +221,7 @@ def test_two_doubles_end_with_everything_that_they_began() -> None:
 
 
 def test_the_double_runs_as_a_process_that_is_moved_by_its_door(tmp_path: Path, bucket: S3Target) -> None:
-    receiver = Receiver()
-    receiver.serve_in_thread(notices_end_seconds=0.02)
-    with start_livekit(tmp_path, webhook_urls=[f"{receiver.url}/hook"]) as livekit:
+    with ReportReceiver() as receiver, start_livekit(tmp_path, webhook_urls=[f"{receiver.url}/hook"]) as livekit:
         livekit.open_room("room")
         sid = livekit.join("room", "operator", attributes=SHOWN)
         assert livekit.reconnect("room", "operator") != sid
@@ -594,8 +256,6 @@ def test_the_double_runs_as_a_process_that_is_moved_by_its_door(tmp_path: Path, 
         with pytest.raises(LiveKitError, match="KeyError"):
             livekit.leave("room", "nobody")
         livekit.send_webhooks_to([])
-    receiver.shutdown()
-    receiver.server_close()
     assert keys_in(bucket, "process/") == ["process/file.mp4"]
     body, authorization, _ = receiver.taken[0]
     verifier = api.TokenVerifier(livekit.api_key, livekit.api_secret)
