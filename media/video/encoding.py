@@ -41,6 +41,12 @@ def recording_encoder(settings: EncodingSettings) -> Encoder:
     return Encoder(name="libx264", codec="h264", tag="avc1", options=options, threads=settings.threads)
 
 
+def mp4_options() -> dict[str, str]:
+    """What the writer of MP4 files is told."""
+    # The index first; and edit lists that tell when a track begins as exactly as the track tells its times.
+    return {"movflags": "+faststart", "movie_timescale": "90000"}
+
+
 def tool(name: str, **arguments: str) -> Tool:
     """What makes a file, with the versions of all its parts."""
     versions = {"pyav": av.__version__, "ffmpeg": av.ffmpeg_version_info}

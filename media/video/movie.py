@@ -9,7 +9,7 @@ import av
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 
-from media.video.encoding import Encoder, PictureWriter
+from media.video.encoding import Encoder, PictureWriter, mp4_options
 from media.video.frames import Canvas, encodable_format
 from media.video.placing import Rect
 from media.video.plan import Piece
@@ -40,8 +40,7 @@ class MovieWriter:
     _early: list[Heard] = field(default_factory=list, init=False)
 
     def __enter__(self) -> Self:
-        options = {"movflags": "+faststart"}
-        self._container = av.open(str(self.path), "w", format="mp4", container_options=options)
+        self._container = av.open(str(self.path), "w", format="mp4", container_options=mp4_options())
         nominal_us = self.pieces[0].scan.nominal_us
         self.pictures = PictureWriter(self._container, self.encoder, nominal_us, self.origin)
         return self

@@ -10,7 +10,7 @@ from av.stream import Stream
 from media.errors import MediaError, Reason
 from media.video.check import check_copy, check_sound
 from media.video.copying import FINEST_TICK, Writer
-from media.video.encoding import tool
+from media.video.encoding import mp4_options, tool
 from media.video.reading import opened, packets_until_break, time_base_of
 from media.video.recording_values import Encoded, Separated
 from media.video.scan import Scan, scan
@@ -85,7 +85,7 @@ def _copy(  # noqa: PLR0913 - one file into another, and what of it
     heard_until = sounds = 0
     with (
         opened(source, limits) as footage,
-        av.open(str(target), "w", format=kind, container_options={"movflags": "+faststart"}) as container,
+        av.open(str(target), "w", format=kind, container_options=mp4_options()) as container,
     ):
         streams: dict[bool, Stream] = {}
         if video:
