@@ -41,7 +41,7 @@ def open_chain(chain_id: str, subject: str, as_json: bool) -> None:  # noqa: FBT
 
 @chain.command("append")
 @chain_id_argument
-@click.option("--kind", help="The kind of the event, for example consent.granted.")
+@click.option("--kind", help="The kind of the event, for example door.opened.")
 @click.option("--payload", help="The event: a JSON object.")
 @click.option("--seal", "sealed", multiple=True, help="A member of the payload to seal. May be given more than once.")
 @click.option("--idempotency-key", help="Repeating an append under the same key writes nothing twice.")
@@ -84,19 +84,45 @@ def checkpoint_chain(chain_id: str, as_json: bool) -> None:  # noqa: FBT001 - cl
     print_fields(_receipt_fields(receipt), as_json=as_json)
 
 
+@chain.command("end")
+@chain_id_argument
+@click.option("--ending", help="Why or by whom it is ended: a JSON object.")
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.IntRange(min=60, max=604_800),
+    help="How many seconds the chain waits for what is pending.  [default: 86400, a day]",
+)
+@as_json
+def end_session(chain_id: str, ending: str | None, wait_seconds: int | None, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """End a session whose recordings or clips may still be in the making.
+
+    The chain is anchored at once and closes by itself when nothing is pending, or when the time is over; directly when
+    nothing is pending now.
+    """
+    with reach_ledger() as ledger:
+        ended, receipt = ledger.end_session(
+            chain_id, None if ending is None else ending.encode(), wait_seconds=wait_seconds or 0
+        )
+    print_fields(_chain_fields(ended) | {"receipt": receipt.signed_note}, as_json=as_json)
+
+
 @chain.command("close")
 @chain_id_argument
 @click.option("--closing", help="Why or by whom it is closed: a JSON object.")
 @as_json
 def close_chain(chain_id: str, closing: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
-    """Seal a chain for ever and have its head anchored."""
+    """Seal a chain for ever and have its head anchored.
+
+    A chain with recordings or clips in the making is not closed: see `indelible chain end`.
+    """
     with reach_ledger() as ledger:
         closed, receipt = ledger.close_chain(chain_id, None if closing is None else closing.encode())
     print_fields(_chain_fields(closed) | {"receipt": receipt.signed_note}, as_json=as_json)
 
 
 @chain.command("list")
-@click.option("--state", type=click.Choice(("open", "closed")), help="Only chains in this state.")
+@click.option("--state", type=click.Choice(("open", "ended", "closed")), help="Only chains in this state.")
 @as_json
 def list_chains(state: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """List your organisation's chains."""
@@ -225,7 +251,13 @@ def _chain_fields(found: Chain) -> dict[str, Any]:
         "event_count": found.event_count,
         "head": found.head.hex(),
         "opened_at": time_text(found.opened_at),
+        "ended_at": time_text(found.ended_at),
+        "closes_by": time_text(found.closes_by),
         "closed_at": time_text(found.closed_at),
+        "pending": [
+            {"type": item.type, "item_id": item.item_id, "since_sequence": item.since_sequence}
+            for item in found.pending
+        ],
     }
 
 

@@ -363,5 +363,7 @@ class LedgerStore:
 
 
 async def _prepare(connection: Connection) -> None:
+    # Otherwise psycopg prepares statements of its own, and after a rollback forgets them with DEALLOCATE ALL: ours too.
+    connection.prepare_threshold = None
     for statement in PREPARE:
         await connection.execute(statement.encode())

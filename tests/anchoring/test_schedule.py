@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 import structlog
 
 from ledger.anchoring.schedule import run_schedule
+from ledger.store.endings import Endings
 from ledger.store.values import NewEvent
 from sandbox.database import Database
 from tests.anchoring.ledger_under_test import Ledger, open_ledger, working
@@ -51,6 +53,22 @@ async def test_an_open_session_is_checkpointed_when_its_oldest_event_is_too_old(
     await look_once(ledger, interval=AT_ONCE, max_events=100)
     assert await checkpoints(ledger, "s1") == 1
     assert set(await ledger.anchors("s1")) == {"gazette", "herald"}
+
+
+async def test_the_schedule_closes_an_ended_session_that_waits_for_nothing_any_more(ledger: Ledger) -> None:
+    begun = [NewEvent(kind="clip.requested", payload=b'{"clip_id":"c1"}')]
+    for chain_id in ("done", "waiting"):
+        await ledger.store.open_chain(ledger.organisation, chain_id, b"{}")
+        await ledger.store.append_events(ledger.organisation, chain_id, begun, "begun")
+        await ledger.store.end_session(ledger.organisation, chain_id)
+    # As by a service that was killed between the last result and the closing: the append is the database's alone.
+    done = [NewEvent(kind="clip.failed", payload=b'{"clip_id":"c1"}')]
+    with patch.object(Endings, "close_done"):
+        await ledger.store.append_events(ledger.organisation, "done", done, "done")
+    assert (await ledger.store.get_chain(ledger.organisation, "done")).state == "ended"
+    await asyncio.gather(*(look_once(ledger, interval=NEVER, max_events=100) for _ in range(3)))
+    assert (await ledger.store.get_chain(ledger.organisation, "done")).state == "closed"
+    assert (await ledger.store.get_chain(ledger.organisation, "waiting")).state == "ended"
 
 
 async def test_an_open_session_is_checkpointed_when_it_has_too_many_events(ledger: Ledger) -> None:

@@ -43,6 +43,23 @@ def test_a_session_is_kept_from_the_command_line(caller: dict[str, str], tmp_pat
     assert revoked["link_id"] == link["link_id"]
 
 
+def test_a_session_is_ended_from_the_command_line_while_a_clip_is_in_the_making(caller: dict[str, str]) -> None:
+    run("chain", "open", "filmed", environment=caller)
+    clip = ("chain", "append", "filmed", "--payload", '{"clip_id":"c1"}', "--json", "--kind")
+    run(*clip, "clip.requested", environment=caller)
+    refused = run("chain", "close", "filmed", environment=caller)
+    assert (refused.code, "EndSession" in refused.err) == (REFUSED, True)
+    assert run("chain", "end", "filmed", "--wait", "59", environment=caller).code == UNUSABLE
+    ended = run("chain", "end", "filmed", "--ending", '{"by":"me"}', "--wait", "60", environment=caller)
+    assert '{"type": "clip", "item_id": "c1", "since_sequence": 2}' in ended.out
+    shown = run("chain", "list", "--state", "ended", "--json", environment=caller).json()
+    (found,) = [chain for chain in shown if chain["chain_id"] == "filmed"]
+    assert (found["state"], found["ended_at"] < found["closes_by"], found["closed_at"]) == ("ended", True, None)
+    run(*clip, "clip.failed", environment=caller)
+    again = run("chain", "end", "filmed", "--json", environment=caller).json()
+    assert (again["state"], again["pending"], again["event_count"]) == ("closed", [], 6)
+
+
 def test_an_export_replaces_a_file_only_when_told_to(caller: dict[str, str], tmp_path: Path) -> None:
     run("chain", "open", "exported", environment=caller)
     bundle = tmp_path / "bundle.zip"

@@ -31,6 +31,7 @@ from tests.service.serving import Service
         ("chain", "append"),
         ("chain", "checkpoint"),
         ("chain", "close"),
+        ("chain", "end"),
         ("chain", "list"),
         ("chain", "show"),
         ("chain", "erase-disclosures"),

@@ -135,7 +135,9 @@ def test_disclosures_need_a_scope_of_their_own(service: Service, channel: grpc.C
     assert isinstance(call_on(channel, "ExportBundle", request, headers), list)
 
 
-@pytest.mark.parametrize("kind", ["clip.preserved", "hold.lifted", "retention.changed"])
+@pytest.mark.parametrize(
+    "kind", ["clip.preserved", "consent.given", "hold.lifted", "recording.started", "retention.changed"]
+)
 async def test_only_who_may_speak_for_evidence_appends_its_kinds(service: Service, kind: str) -> None:
     token = service.issuer.mint("acme", scopes=["ledger:append"])
     async with LedgerClient(service.address, token=token) as client:

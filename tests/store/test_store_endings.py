@@ -160,6 +160,17 @@ async def test_a_chain_with_something_pending_is_not_closed_before_its_session_i
     assert (await kinds_of(store))[-1] == "chain.checkpointed"
 
 
+async def test_appends_go_on_after_a_closing_that_was_refused(store: LedgerStore) -> None:
+    await begin(store)
+    for number in range(
+        8
+    ):  # psycopg prepares what is executed five times, and after a rollback forgets all it prepared
+        await store.checkpoint_chain("acme", "visit")
+        await store.append_events("acme", "visit", [event("door.opened")], f"key-{number}")
+    await refused(store.close_chain("acme", "visit"))
+    await store.append_events("acme", "visit", [event("door.opened")], "after")
+
+
 async def test_a_session_is_not_ended_with_more_pending_than_its_end_can_name(store: LedgerStore) -> None:
     await store.open_chain("acme", "visit", b"{}")
     many = [event("clip.requested", clip_id=f"{n:0128d}") for n in range(MAX_PENDING)]
