@@ -20,25 +20,20 @@ RECORDING_NAME = "recording.json"
 class Waiting:
     """What a recording's processing may wait for, in seconds.
 
-    `annotations` counts from the stop, `upload` from what LiveKit said became of the egress.
+    `annotations` counts from the stop, `upload` from what LiveKit said became of the egress. `again` is how soon the
+    store is asked again for an upload, `told` how soon it is looked again whether the chains know everything.
     """
 
     annotations: float = 3600.0
     upload: float = 600.0
+    again: float = 5.0
+    told: float = 1.0
 
 
 def participant_name(egress: Egress, *, part: str = "", extension: str = "mp4") -> str:
     """The name of a participant's file; a stay after the first has its number in it."""
     stay = "" if egress.stay <= 1 else f"-{egress.stay}"
     return f"participant-{egress.tile}{stay}{part}.{extension}"
-
-
-def annotations_due_at(recording: RecordingWork, waiting: Waiting) -> int | None:
-    """Until when the document of strokes is waited for; None where nothing is waited for."""
-    if not recording.annotations_expected or recording.annotations is not None:
-        return None
-    since = recording.stopped_at if recording.stopped_at is not None else recording.started_at
-    return since + round(waiting.annotations * 1_000_000)
 
 
 def which_counts(egress: Egress, found: Sequence[tuple[ListedObject, str]]) -> ListedObject | None:

@@ -28,6 +28,9 @@ SELECT recording.recording_id, recording.organisation_id
                                        WHERE job.recording_id = stay.recording_id AND job.stay_id = stay.stay_id
                                          AND job.task = 'acquire' AND job.state <> 'OPEN'))
    AND (NOT recording.annotations_expected
+        -- Where LiveKit never recorded anything, there is nothing to draw on.
+        OR NOT EXISTS (SELECT FROM evidence.recording_stays AS stay
+                        WHERE stay.recording_id = recording.recording_id AND stay.egress_id IS NOT NULL)
         OR coalesce(recording.stopped_at, recording.started_at) + %(annotation_wait_us)s <= %(now)s
         OR EXISTS (SELECT FROM evidence.recording_annotations AS given
                     WHERE given.recording_id = recording.recording_id))

@@ -1,0 +1,255 @@
+"""Making a recording's files of what LiveKit left: strokes burned in, tracks separated, the composite put together."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from media.errors import MediaError
+from media.recordings.objects import Tick
+from media.recordings.plan import COMPOSITE_NAME, CompositePlan, joins, participant_name
+from media.recordings.tiles import Join, placements
+from media.records.recording_work import Egress, FileRole, Raw, RecordingWork
+from media.video.apart import probe_apart
+from media.video.apart_recordings import burn_in_apart, compose_apart, limits_for, separate_apart
+from media.video.composite_values import Composite, CompositeSettings, ParticipantFile
+from media.video.recording_values import Encoded, EncodingSettings
+from media.video.strokes.document import parse_annotations
+from media.video.values import Limits, Probe, Tool
+
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """A finished file on this worker's disk."""
+
+    name: str
+    role: FileRole
+    path: Path
+    participant: str | None = None
+    tile: int | None = None
+    raw_sha256: tuple[str, ...] = ()
+    starts_at: int | None = None
+    duration_us: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Maker:
+    """How files are made."""
+
+    settings: EncodingSettings = field(default_factory=EncodingSettings)
+    composite_settings: CompositeSettings = field(default_factory=CompositeSettings)
+    limits: Limits = field(default_factory=Limits)
+
+    async def participant(  # noqa: PLR0913, PLR0917 - what a participant's file is made of
+        self, recording: RecordingWork, egress: Egress, raw: Raw, source: Path, directory: Path, tick: Tick
+    ) -> list[Made]:
+        """The participant's file, and its sound and picture apart. Raises MediaError, as video work does."""
+        probe = await self._probe(source)
+        strokes = await _strokes(recording, egress.file_started_at)
+        limits = self._limits(probe.video.duration_us)
+        encoded = await burn_in_apart(
+            source,
+            directory / "whole.mp4",
+            annotations=strokes.data,
+            placing=egress.tile or 0,
+            offset_us=strokes.offset_us,
+            settings=self.settings,
+            limits=limits,
+            progress=tick,
+            may_copy=recording.stream_copy,
+        )
+        parts = await separate_apart(encoded.path, directory / "apart", limits=limits)
+        truncated = {"truncated": True} if probe.truncated else {}
+        whole = _facts(encoded) | strokes.facts(encoded.strokes_painted) | truncated
+        whole["notes"] = [*encoded.notes, *strokes.notes]
+
+        def made(name: str, role: FileRole, one: Encoded, facts: Mapping[str, Any]) -> Made:
+            return Made(
+                name=name,
+                role=role,
+                path=one.path,
+                participant=egress.participant,
+                tile=egress.tile,
+                raw_sha256=(raw.stored.sha256,),
+                starts_at=egress.file_started_at,
+                duration_us=one.duration_us,
+                facts=facts,
+            )
+
+        files = [
+            made(participant_name(egress), "participant", encoded, whole),
+            made(participant_name(egress, part="-video"), "video", parts.video, _facts(parts.video)),
+        ]
+        if parts.audio is not None:
+            name = participant_name(egress, part="-audio", extension="m4a")
+            files.append(made(name, "audio", parts.audio, _facts(parts.audio)))
+        return files
+
+    async def composite(  # noqa: PLR0913, PLR0917 - what the composite is made of
+        self,
+        recording: RecordingWork,
+        plan: CompositePlan,
+        raws: Sequence[Raw],
+        sources: Sequence[Path],
+        target: Path,
+        tick: Tick,
+    ) -> Made:
+        """The composite as planned; `raws` and `sources` are in the plan's order. Raises MediaError."""
+        strokes = await _strokes(recording, plan.starts_at)
+        facts, starts_at, duration_us = await (
+            self._of_files(recording, plan, sources, target, strokes, tick)
+            if plan.room is None
+            else self._of_room(recording, plan, sources[0], target, strokes, tick)
+        )
+        facts["notes"] = [*facts["notes"], *strokes.notes, *plan.notes]
+        return Made(
+            name=COMPOSITE_NAME,
+            role="composite",
+            path=target,
+            raw_sha256=tuple(raw.stored.sha256 for raw in raws),
+            starts_at=starts_at,
+            duration_us=duration_us,
+            facts=facts,
+        )
+
+    async def _of_files(  # noqa: PLR0913, PLR0917 - as composite
+        self,
+        recording: RecordingWork,
+        plan: CompositePlan,
+        sources: Sequence[Path],
+        target: Path,
+        strokes: "_Strokes",
+        tick: Tick,
+    ) -> tuple[dict[str, Any], int, int]:
+        settings = self.composite_settings
+        lengths = [(await self._probe(source)).video.duration_us for source in sources]
+        composite = await compose_apart(
+            [
+                ParticipantFile(
+                    path=path,
+                    tile=part.egress.tile or 0,
+                    starts_at=plan.starts_at + part.starts_at_us,
+                    ends_at=part.egress.file_ended_at,
+                )
+                for part, path in zip(plan.parts, sources, strict=True)
+            ],
+            target,
+            placing=placements(joins(recording), width=settings.width, height=settings.height),
+            annotations=strokes.data,
+            settings=settings,
+            limits=self._limits(max(part.starts_at_us for part in plan.parts) + max(lengths)),
+            progress=tick,
+        )
+        return (
+            _facts_of_composite(composite) | strokes.facts(composite.strokes_painted),
+            composite.starts_at,
+            composite.duration_us,
+        )
+
+    async def _of_room(  # noqa: PLR0913, PLR0917 - as composite
+        self, recording: RecordingWork, plan: CompositePlan, source: Path, target: Path, strokes: "_Strokes", tick: Tick
+    ) -> tuple[dict[str, Any], int, int]:
+        probe = await self._probe(source)
+        # The page moves the tiles at the moments at which they came into being; what was there before is there at once.
+        placed = [Join(tile=join.tile, at_us=max(0, join.at_us - plan.starts_at)) for join in joins(recording)]
+        encoded = await burn_in_apart(
+            source,
+            target,
+            annotations=strokes.data,
+            placing=placements(placed, width=probe.video.width, height=probe.video.height),
+            offset_us=strokes.offset_us,
+            settings=self.settings,
+            limits=self._limits(probe.video.duration_us),
+            progress=tick,
+            may_copy=recording.stream_copy,
+        )
+        facts = _facts(encoded) | strokes.facts(encoded.strokes_painted)
+        return facts | ({"truncated": True} if probe.truncated else {}), plan.starts_at, encoded.duration_us
+
+    def _limits(self, duration_us: int) -> Limits:
+        return limits_for(duration_us / _SECOND, self.limits)
+
+    async def _probe(self, source: Path) -> Probe:
+        (found,) = await probe_apart([source], limits=self.limits)
+        if isinstance(found, MediaError):
+            raise found
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Strokes:
+    """What is to be burned into a file: no `data` where nothing is; `notes` say why, where something was drawn."""
+
+    data: bytes | None = None
+    sha256: str | None = None
+    offset_us: int = 0
+    notes: tuple[str, ...] = ()
+
+    def facts(self, painted: int) -> dict[str, Any]:
+        """What the documents say of it."""
+        if self.data is None:
+            return {"strokes_missing": True} if self.notes else {}
+        return {
+            "annotations_sha256": self.sha256,
+            "annotation_offset_us": self.offset_us,
+            "strokes_painted": painted,
+        }
+
+
+async def _strokes(recording: RecordingWork, starts_at: int | None) -> _Strokes:
+    """The strokes for a file whose first picture is of `starts_at`."""
+    given = recording.annotations
+    if given is None or not given.data:
+        return _Strokes()
+    if starts_at is None:
+        return _Strokes(notes=("nothing says when its pictures begin, so it is without strokes",))
+    try:
+        document = await asyncio.to_thread(parse_annotations, given.data)
+    except MediaError as error:
+        return _Strokes(notes=(f"the annotations cannot be used, so it is without strokes: {error.message}",))
+    return _Strokes(data=given.data, sha256=given.sha256, offset_us=starts_at - document.started_at_us)
+
+
+def _facts(encoded: Encoded) -> dict[str, Any]:
+    return {
+        "video": None
+        if encoded.video_codec is None
+        else {
+            "codec": encoded.video_codec,
+            "width": encoded.width,
+            "height": encoded.height,
+            "frames": encoded.frames,
+        },
+        "audio": None if encoded.audio_codec is None else {"codec": encoded.audio_codec},
+        "copied": encoded.copied,
+        "tool": _tool(encoded.tool),
+        "notes": list(encoded.notes),
+    }
+
+
+def _facts_of_composite(composite: Composite) -> dict[str, Any]:
+    unusable = [one for one in composite.inputs if one.unusable is not None]
+    damaged = [one for one in composite.inputs if one.truncated or one.lost_frames]
+    return {
+        "video": {
+            "codec": "h264",
+            "width": composite.width,
+            "height": composite.height,
+            "frames": composite.frames,
+        },
+        "audio": {"codec": "aac"} if composite.has_audio else None,
+        "copied": False,
+        "tool": _tool(composite.tool),
+        "notes": [
+            *(f"the file of tile {one.tile} is not in it: {one.unusable}" for one in unusable),
+            *(f"of the file of tile {one.tile}, {one.lost_frames} pictures are missing" for one in damaged),
+        ],
+    }
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "versions": dict(tool.versions), "arguments": dict(tool.arguments)}
