@@ -71,3 +71,37 @@ class InboxMetrics:
             ["outcome"],
             registry=registry,
         )
+
+
+class RecordingMetrics:
+    """Recordings that LiveKit is busy with, in `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._running = Gauge(
+            "indelible_evidence_running_recordings", "Recordings that are running.", registry=registry
+        )
+        self._stopping = Gauge(
+            "indelible_evidence_stopping_recordings",
+            "Recordings that were stopped and whose files LiveKit has not finished.",
+            registry=registry,
+        )
+        self._oldest = Gauge(
+            "indelible_evidence_oldest_stopping_seconds",
+            "How long ago the oldest of them was stopped.",
+            registry=registry,
+        )
+
+    def count(self, running: int, stopping: int, oldest_stopped_at: int | None) -> None:
+        """What LiveKit is busy with now."""
+        self._running.set(running)
+        self._stopping.set(stopping)
+        self._oldest.set(0 if oldest_stopped_at is None else time.time() - oldest_stopped_at / 1_000_000)
+
+
+class WebhookMetrics:
+    """Reports of LiveKit's, in `registry`. The label `outcome` is fresh, known, refused, limited or postponed."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.reports = Counter(
+            "indelible_evidence_livekit_reports", "LiveKit's reports, by outcome.", ["outcome"], registry=registry
+        )

@@ -32,7 +32,10 @@ from ledger.settings_reader import (
 )
 from media.clips.sources import Sources
 from media.clips.sources_file import SourcesError, load_sources
+from media.recordings.control_settings import ControlSettings, read_control
+from media.recordings.processing_settings import ProcessingSettings, read_processing
 from media.records.schema import CALLER_ROLE, WORKER_ROLE
+from media.secret_settings import read_secret
 from media.storage.client import StoreSettings
 from media.storage.values import Profile
 
@@ -44,7 +47,6 @@ DEFAULT_LANES = 1
 MAX_LANES = 16
 DEFAULT_LEASE_SECONDS = 60
 DEFAULT_GRACE_SECONDS = 24 * 3600
-MAX_SECRET_BYTES = 4096
 
 PROFILES = ("aws", "r2", "seaweedfs")
 
@@ -78,6 +80,9 @@ class EvidenceSettings:
     lanes: int
     lease_seconds: int
     grace_seconds: int
+    # None: no LiveKit server is configured, and nothing is recorded.
+    recording: ControlSettings | None
+    processing: ProcessingSettings
     log: LogSettings
     tracing: bool
 
@@ -95,12 +100,14 @@ class EvidenceSettings:
             metrics_listen=read.value("INDELIBLE_EVIDENCE_METRICS_LISTEN", Address.parse, None),
             nats_url=read.value("INDELIBLE_NATS_URL", nats_address, None),
             sources=_sources(read),
-            store=_store(read),
+            store=(store := _store(read)),
             ledger=_ledger(read),
             directory=_directory(read, "INDELIBLE_EVIDENCE_WORK_DIRECTORY", Path(tempfile.gettempdir())),
             lanes=read.value("INDELIBLE_EVIDENCE_JOBS", _jobs, DEFAULT_LANES),
             lease_seconds=read.value("INDELIBLE_EVIDENCE_LEASE_SECONDS", whole_number(1), DEFAULT_LEASE_SECONDS),
             grace_seconds=read.value("INDELIBLE_EVIDENCE_SWEEP_AFTER_SECONDS", whole_number(1), DEFAULT_GRACE_SECONDS),
+            recording=read_control(read, store),
+            processing=read_processing(read),
             log=read_log(read),
             tracing=wants_tracing(environ),
         )
@@ -178,19 +185,10 @@ def _store(read: Reader) -> StoreSettings:
         region=read.value("INDELIBLE_EVIDENCE_S3_REGION", str, DEFAULT_REGION),
         endpoint_url=read.value("INDELIBLE_EVIDENCE_S3_ENDPOINT", str, None),
         access_key=read.value("INDELIBLE_EVIDENCE_S3_ACCESS_KEY", str, None),
-        secret_key=_secret(read, "INDELIBLE_EVIDENCE_S3_SECRET_KEY"),
+        secret_key=read_secret(read, "INDELIBLE_EVIDENCE_S3_SECRET_KEY"),
         encryption=read.value("INDELIBLE_EVIDENCE_S3_ENCRYPTION", str, None),
         kms_key=read.value("INDELIBLE_EVIDENCE_S3_KMS_KEY", str, None),
     )
-
-
-def _secret(read: Reader, name: str) -> str | None:
-    """A secret, from the file named for it or from the variable itself."""
-    file = read.optional_file(f"{name}_FILE")
-    if file is None:
-        return read.value(name, str, None)
-    with file.open("rb") as opened:
-        return opened.read(MAX_SECRET_BYTES).decode("utf-8", "replace").strip()
 
 
 def _ledger(read: Reader) -> LedgerAccess:

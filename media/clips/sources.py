@@ -1,4 +1,4 @@
-"""The cameras whose footage can be preserved: each organisation has its own, and nobody sees another's."""
+"""What the operator set for each organisation: its cameras, which nobody else sees, and how sessions are recorded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,12 +53,28 @@ class Source:
         return self.kind is SourceKind.RECORDER
 
 
+class CompositeChoice(StrEnum):
+    """How the composite of a recording is made, unless its start says otherwise."""
+
+    FROM_FILES = "from_files"
+    ROOM = "room"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingChoice:
+    """How an organisation's sessions are recorded. `stream_copy`: a file that needs no change is kept as it is."""
+
+    composite: CompositeChoice = CompositeChoice.FROM_FILES
+    stream_copy: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Organisation:
-    """One organisation's cameras."""
+    """One organisation's cameras, and how its sessions are recorded."""
 
     lengths: WindowLengths
     sources: Mapping[str, Source]
+    recordings: RecordingChoice = field(default_factory=RecordingChoice)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +120,10 @@ class Sources:
             source.lengths,
             self._organisation(source.organisation_id).lengths,
         )
+
+    def recording_choice(self, organisation_id: str) -> RecordingChoice:
+        """How this organisation's sessions are recorded."""
+        return self._organisation(organisation_id).recordings
 
     def _organisation(self, organisation_id: str) -> Organisation:
         nothing = Organisation(lengths=WindowLengths(), sources={})

@@ -16,6 +16,10 @@ camera = "gate-2"
 bucket = "footage"
 prefix = "gate-2/"
 names = "%Y%m%dT%H%M%S%z.ts"
+
+[organisations.acme.recordings]
+composite = "room"                      # or "from_files": how the composite of a session's recording is made
+stream_copy = true                      # a recorded file that needs no change is kept as it is
 """
 
 import tomllib
@@ -26,7 +30,15 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from media.clips.naming import NamePattern, parse_zone
-from media.clips.sources import Bucket, Organisation, Source, SourceKind, Sources
+from media.clips.sources import (
+    Bucket,
+    CompositeChoice,
+    Organisation,
+    RecordingChoice,
+    Source,
+    SourceKind,
+    Sources,
+)
 from media.clips.window import MAX_WINDOW_SECONDS, WindowLengths
 from media.errors import MediaError
 from media.storage.keys import check_identifier, check_organisation
@@ -104,13 +116,19 @@ def _read(path: Path) -> dict[str, object]:
 def _organisation(name: str, content: object, directory: Path, problems: list[str]) -> Organisation:
     table = _Table(f"[organisations.{name}]", content, problems)
     table.check("", check_organisation, name)
-    table.refuse_unknown({"sources", *_LENGTHS})
+    table.refuse_unknown({"sources", "recordings", *_LENGTHS})
     sources = {
         source_id: _source(name, source_id, source, directory, problems)
         for source_id, source in sorted(table.tables("sources").items())
     }
+    recordings = _Table(f"[organisations.{name}.recordings]", table.tables("recordings"), problems)
+    recordings.refuse_unknown({"composite", "stream_copy"})
     return Organisation(
-        lengths=table.lengths(), sources=MappingProxyType({key: value for key, value in sources.items() if value})
+        lengths=table.lengths(),
+        sources=MappingProxyType({key: value for key, value in sources.items() if value}),
+        recordings=RecordingChoice(
+            composite=recordings.composite(), stream_copy=recordings.flag("stream_copy", default=False)
+        ),
     )
 
 
@@ -234,6 +252,20 @@ class _Table:
             self.note("kind", f"must be one of {', '.join(SourceKind)}")
             return None
         return SourceKind(str(value))
+
+    def composite(self) -> CompositeChoice:
+        value = self._content.get("composite", CompositeChoice.FROM_FILES)
+        if value not in set(CompositeChoice):
+            self.note("composite", f"must be one of {', '.join(CompositeChoice)}")
+            return CompositeChoice.FROM_FILES
+        return CompositeChoice(str(value))
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self._content.get(key, default)
+        if not isinstance(value, bool):
+            self.note(key, "must be true or false")
+            return default
+        return value
 
     def names(self) -> NamePattern | None:
         pattern, zone = self.text("names"), self.text("time_zone")

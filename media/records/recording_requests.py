@@ -19,6 +19,7 @@ from media.errors import MediaError, Reason
 from media.records.clips import MAX_PAGE
 from media.records.outbox import OF_SESSION, keep_notes
 from media.records.recording_reads import SELECT_RECORDINGS, consents_in, recording_in, recordings_of
+from media.records.recording_rows import files_in
 from media.records.recording_values import (
     Consent,
     HandedOver,
@@ -27,6 +28,7 @@ from media.records.recording_values import (
     RecordingAccess,
     RecordingFilter,
 )
+from media.records.recording_work import RecordingFile
 from media.records.transactions import organisation_transaction
 from media.records.values import Note, NoteState
 from media.storage.keys import recording_prefix
@@ -199,6 +201,11 @@ class RecordingRequests:
         }
         async with organisation_transaction(self._callers, organisation_id) as connection:
             return await recordings_of(connection, _PAGE, parameters)
+
+    async def files(self, organisation_id: str, recording_id: UUID) -> tuple[RecordingFile, ...]:
+        """The finished files of a recording, by name."""
+        async with organisation_transaction(self._callers, organisation_id) as connection:
+            return await files_in(connection, recording_id)
 
     async def stop(self, recording: Recording, *, by: str, reason: str, at: int, note: Note) -> bool:
         """Decide that a recording ends; whether it was running until now."""
