@@ -130,7 +130,7 @@ class Evidence:
     def _environment(self, neighbours: Neighbours) -> dict[str, str]:
         livekit = neighbours.livekit
         return {
-            **({} if livekit is None else _reaching(livekit)),
+            **({} if livekit is None else _reaching(livekit, neighbours.objects)),
             "INDELIBLE_EVIDENCE_DSN": neighbours.database.evidence_dsn,
             "INDELIBLE_EVIDENCE_WORKER_DSN": neighbours.database.evidence_worker_dsn,
             "INDELIBLE_EVIDENCE_LISTEN": self.address,
@@ -157,8 +157,10 @@ class Evidence:
         )
 
 
-def _reaching(livekit: "LiveKitSandbox") -> dict[str, str]:
+def _reaching(livekit: "LiveKitSandbox", objects: Objects) -> dict[str, str]:
     return {
+        "INDELIBLE_LIVEKIT_S3_ACCESS_KEY": objects.access_key,
+        "INDELIBLE_LIVEKIT_S3_SECRET_KEY": objects.secret_key,
         "INDELIBLE_LIVEKIT_URL": livekit.url,
         "INDELIBLE_LIVEKIT_API_KEY": livekit.api_key,
         "INDELIBLE_LIVEKIT_API_SECRET": livekit.api_secret,
