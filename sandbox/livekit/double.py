@@ -6,7 +6,7 @@ Tokens and the times of reports are those of the wall clock: nobody believes a r
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self
@@ -19,7 +19,7 @@ from sandbox.livekit.faults import ApiFaults, EgressFaults, Outcome, Upload
 from sandbox.livekit.film import Filming
 from sandbox.livekit.reports import about_egress, about_room, as_misreported
 from sandbox.livekit.rooms import LiveKitRoom
-from sandbox.livekit.storage import S3Target, target_of, upload
+from sandbox.livekit.storage import S3Target, location_of, target_of, upload
 from sandbox.livekit.twirp import NOT_FOUND, PRECONDITION, TwirpError, TwirpServer
 from sandbox.livekit.webhooks import Delivery, PostOffice, forgeries_of, sign
 from sandbox.livekit.world import Clock, RoomState
@@ -164,7 +164,7 @@ class LiveKitDouble:
                 run.activate()
                 self._tell(run, "egress_updated")
                 if run.faults.after_seconds is not None:
-                    self._later(run.faults.after_seconds, run.info.egress_id, run.faults.outcome)
+                    self._after(run.faults.after_seconds, self.end_egress, run.info.egress_id, run.faults.outcome)
             return started
 
     def stop_egress(self, egress_id: str) -> EgressInfo:
@@ -245,8 +245,8 @@ class LiveKitDouble:
                 return faults
         return EgressFaults()
 
-    def _later(self, seconds: float, egress_id: str, outcome: Outcome) -> None:
-        timer = threading.Timer(seconds, self.end_egress, (egress_id, outcome))
+    def _after(self, seconds: float, act: Callable[..., None], *details: object) -> None:
+        timer = threading.Timer(seconds, act, details)
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
@@ -264,22 +264,23 @@ class LiveKitDouble:
     def _finish(self, run: EgressRun, outcome: Outcome) -> None:
         location, size, error = "", 0, ""
         if has_file(outcome):
-            film = run.shoot(self._filming)
-            location, size = f"{run.output.s3.endpoint}/{run.output.s3.bucket}/{run.output.filepath}", len(film)
-            if run.faults.upload in {Upload.NORMAL, Upload.TWICE}:
-                try:
-                    location = self._upload(run, film)
-                except (OSError, ValueError) as problem:
-                    outcome, error = Outcome.FAILED, str(problem)
+            try:
+                location, size = self._write(run)
+            except Exception as problem:  # noqa: BLE001 - as LiveKit: whatever breaks is how the egress ends
+                outcome, error = Outcome.FAILED, f"{type(problem).__name__}: {problem}"
         with self.lock:
             run.finish(outcome, location=location, size=size, error=error)
             self._tell(run, "egress_ended")
             self._ended.notify_all()
         if run.faults.upload in {Upload.LATE, Upload.TWICE} and has_file(outcome):
-            timer = threading.Timer(run.faults.upload_seconds, self._upload_again, (run,))
-            timer.daemon = True
-            self._timers.append(timer)
-            timer.start()
+            self._after(run.faults.upload_seconds, self._upload_again, run)
+
+    def _write(self, run: EgressRun) -> tuple[str, int]:
+        """Film it, and upload it if now is the time; where it is said to be, and its size."""
+        film = run.shoot(self._filming)
+        if run.faults.upload in {Upload.NORMAL, Upload.TWICE}:
+            return self._upload(run, film), len(film)
+        return location_of(target_of(run.output, self._storage), run.output.filepath), len(film)
 
     def _upload_again(self, run: EgressRun) -> None:
         film = run.shoot(self._filming, again=run.faults.upload is Upload.TWICE)

@@ -195,7 +195,7 @@ def tone_of(number: int) -> int:
     return _LOWEST_TONE + _TONE_STEP * number
 
 
-def tiles_by_name(tiles: Mapping[str, str], number: int) -> int:
+def tile_of(attributes: Mapping[str, str], number: int) -> int:
     """The tile that a participant's attributes name, or their number's when they name none."""
-    text = tiles.get("indelible.tile", "")
+    text = attributes.get("indelible.tile", "")
     return int(text) if text.isdecimal() and int(text) < MOST_TILES else number % MOST_TILES

@@ -44,6 +44,11 @@ def upload(target: S3Target, key: str, data: bytes, media_type: str = "video/mp4
         _client(target).put_object(Bucket=target.bucket, Key=key, Body=data, ContentType=media_type)
     except (BotoCoreError, ClientError) as error:
         raise OSError(f"the upload failed: {error}") from error
+    return location_of(target, key)
+
+
+def location_of(target: S3Target, key: str) -> str:
+    """What LiveKit calls the place of an object."""
     return f"{target.endpoint_url}/{target.bucket}/{key}"
 
 

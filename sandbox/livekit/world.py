@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from livekit.protocol.models import ParticipantInfo, Room, TrackInfo, TrackSource, TrackType
 
-from sandbox.livekit.film import Shown, tiles_by_name
+from sandbox.livekit.film import Shown, tile_of
 
 _NANOSECONDS = 1_000_000_000
 # The page that films a room shows those who have this attribute with this value, and nobody else.
@@ -153,7 +153,7 @@ class RoomState:
             member.shown_since = None
 
     def _stretch(self, member: Member, until: int) -> Shown:
-        tile = tiles_by_name(member.info.attributes, member.number)
+        tile = tile_of(member.info.attributes, member.number)
         return Shown(number=member.number, tile=tile, from_us=member.shown_since or 0, to_us=until)
 
     def _count(self) -> None:
