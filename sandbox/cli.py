@@ -62,13 +62,19 @@ def demo(*, keep: bool, as_json: bool, authority: str | None, directory: Path | 
 )
 @click.option("--org", "organisation_id", default="example", show_default=True)
 @click.option("--scope", "scopes", multiple=True, help="May be repeated.  [default: every scope]")
+@click.option(
+    "--role", "roles", multiple=True, default=("org_admin",), show_default=True, help="At the gateway. May be repeated."
+)
 @click.option("--subject", default="developer", show_default=True, help="Who the token speaks for.")
 @click.option("--seconds", type=click.IntRange(1), default=3600, show_default=True, help="How long it lasts.")
-def token(directory: Path, organisation_id: str, scopes: tuple[str, ...], subject: str, seconds: int) -> None:
+def token(  # noqa: PLR0913, PLR0917 - click's calling style
+    directory: Path, organisation_id: str, scopes: tuple[str, ...], roles: tuple[str, ...], subject: str, seconds: int
+) -> None:
     """Print a bearer token of the sandbox's own issuer. Only a sandbox trusts it."""
     from sandbox.issuer import EVERY_SCOPE, Issuer  # noqa: PLC0415 - see above
 
     if not (directory / "issuer").is_dir():
         raise click.UsageError(f"{directory} is not the directory of a sandbox: it holds no token issuer")
     issuer = Issuer(directory / "issuer")
-    click.echo(issuer.mint(organisation_id, scopes=scopes or EVERY_SCOPE, subject=subject, seconds=seconds))
+    given = scopes or EVERY_SCOPE
+    click.echo(issuer.mint(organisation_id, scopes=given, subject=subject, seconds=seconds, roles=roles))

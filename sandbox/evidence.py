@@ -6,6 +6,7 @@ recordings), `tokens/` (what the service shows to the ledger) and `work/` (clips
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ class Neighbours:
     issuer: Issuer
     ledger_address: str
     nats_url: str
+    # The settings that make a gateway believed.
+    trust: Mapping[str, str]
     livekit: "LiveKitSandbox | None" = None
 
 
@@ -131,6 +134,7 @@ class Evidence:
         livekit = neighbours.livekit
         return {
             **({} if livekit is None else _reaching(livekit, neighbours.objects)),
+            **neighbours.trust,
             "INDELIBLE_EVIDENCE_DSN": neighbours.database.evidence_dsn,
             "INDELIBLE_EVIDENCE_WORKER_DSN": neighbours.database.evidence_worker_dsn,
             "INDELIBLE_EVIDENCE_LISTEN": self.address,

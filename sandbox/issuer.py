@@ -25,10 +25,13 @@ EVERY_SCOPE = (
     "evidence:read",
     "evidence:extract",
     "evidence:hold",
+    "evidence:record",
     "evidence:download",
     "evidence:export",
     "evidence:manage",
     "ledger:erase",
+    "gateway:read",
+    "gateway:manage",
 )
 DEFAULT_SECONDS = 3600
 
@@ -59,8 +62,12 @@ class Issuer:
         algorithm: str = "Ed25519",
         not_before: int | None = None,
         issued_at: int | None = None,
+        roles: Iterable[str] = (),
     ) -> str:
-        """A signed token for `organisation_id`, valid for `seconds` from now (negative: expired already)."""
+        """A signed token for `organisation_id`, valid for `seconds` from now (negative: expired already).
+
+        `roles` are what the gateway goes by.
+        """
         key = next(key for key in self._keys.keys if key.alg == algorithm)
         now = int(time.time()) if issued_at is None else issued_at
         claims = {
@@ -69,6 +76,7 @@ class Issuer:
             "sub": subject,
             "org": organisation_id,
             "scope": " ".join(scopes),
+            "roles": list(roles),
             "iat": now,
             "nbf": now if not_before is None else not_before,
             "exp": now + seconds,

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Ports:
     evidence: int = field(default_factory=free_port)
     evidence_metrics: int = field(default_factory=free_port)
     worker_metrics: int = field(default_factory=free_port)
+    gateway_worker_metrics: int = field(default_factory=free_port)
 
     def require_free(self) -> None:
         """Raises StartError when something listens on one of them already, or two are the same."""
@@ -89,8 +91,10 @@ class LedgerFiles:
         }
 
 
-def start_ledger(files: LedgerFiles, database: Database, issuer: Issuer, nats_url: str, ports: Ports) -> Process:
-    """Run `indelible serve` and wait until it says it is healthy. Raises StartError."""
+def start_ledger(  # noqa: PLR0913 - what it works with
+    files: LedgerFiles, database: Database, issuer: Issuer, nats_url: str, ports: Ports, *, trust: Mapping[str, str]
+) -> Process:
+    """Run `indelible serve`, which is to `trust` a gateway, and wait until it says it is healthy. Raises StartError."""
     address = f"{LOOPBACK}:{ports.ledger}"
     process = Process(
         "the ledger service",
@@ -98,6 +102,7 @@ def start_ledger(files: LedgerFiles, database: Database, issuer: Issuer, nats_ur
         log=files.log,
         env={
             **files.environment(database, issuer, address),
+            **trust,
             "INDELIBLE_AUTHORITIES": str(files.authorities),
             "INDELIBLE_PUBLIC_URL": f"http://{LOOPBACK}:{ports.page}",
             "INDELIBLE_NATS_URL": nats_url,
@@ -106,20 +111,6 @@ def start_ledger(files: LedgerFiles, database: Database, issuer: Issuer, nats_ur
         stop_seconds=_DRAIN_SECONDS,
     )
     process.wait_ready(lambda: is_healthy(address), seconds=READY_SECONDS)
-    return process
-
-
-def start_gateway(directory: Path, ports: Ports) -> Process:
-    """Run `indelible gateway` and wait until it answers. Raises StartError."""
-    process = Process(
-        "the gateway",
-        [
-            *(find_program("indelible"), "gateway"),
-            *("--listen", f"{LOOPBACK}:{ports.gateway}", "--ledger", f"{LOOPBACK}:{ports.ledger}"),
-        ],
-        log=directory / "logs" / "gateway.log",
-    )
-    process.wait_ready(lambda: answers(ports.gateway), seconds=READY_SECONDS)
     return process
 
 

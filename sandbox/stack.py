@@ -28,13 +28,14 @@ from sandbox.announced import has_ended
 from sandbox.authorities import Authorities
 from sandbox.database import Database, Databases
 from sandbox.evidence import Evidence, Neighbours, why_no_clips
+from sandbox.gateway import GatewayFiles, GatewayNeighbours, start_gateway, start_gateway_worker
 from sandbox.issuer import Issuer
 from sandbox.nats import Nats
 from sandbox.objects import Objects
 from sandbox.outside import Outside, OutsideOptions
 from sandbox.postgres import Postgres
 from sandbox.processes import LOOPBACK, Process, StartError
-from sandbox.services import LedgerFiles, Ports, start_gateway, start_ledger, start_page
+from sandbox.services import LedgerFiles, Ports, start_ledger, start_page
 
 if TYPE_CHECKING:
     from sandbox.livekit import LiveKitSandbox
@@ -57,6 +58,7 @@ class Part(StrEnum):
     CALENDARS = "OpenTimestamps calendars"
     LEDGER = "ledger service"
     GATEWAY = "gateway"
+    GATEWAY_WORKER = "gateway worker"
     PAGE = "verify page"
     OBJECTS = "S3 storage"
     LIVEKIT = "LiveKit"
@@ -70,6 +72,7 @@ NEEDS: Mapping[Part, frozenset[Part]] = MappingProxyType(
     {
         Part.LEDGER: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES}),
         Part.GATEWAY: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER}),
+        Part.GATEWAY_WORKER: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER, Part.GATEWAY}),
         Part.PAGE: frozenset({Part.POSTGRES, Part.NATS, Part.AUTHORITIES, Part.LEDGER, Part.GATEWAY}),
         Part.EVIDENCE: frozenset({*_OF_EVIDENCE, Part.EVIDENCE_WORKER}),
         Part.EVIDENCE_WORKER: frozenset({*_OF_EVIDENCE, Part.EVIDENCE}),
@@ -138,6 +141,7 @@ class Stack:
         self.objects = Objects(directory / "objects")
         self.issuer = Issuer(directory / "issuer")
         self.files = LedgerFiles.prepare(directory)
+        self.gateway_files = GatewayFiles.prepare(directory)
         self.trust_policy = directory / "trust.toml"
         self.ledger_address = f"{LOOPBACK}:{ports.ledger}"
         self.gateway_url = f"http://{LOOPBACK}:{ports.gateway}"
@@ -220,7 +224,8 @@ class Stack:
             Part.NATS: lambda: (self.nats.start().process, f"{LOOPBACK}:{self.nats.port}"),
             Part.OBJECTS: lambda: (self.objects.wait_ready().process, self.objects.url),
             Part.LEDGER: self._start_ledger,
-            Part.GATEWAY: lambda: (start_gateway(self.directory, self.ports), self.gateway_url),
+            Part.GATEWAY: lambda: (start_gateway(*self._gateway()), self.gateway_url),
+            Part.GATEWAY_WORKER: self._start_gateway_worker,
             Part.EVIDENCE: lambda: (self.evidence.start(self._neighbours()), self.evidence.address),
             Part.EVIDENCE_WORKER: lambda: (self.evidence.wait_for_worker(), self.evidence.worker_metrics_url),
             Part.PAGE: lambda: (start_page(self.directory, self.trust_policy, self.ports), self.page_url),
@@ -232,8 +237,23 @@ class Stack:
         return process, f"{LOOPBACK}:{self.postgres.port}"
 
     def _start_ledger(self) -> tuple[Process, str]:
-        process = start_ledger(self.files, self.database, self.issuer, self.nats.url, self.ports)
+        trust = self.gateway_files.trust()
+        process = start_ledger(self.files, self.database, self.issuer, self.nats.url, self.ports, trust=trust)
         return process, self.ledger_address
+
+    def _start_gateway_worker(self) -> tuple[Process, str]:
+        process = start_gateway_worker(*self._gateway())
+        return process, f"http://{LOOPBACK}:{self.ports.gateway_worker_metrics}/metrics"
+
+    def _gateway(self) -> tuple[Path, GatewayFiles, GatewayNeighbours, Ports]:
+        neighbours = GatewayNeighbours(
+            database=self.database,
+            issuer=self.issuer,
+            ledger_address=self.ledger_address,
+            evidence_address=self.evidence.address,
+            nats_url=self.nats.url,
+        )
+        return self.directory, self.gateway_files, neighbours, self.ports
 
     def _start_livekit(self, running: contextlib.ExitStack) -> str:
         from sandbox.livekit import start_livekit  # noqa: PLC0415 - PyAV may be missing
@@ -249,5 +269,6 @@ class Stack:
             issuer=self.issuer,
             ledger_address=self.ledger_address,
             nats_url=self.nats.url,
+            trust=self.gateway_files.trust(),
             livekit=self.livekit,
         )

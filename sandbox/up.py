@@ -70,7 +70,7 @@ def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
         ("ledger (gRPC)", stack.ledger_address),
         *([("evidence (gRPC)", stack.evidence.address)] if stack.makes_clips else []),
         ("verify page", stack.page_url),
-        ("gateway", stack.gateway_url),
+        ("gateway", f"{stack.gateway_url}  (REST below {stack.gateway_url}/api/v1)"),
         ("metrics", f"http://{LOOPBACK}:{stack.ports.metrics}/metrics"),
         ("NATS", stack.nats.url),
         *([("footage", f"{stack.evidence.footage}  (of the camera {CAMERA})")] if stack.makes_clips else []),
@@ -87,6 +87,7 @@ def _explain(console: Console, stack: Stack, *, kept: bool) -> None:
         f"export INDELIBLE_TOKEN=$({indelible} token --dir {stack.directory})",
         *(_clip_commands(indelible, stack) if stack.makes_clips else ()),
         f"{indelible} chain open my-first-chain",
+        f'curl -H "Authorization: Bearer $INDELIBLE_TOKEN" {stack.gateway_url}/api/v1/sessions',
     ):
         console.print(f"  {line}", soft_wrap=True, highlight=False)
     console.print()

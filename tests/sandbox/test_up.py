@@ -42,7 +42,7 @@ def running(sandbox_directory: Path) -> Iterator[Running]:
     ) as process:
         assert process.stdout is not None
         said = ""
-        while "indelible chain open my-first-chain" not in said:
+        while "/api/v1/sessions" not in said.partition("chain open my-first-chain")[2]:
             line = process.stdout.readline()
             assert line, said
             said += line
@@ -52,14 +52,17 @@ def running(sandbox_directory: Path) -> Iterator[Running]:
             process.kill()
 
 
+def mint(running: Running) -> str:
+    minting = [sys.executable, "-c", "from sandbox.cli import token; token()", "--dir", str(running.directory)]
+    return subprocess.run(minting, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
 def use(running: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Follow the instructions that `up` printed, in another terminal."""
-    minting = [sys.executable, "-c", "from sandbox.cli import token; token()", "--dir", str(running.directory)]
-    token = subprocess.run(minting, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
     environment = {
         "INDELIBLE_LEDGER": f"127.0.0.1:{running.ports['ledger']}",
         "INDELIBLE_EVIDENCE": f"127.0.0.1:{running.ports['evidence']}",
-        "INDELIBLE_TOKEN": token,
+        "INDELIBLE_TOKEN": mint(running),
     }
     command, everything = [INDELIBLE, *arguments], {**os.environ, **environment}
     return subprocess.run(command, env=everything, capture_output=True, text=True, timeout=60, check=False)
@@ -81,6 +84,9 @@ def test_everything_can_be_used_as_it_says(running: Running) -> None:
     assert "my-first-chain" in use(running, "chain", "list").stdout
     for name, path in (("gateway", "/healthz"), ("page", "/healthz"), ("metrics", "/metrics")):
         assert httpx.get(f"http://127.0.0.1:{running.ports[name]}{path}", timeout=10).status_code == 200
+    [sessions] = re.findall(r"curl .*(http://\S+/api/v1/sessions)\n", running.said)
+    answer = httpx.get(sessions, headers={"Authorization": f"Bearer {mint(running)}"}, timeout=30)
+    assert [one["session_id"] for one in answer.json()["items"]] == ["my-first-chain"]
 
 
 def test_the_clip_it_suggests_is_preserved(running: Running) -> None:
