@@ -40,7 +40,7 @@ def clip_preserve(rounds: int, seconds: int = SECONDS) -> None:
     """Show frames a second of all the work on a window, bytes a second of the native copy, and memory at 1080p."""
     with tempfile.TemporaryDirectory(prefix="indelible-bench-") as name:
         directory = Path(name)
-        source = _film(directory / "720p.mp4", "1280x720", seconds)
+        source = film(directory / "720p.mp4", "1280x720", seconds)
         frames = seconds * RATE
         turns = [(_seconds(_bare, source), _seconds(_preserve, source)) for _ in range(rounds)]
         bare, preserved = (statistics.median(turn) for turn in zip(*turns, strict=True))
@@ -56,14 +56,14 @@ def clip_preserve(rounds: int, seconds: int = SECONDS) -> None:
         show(line)
         ratio = {"floor": "file_copy", "floor_value": line["value"], "ratio": round(copied / native, 3)}
         show(figure("native_copy", megabytes / native, "MB/s", megabytes=round(megabytes, 1), **ratio))
-        large = _film(directory / "1080p.mp4", "1920x1080", MEMORY_SECONDS)
+        large = film(directory / "1080p.mp4", "1920x1080", MEMORY_SECONDS)
         peak = _peak_megabytes(large)
         if peak > AT_MOST_MB:
             raise RuntimeError(f"preserving 1080p took {peak:.0f} MB; at most {AT_MOST_MB} are allowed")
         show(figure("clip_preserve_1080p_peak", peak, "MB", at_most=AT_MOST_MB, reached=True))
 
 
-def _film(path: Path, size: str, seconds: int) -> Path:
+def film(path: Path, size: str, seconds: int) -> Path:
     """Moving shapes with noise, so that the encoder has work as with a real camera; a keyframe every 2 s."""
     graph = f"testsrc2=size={size}:rate={RATE}:duration={seconds},noise=alls=6:allf=t,format=yuv420p"
     with av.open(graph, format="lavfi") as pictures, av.open(str(path), "w") as film:

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import verifying
 from benchmarks.aggregate_heads import aggregate_heads
+from benchmarks.burn_in import burn_in
 from benchmarks.clip_preserve import clip_preserve
 from benchmarks.figures import compared, figure, show
 from benchmarks.stage import Stage, running_stage
@@ -118,6 +119,7 @@ BENCHMARKS: dict[str, Callable[[Stage, int], None]] = {
     "public_ledgers": lambda _, rounds: verify_public_ledgers(rounds),
     "aggregation": lambda _, rounds: aggregate_heads(rounds),
     "clips": lambda _, rounds: clip_preserve(rounds),
+    "recordings": lambda _, rounds: burn_in(rounds),
 }
 
 
