@@ -222,7 +222,22 @@
     room.become("disconnected");
     room.emit("disconnected");
     measure("the room is closed");
-    report({});
+    report({ layouts: await layouts() });
+  }
+
+  // What the page's own geometry gives for windows of every shape, odd ones too.
+  async function layouts() {
+    const { tileLayout } = await import(`${location.origin}/geometry.js`);
+    const geometry = await (await fetch("tiles.json")).json();
+    const found = [];
+    for (const width of [64, 65, 106, 190, 426, 641, 854, 1280, 1919, 3840]) {
+      for (const height of [64, 67, 108, 240, 360, 481, 722, 1080]) {
+        for (const tiles of [[0], [3, 0], [5, 1, 2], [6, 5, 4, 3], [0, 1, 2, 4, 6], [0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5, 6]]) {
+          found.push({ width, height, tiles, rects: [...tileLayout(geometry, tiles, width, height)] });
+        }
+      }
+    }
+    return found;
   }
 
   const HOSTILE = ["<img src=x onerror=window.broken=1>", '"><script>window.broken=1</script>', "__proto__"];

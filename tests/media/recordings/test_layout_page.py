@@ -142,6 +142,13 @@ def test_tiles_stand_on_the_page_where_the_composite_has_them(filmed: dict[str, 
         assert found["fills"]
 
 
+def test_the_page_computes_the_same_geometry_for_windows_of_any_shape(filmed: dict[str, Any]) -> None:
+    assert len(filmed["layouts"]) == 560
+    for found in filmed["layouts"]:
+        even = found["width"] // 2 * 2, found["height"] // 2 * 2
+        assert {tile: Rect(**rect) for tile, rect in found["rects"]} == tile_layout(found["tiles"], *even)
+
+
 def test_nobody_gets_in_with_a_tile_that_is_none_taken_or_without_consent(filmed: dict[str, Any]) -> None:
     step = filmed["steps"]["intruders came"]
     assert shows(step) == cameras()
