@@ -7,6 +7,7 @@ ends the credential, and the tokens it was given, within `REMEMBER_SECONDS` of `
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -81,6 +82,7 @@ SELECT secret_sha256 FROM gateway.credential_secrets
  WHERE organisation_id = %s AND credential_id = %s AND (ends_at IS NULL OR ends_at > %s)
 """
 
+_ORGANISATION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 _NOBODY = hashlib.sha256(b"no credential has this secret").digest()
 
 
@@ -255,6 +257,9 @@ def check_secret(records: Records, client_id: str, client_secret: str) -> Creden
     """
     organisation_id, _, identifier = client_id.partition(".")
     found = _uuid(identifier)
+    if _ORGANISATION.fullmatch(organisation_id) is None:
+        organisation_id = "nobody"
+        found = None
     digest = hashlib.sha256(client_secret.encode("utf-8", "surrogatepass")).digest()
     with records.transaction(organisation_id) as connection:
         wanted = found or UUID(int=0)

@@ -38,12 +38,15 @@ class Records:
     def transaction(self, organisation_id: str) -> Iterator[psycopg.Connection[Any]]:
         """A transaction in which only the rows of one organisation exist; committed at the end.
 
-        Raises Problem (DATABASE_UNAVAILABLE) for what a caller may simply try again.
+        Raises Problem: DATABASE_UNAVAILABLE for what a caller may simply try again, INVALID_REQUEST for text that no
+        database takes, such as one with a NUL.
         """
         try:
             with self._pool.connection() as connection, connection.transaction():
                 connection.execute("SELECT set_config('indelible.organisation', %s, true)", (organisation_id,))
                 yield connection
+        except psycopg.DataError as error:
+            raise Problem(Code.INVALID_REQUEST, "Something in this request cannot be stored as text.") from error
         except (
             psycopg.OperationalError,
             psycopg.InterfaceError,
