@@ -59,15 +59,21 @@ class WorkerMetrics:
 
 
 class InboxMetrics:
-    """Extraction requests that came through NATS, in `registry`.
+    """Requests that came through NATS, in `registry`.
 
-    The label `outcome` is created, known (source and incident had been asked for), postponed or dead.
+    The label `outcome` is created, known (it had been asked for, or handed over), postponed or dead.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "indelible_evidence_inbox_requests",
             "Extraction requests taken from NATS, by outcome.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.process_requests = Counter(
+            "indelible_evidence_inbox_annotations",
+            "Annotations of recordings taken from NATS, by outcome.",
             ["outcome"],
             registry=registry,
         )

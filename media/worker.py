@@ -1,4 +1,4 @@
-"""The evidence worker: makes clips, tells the chains, and keeps store and records in step.
+"""The evidence worker: makes clips, processes recordings, tells the chains, and keeps store and records in step.
 
 Any number of workers may run, on any number of machines: jobs are claimed one by one under leases, everything else is
 done by whoever has the turn for it.
@@ -24,6 +24,9 @@ from media.clips.turns import Turn
 from media.errors import MediaError, Reason
 from media.ledgers import Ledgers
 from media.metrics import WorkerMetrics
+from media.recordings.lanes import Lanes
+from media.recordings.process import Studio
+from media.recordings.upkeep import dispose_due, protect_due
 from media.records.values import Failed, Job, LeaseLostError
 from media.storage.errors import StoredMismatchError
 from media.storage.values import Attempt
@@ -38,6 +41,7 @@ MAX_DOUBTFUL_ATTEMPTS = 5
 # How long a dead process may keep others from its background work.
 TURN_SECONDS = 30.0
 RELAY_SECONDS = 0.5
+ADVANCE_SECONDS = 1.0
 MIRROR_SECONDS = 2.0
 DISPOSAL_SECONDS = 15.0
 # Listing a large bucket takes its time, and what is swept is in nobody's way.
@@ -64,6 +68,7 @@ class Worker:
     def __init__(  # noqa: PLR0913 - what a worker works with
         self,
         workshop: Workshop,
+        studio: Studio,
         ledgers: Ledgers,
         metrics: WorkerMetrics,
         *,
@@ -73,19 +78,26 @@ class Worker:
     ) -> None:
         """`grace_seconds`: how old an upload that nobody owns must be before it is swept."""
         self._workshop = workshop
+        self._studio = studio
         self._records = workshop.records
         self._ledgers = ledgers
         self._metrics = metrics
         self._name = name
         self._lease_seconds = lease_seconds
         self._grace_seconds = grace_seconds
+        self._recordings = Lanes(studio, metrics, name=name, lease_seconds=lease_seconds)
 
     async def run(self, stop: asyncio.Event, *, lanes: int) -> None:
-        """Work until `stop` is set. Jobs under way are then given back at once: another worker begins them anew."""
+        """Work until `stop` is set. Jobs under way are then given back at once: another worker begins them anew.
+
+        `lanes`: how many clips, and how many steps of recordings, are worked on at a time.
+        """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._work_lane(stop)) for _ in range(lanes)]
+            tasks += [group.create_task(self._recordings.run(stop)) for _ in range(lanes)]
             for name, work, seconds in (
                 ("relay", self._relay, RELAY_SECONDS),
+                ("advance", self._advance, ADVANCE_SECONDS),
                 ("mirror", self._mirror, MIRROR_SECONDS),
                 ("disposal", self._dispose, DISPOSAL_SECONDS),
                 ("sweep", self._sweep, min(SWEEP_SECONDS, max(self._grace_seconds, RELAY_SECONDS))),
@@ -196,12 +208,18 @@ class Worker:
         while await relay_once(self._records, self._ledgers):
             pass
 
+    async def _advance(self) -> None:
+        wait = self._studio.waiting.annotations
+        await self._records.recording_jobs.advance(now=self._studio.clock(), annotation_wait_seconds=wait)
+
     async def _mirror(self) -> None:
         await mirror_due(self._records, self._workshop.store)
+        await protect_due(self._records.recording_upkeep, self._workshop.store)
 
     async def _dispose(self) -> None:
         await dispose_expired(self._records)
         await delete_disposed(self._records, self._workshop.store)
+        await dispose_due(self._records.recording_upkeep, self._workshop.store)
 
     async def _sweep(self) -> None:
         swept = await sweep(self._records, self._workshop.store, grace_seconds=self._grace_seconds)

@@ -115,6 +115,31 @@ class CallGuard:
 
         return self._traced(self._tracer, method, handle) if self._tracer else handle
 
+    def public_unary(
+        self, method: str, behaviour: Callable[[Request], Awaitable[Response]], seconds: float = MAX_UNARY_SECONDS
+    ) -> Callable[[Request, Context], Awaitable[Response]]:
+        """The handler of a unary method whose request is its own permission. Raises KeyError for any other."""
+        if method not in self.interface.public:
+            raise KeyError(method)
+        metrics = self._metrics.for_method(method)
+        quiet = method in self.interface.quiet
+
+        async def handle(request: Request, context: Context) -> Response:
+            started = time.perf_counter()
+            try:
+                require_well_formed(request)
+                async with asyncio.timeout(seconds):
+                    response = await behaviour(request)
+            except BaseException as error:
+                await self._refuse(_Call(method, metrics, started, None, context, trace.get_current_span()), error)
+                raise
+            metrics.finished("OK", time.perf_counter() - started)
+            if not quiet:
+                _log.info("call", **_Call(method, metrics, started, None, context).line("OK"))
+            return response
+
+        return self._traced(self._tracer, method, handle) if self._tracer else handle
+
     def stream(
         self, method: str, behaviour: Callable[[Any, Session], AsyncGenerator[Response, None]]
     ) -> Callable[[Any, Context], AsyncIterator[Response]]:

@@ -17,7 +17,6 @@ from media.records.recording_work import RecordingJob
 from media.records.values import LeaseLostError
 
 IDLE_SECONDS = 1.0
-FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 300.0
 # Of what may be a defect of ours, of one machine, or one bad read. What passes by itself is tried for as long as it
 # takes.
@@ -103,7 +102,8 @@ class Lanes:
             # A full disk says nothing about the files, and must not be the end of one.
             passes = reason in _PASSING or isinstance(error, OSError) or job.task in _ENDLESS
             if passes or (reason in _DOUBTFUL and job.attempt < MAX_DOUBTFUL_ATTEMPTS):
-                pause = min(FIRST_RETRY_SECONDS * 2.0 ** min(job.attempt - 1, 16), LONGEST_RETRY_SECONDS)
+                first = self._studio.waiting.retry
+                pause = min(first * 2.0 ** min(job.attempt - 1, 16), LONGEST_RETRY_SECONDS)
                 why = f"{reason}: {error}"
                 await self._jobs.give_back(job, again_in_seconds=pause, why=why, is_waiting=False)
                 self._metrics.steps.labels(job.task, "postponed").inc()

@@ -21,13 +21,15 @@ class Waiting:
     """What a recording's processing may wait for, in seconds.
 
     `annotations` counts from the stop, `upload` from what LiveKit said became of the egress. `again` is how soon the
-    store is asked again for an upload, `told` how soon it is looked again whether the chains know everything.
+    store is asked again for an upload, `told` how soon it is looked again whether the chains know everything, `retry`
+    how soon what went wrong is tried again for the first time.
     """
 
     annotations: float = 3600.0
     upload: float = 600.0
     again: float = 5.0
     told: float = 1.0
+    retry: float = 2.0
 
 
 def participant_name(egress: Egress, *, part: str = "", extension: str = "mp4") -> str:
@@ -150,6 +152,15 @@ def _unfinished(recording: RecordingWork, egress: Egress, raw: Raw) -> str | Non
     if composite is not None and composite.state == "FAILED":
         return "the composite could not be made"
     return None
+
+
+def problem_of(recording: RecordingWork, egress: Egress) -> str | None:
+    """Why no file of its own came of an egress; None if one did, or where none was to."""
+    task = recording.task("participant", egress.stay_id) or recording.task("acquire", egress.stay_id)
+    if task is not None and task.state == "FAILED":
+        return task.message
+    raws = recording.raws_of(egress.stay_id)
+    return "LiveKit left an empty file of this recording" if raws and not any(raw.counts for raw in raws) else None
 
 
 def owned(recording: RecordingWork) -> tuple[StoredObject, ...]:

@@ -7,7 +7,7 @@ from ledger.serving.calls import CallGuard, Interface
 from ledger.serving.methods import method_table
 from media.service.clips import Clips
 from media.service.errors import CODES, as_refusal
-from media.service.permissions import METHOD_SCOPES
+from media.service.permissions import METHOD_SCOPES, PUBLIC_METHODS
 from media.service.reading import MAX_VERIFY_SECONDS, Reading
 from media.service.recordings import Recordings
 
@@ -16,16 +16,16 @@ SERVICE = "indelible.evidence.v1.EvidenceService"
 INTERFACE = Interface(
     service=SERVICE,
     scopes=METHOD_SCOPES,
-    public=frozenset(),
-    quiet=frozenset(),
+    public=PUBLIC_METHODS,
+    # LiveKit reports a lot, and most of it is about nothing here.
+    quiet=frozenset({"ReceiveLiveKitWebhook"}),
     codes=CODES,
     as_refusal=as_refusal,
 )
 
 
-def make_handler(*, clips: Clips, reading: Reading, guard: CallGuard) -> grpc.GenericRpcHandler:
+def make_handler(*, clips: Clips, reading: Reading, recordings: Recordings, guard: CallGuard) -> grpc.GenericRpcHandler:
     """The whole service. Raises KeyError when a method of the contract has no handler or no scope."""
-    recordings = Recordings()
     handlers = {
         "RequestExtraction": guard.unary("RequestExtraction", clips.request_extraction),
         "GetClip": guard.unary("GetClip", clips.get_clip),
@@ -40,13 +40,13 @@ def make_handler(*, clips: Clips, reading: Reading, guard: CallGuard) -> grpc.Ge
         "DisposeClip": guard.unary("DisposeClip", clips.dispose_clip),
         "GetRetention": guard.unary("GetRetention", clips.get_retention),
         "SetRetention": guard.unary("SetRetention", clips.set_retention),
-        "RecordConsent": guard.unary("RecordConsent", recordings.refuse),
-        "StartRecording": guard.unary("StartRecording", recordings.refuse),
-        "StopRecording": guard.unary("StopRecording", recordings.refuse),
-        "GetRecording": guard.unary("GetRecording", recordings.refuse),
-        "ListRecordings": guard.unary("ListRecordings", recordings.refuse),
-        "ProcessRecording": guard.unary("ProcessRecording", recordings.refuse),
-        "CreateRecordingLink": guard.unary("CreateRecordingLink", recordings.refuse),
-        "ReceiveLiveKitWebhook": guard.unary("ReceiveLiveKitWebhook", recordings.refuse),
+        "RecordConsent": guard.unary("RecordConsent", recordings.record_consent),
+        "StartRecording": guard.unary("StartRecording", recordings.start_recording),
+        "StopRecording": guard.unary("StopRecording", recordings.stop_recording),
+        "GetRecording": guard.unary("GetRecording", recordings.get_recording),
+        "ListRecordings": guard.unary("ListRecordings", recordings.list_recordings),
+        "ProcessRecording": guard.unary("ProcessRecording", recordings.process_recording),
+        "CreateRecordingLink": guard.unary("CreateRecordingLink", recordings.create_recording_link),
+        "ReceiveLiveKitWebhook": guard.public_unary("ReceiveLiveKitWebhook", recordings.receive_livekit_webhook),
     }
     return method_table(evidence_pb2.DESCRIPTOR.services_by_name["EvidenceService"], handlers)

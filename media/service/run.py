@@ -26,12 +26,18 @@ from media.clips.preserve import Workshop
 from media.clips.workplace import remove_left_over
 from media.errors import MediaError
 from media.ledgers import Ledgers
-from media.metrics import InboxMetrics, WorkerMetrics
+from media.metrics import InboxMetrics, RecordingMetrics, WebhookMetrics, WorkerMetrics
+from media.recordings.control import Control
+from media.recordings.livekit import LiveKit
+from media.recordings.making import Maker
+from media.recordings.process import Studio
+from media.recordings.watch import watch
 from media.records.records import Records
 from media.service.clips import Clips
 from media.service.handlers import INTERFACE, SERVICE, make_handler
-from media.service.inbox import run_inbox
+from media.service.inbox import run_inbox, run_process_inbox
 from media.service.reading import Reading
+from media.service.recordings import LiveKitReports, Recordings
 from media.settings import EvidenceSettings, ledger_tls
 from media.storage.store import EvidenceStore
 from media.worker import Worker
@@ -48,6 +54,8 @@ class _Parts:
     records: Records
     store: EvidenceStore
     ledgers: Ledgers
+    # None: no LiveKit server is configured.
+    control: Control | None
     metrics: CallMetrics
     stop: asyncio.Event
 
@@ -63,14 +71,15 @@ async def serve(settings: EvidenceSettings) -> None:
         work = [identity.run(parts.stop), _serve_api(settings, parts, authenticator)]
         if settings.nats_url is not None:
             metrics = InboxMetrics(parts.metrics.registry)
-            inbox = run_inbox(parts.records, settings.sources, authenticator, settings.nats_url, parts.stop, metrics)
-            work.append(inbox)
+            url, stop = settings.nats_url, parts.stop
+            work.append(run_inbox(parts.records, settings.sources, authenticator, url, stop, metrics))
+            work.append(run_process_inbox(parts.records, authenticator, url, stop, metrics))
         await _run_all(work)
     _log.info("stopped")
 
 
 async def work(settings: EvidenceSettings) -> None:
-    """Make clips and keep store and records in step until SIGTERM or SIGINT. Raises as `serve`."""
+    """Make clips, process recordings, and keep store and records in step until SIGTERM or SIGINT. Raises as `serve`."""
     async with _parts(settings) as parts:
         left_over = await asyncio.to_thread(remove_left_over, settings.directory)
         workshop = Workshop(
@@ -80,8 +89,17 @@ async def work(settings: EvidenceSettings) -> None:
             footage=Footage(),
             directory=settings.directory,
         )
+        processing = settings.processing
+        studio = Studio(
+            jobs=parts.records.recording_jobs,
+            store=parts.store,
+            maker=Maker(settings=processing.encoding, composite_settings=processing.composite),
+            directory=settings.directory,
+            waiting=processing.waiting,
+        )
         worker = Worker(
             workshop,
+            studio,
             parts.ledgers,
             WorkerMetrics(parts.metrics.registry),
             name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
@@ -89,7 +107,10 @@ async def work(settings: EvidenceSettings) -> None:
             grace_seconds=settings.grace_seconds,
         )
         _log.info("working", lanes=settings.lanes, left_over_directories=left_over)
-        await worker.run(parts.stop, lanes=settings.lanes)
+        running = [worker.run(parts.stop, lanes=settings.lanes)]
+        if parts.control is not None:
+            running.append(watch(parts.control, RecordingMetrics(parts.metrics.registry), parts.stop))
+        await _run_all(running)
     _log.info("stopped")
 
 
@@ -114,7 +135,17 @@ async def _parts(settings: EvidenceSettings) -> AsyncIterator[_Parts]:
         closing.push_async_callback(records.close)
         store = EvidenceStore(settings.store)
         await asyncio.to_thread(store.capabilities)
-        yield _Parts(records=records, store=store, ledgers=ledgers, metrics=metrics, stop=stop)
+        control = None
+        if settings.recording is not None:
+            livekit = await closing.enter_async_context(LiveKit(settings.recording.livekit))
+            control = Control(
+                records=records,
+                ledgers=ledgers,
+                livekit=livekit,
+                layout_url=settings.recording.layout_url,
+                limits=settings.recording.limits,
+            )
+        yield _Parts(records=records, store=store, ledgers=ledgers, control=control, metrics=metrics, stop=stop)
 
 
 async def _serve_api(settings: EvidenceSettings, parts: _Parts, authenticator: Authenticator) -> None:
@@ -127,6 +158,9 @@ async def _serve_api(settings: EvidenceSettings, parts: _Parts, authenticator: A
         handler = make_handler(
             clips=Clips(parts.records, parts.store, settings.sources),
             reading=Reading(exporter, parts.metrics, settings.directory),
+            recordings=Recordings(
+                parts.records, parts.store, settings.sources, parts.control, _reports(settings, parts)
+            ),
             guard=CallGuard(INTERFACE, authenticator, parts.metrics, tracer),
         )
         server = GrpcServer(SERVICE, handler, settings.listen, settings.tls, variable="INDELIBLE_EVIDENCE_LISTEN")
@@ -139,6 +173,12 @@ async def _serve_api(settings: EvidenceSettings, parts: _Parts, authenticator: A
         finally:
             health.cancel()
             await server.drain(parts.stop)
+
+
+def _reports(settings: EvidenceSettings, parts: _Parts) -> LiveKitReports | None:
+    if settings.recording is None:
+        return None
+    return LiveKitReports(keys=settings.recording.livekit.keys, metrics=WebhookMetrics(parts.metrics.registry))
 
 
 async def _report_health(parts: _Parts, server: GrpcServer) -> None:
