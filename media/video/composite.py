@@ -10,7 +10,6 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -134,7 +133,7 @@ class _Work:
         show = _Show(Stage(settings.width, settings.height), tiles, SECOND // settings.frame_rate // 2)
         options = {"movflags": "+faststart"}
         encoder = self.encoder
-        with closing(av.open(str(self.target), "w", format="mp4", container_options=options)) as container:
+        with av.open(str(self.target), "w", format="mp4", container_options=options) as container:
             pictures = PictureWriter(container, encoder, SECOND // settings.frame_rate, origin=0)
             pictures.start(show.stage.picture())
             voices = [self._voice(stay, limits) for stay in stays if stay.has_audio]
@@ -151,6 +150,8 @@ class _Work:
             pictures.finish()
             if sound is not None:
                 sound.write_until(self.at(self.frames), last=True)
+        for stay in stays:
+            stay.finish()
         check_video(
             self.target, Expected(starts=pictures.starts, ends=pictures.ends, codec=encoder.codec, tag=encoder.tag)
         )

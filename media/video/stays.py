@@ -78,6 +78,11 @@ class Stay:
             return GapReason.UNREADABLE
         return GapReason.TRUNCATED if self.truncated else GapReason.MISSING
 
+    def finish(self) -> None:
+        """Count the pictures after the last moment that was asked for."""
+        while self._next is not None:
+            self._next = self._following()
+
     def outcome(self, starts_at: int) -> ComposedInput:
         """What became of it, in a composite that starts then."""
         return ComposedInput(
@@ -87,7 +92,7 @@ class Stay:
             offset_us=self.file.starts_at - starts_at,
             duration_us=self.ends_at - self.file.starts_at,
             frames=self.frames,
-            lost_frames=0 if self.piece is None else len(self.piece.scan.shown) - self.frames,
+            lost_frames=0 if self.piece is None else max(0, len(self.piece.scan.shown) - self.frames),
             truncated=self.truncated,
             has_audio=self.has_audio,
             unusable=None,

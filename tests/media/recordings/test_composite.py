@@ -189,6 +189,13 @@ def test_a_file_of_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
         assert shown == latest
 
 
+@pytest.mark.parametrize("rate", [12, 30, 50, 60])
+def test_no_picture_of_a_faster_or_slower_file_counts_as_lost(rate: int, tmp_path: Path) -> None:
+    files = [participant(tmp_path / "0.mp4", 0, wanted=Film(seconds=0.5, rate=rate))]
+    (found,) = composed(files, tmp_path / "composite.mp4").inputs
+    assert (found.frames, found.lost_frames) == (rate // 2, 0)
+
+
 def test_other_frame_rates_and_sizes_can_be_asked_for(tmp_path: Path) -> None:
     files = [participant(tmp_path / "0.mp4", 0)]
     settings = type(SETTINGS)(width=192, height=108, frame_rate=25, preset="ultrafast")
