@@ -1,6 +1,6 @@
 """What is said at the end of a recording: its remarks, what is kept and why, and the two documents."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -9,8 +9,8 @@ from media.clips.preserve import write_document
 from media.errors import Reason
 from media.recordings.documents import recording_document
 from media.recordings.making import Made
-from media.recordings.plan import ANNOTATIONS_NAME, RECORDING_NAME, participant_name, why_kept
-from media.records.recording_work import FinishedTask, RecordingFile, RecordingWork
+from media.recordings.plan import ANNOTATIONS_NAME, RECORDING_NAME, participant_name, problem_of, why_kept
+from media.records.recording_work import RecordingFile, RecordingWork
 
 _FAILED = "the recording failed"
 
@@ -34,12 +34,14 @@ def describe(recording: RecordingWork) -> Ending:
     remarks = list(recording.remarks)
     if recording.annotations_expected and recording.annotations is None and recording.raws:
         remarks.append("no annotations were handed over in time, so the files are without strokes")
-    remarks += [note for task in recording.tasks if (note := _problem(recording, task))]
+    remarks += _problems(recording)
     remarks += [
         f"{file.name}: {note}" for file in recording.files if file.role == "composite" for note in file.facts["notes"]
     ]
     decisions = [(raw.raw_id, why_kept(recording, raw)) for raw in recording.raws]
-    problems = [task for task in recording.tasks if task.state == "FAILED"]
+    failed = [task for task in recording.tasks if task.state == "FAILED"]
+    # What is wrong with a file says more than what that meant for the composite.
+    problems = sorted(failed, key=lambda task: task.stay_id is None)
     if not recording.raws:
         failure = (str(Reason.NOTHING_RECORDED), "LiveKit left no file of this recording")
     elif problems:
@@ -73,11 +75,11 @@ def recording_file(
     return Made(name=RECORDING_NAME, role="document", path=path)
 
 
-def _problem(recording: RecordingWork, task: FinishedTask) -> str | None:
-    if task.state != "FAILED":
-        return None
-    if task.stay_id is None:
-        return f"the composite could not be made: {task.message}"
-    egress = recording.egress(task.stay_id)
-    of = "the composite" if egress.kind == "composite" else participant_name(egress)
-    return f"{of}: {task.message}"
+def _problems(recording: RecordingWork) -> Iterator[str]:
+    for egress in recording.egresses:
+        of = "the room's own composite" if egress.kind == "composite" else participant_name(egress)
+        if (problem := problem_of(recording, egress)) is not None:
+            yield f"{of}: {problem}"
+    composite = recording.task("composite", None)
+    if composite is not None and composite.state == "FAILED":
+        yield f"the composite could not be made: {composite.message}"

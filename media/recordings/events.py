@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from media.clips.events import time_text
-from media.recordings.plan import why_kept
+from media.recordings.plan import problem_of, why_kept
 from media.records.recording_work import Egress, Raw, RecordingFile, RecordingWork
 from media.records.values import OPERATIONS_CHAIN_ID, Disposal, Note
 from media.storage.values import StoredObject
@@ -150,14 +150,13 @@ def file_entry(file: RecordingFile) -> dict[str, Any]:
 def _account(recording: RecordingWork, egress: Egress, files: Sequence[RecordingFile]) -> dict[str, Any]:
     raws = recording.raws_of(egress.stay_id)
     digests = {raw.stored.sha256 for raw in raws}
-    task = recording.task("participant", egress.stay_id) or recording.task("acquire", egress.stay_id)
     return {
         **_of_egress(egress),
         "outcome": egress.outcome,
         "outcome_detail": egress.outcome_detail[:MAX_TEXT],
         "raws": [{**_object(raw.stored), "kept": why_kept(recording, raw)} for raw in raws],
         "files": [file.name for file in files if digests & set(file.raw_sha256)],
-        "problem": None if task is None or task.state != "FAILED" else task.message[:MAX_TEXT],
+        "problem": problem_of(recording, egress),
     }
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +100,21 @@ class Maker:
     ) -> Made:
         """The composite as planned; `raws` and `sources` are in the plan's order. Raises MediaError."""
         strokes = await _strokes(recording, plan.starts_at)
-        facts, starts_at, duration_us = await (
+        shot = await (
             self._of_files(recording, plan, sources, target, strokes, tick)
             if plan.room is None
             else self._of_room(recording, plan, sources[0], target, strokes, tick)
         )
-        facts["notes"] = [*facts["notes"], *strokes.notes, *plan.notes]
         return Made(
             name=COMPOSITE_NAME,
             role="composite",
             path=target,
-            raw_sha256=tuple(raw.stored.sha256 for raw in raws),
-            starts_at=starts_at,
-            duration_us=duration_us,
-            facts=facts,
+            raw_sha256=tuple(
+                raw.stored.sha256 for raw, path in zip(raws, sources, strict=True) if path.name not in shot.unused
+            ),
+            starts_at=shot.starts_at,
+            duration_us=shot.duration_us,
+            facts={**shot.facts, "notes": [*shot.facts["notes"], *strokes.notes, *plan.notes]},
         )
 
     async def _of_files(  # noqa: PLR0913, PLR0917 - as composite
@@ -124,9 +125,11 @@ class Maker:
         target: Path,
         strokes: "_Strokes",
         tick: Tick,
-    ) -> tuple[dict[str, Any], int, int]:
+    ) -> "_Shot":
         settings = self.composite_settings
-        lengths = [(await self._probe(source)).video.duration_us for source in sources]
+        # What cannot be read is left out, and does not stop the rest.
+        probes = await probe_apart(sources, limits=self.limits)
+        lengths = [probe.video.duration_us for probe in probes if isinstance(probe, Probe)]
         composite = await compose_apart(
             [
                 ParticipantFile(
@@ -141,18 +144,20 @@ class Maker:
             placing=placements(joins(recording), width=settings.width, height=settings.height),
             annotations=strokes.data,
             settings=settings,
-            limits=self._limits(max(part.starts_at_us for part in plan.parts) + max(lengths)),
+            limits=self._limits(max(part.starts_at_us for part in plan.parts) + max(lengths, default=0)),
             progress=tick,
         )
-        return (
-            _facts_of_composite(composite) | strokes.facts(composite.strokes_painted),
-            composite.starts_at,
-            composite.duration_us,
+        painted = replace(strokes, offset_us=strokes.offset_us + composite.starts_at - plan.starts_at)
+        return _Shot(
+            facts=_facts_of_composite(composite) | painted.facts(composite.strokes_painted),
+            starts_at=composite.starts_at,
+            duration_us=composite.duration_us,
+            unused=frozenset(one.name for one in composite.inputs if one.unusable is not None),
         )
 
     async def _of_room(  # noqa: PLR0913, PLR0917 - as composite
         self, recording: RecordingWork, plan: CompositePlan, source: Path, target: Path, strokes: "_Strokes", tick: Tick
-    ) -> tuple[dict[str, Any], int, int]:
+    ) -> "_Shot":
         probe = await self._probe(source)
         # The page moves the tiles at the moments at which they came into being; what was there before is there at once.
         placed = [Join(tile=join.tile, at_us=max(0, join.at_us - plan.starts_at)) for join in joins(recording)]
@@ -167,8 +172,12 @@ class Maker:
             progress=tick,
             may_copy=recording.stream_copy,
         )
-        facts = _facts(encoded) | strokes.facts(encoded.strokes_painted)
-        return facts | ({"truncated": True} if probe.truncated else {}), plan.starts_at, encoded.duration_us
+        truncated = {"truncated": True} if probe.truncated else {}
+        return _Shot(
+            facts=_facts(encoded) | strokes.facts(encoded.strokes_painted) | truncated,
+            starts_at=plan.starts_at,
+            duration_us=encoded.duration_us,
+        )
 
     def _limits(self, duration_us: int) -> Limits:
         return limits_for(duration_us / _SECOND, self.limits)
@@ -178,6 +187,16 @@ class Maker:
         if isinstance(found, MediaError):
             raise found
         return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shot:
+    """A composite that was made, and the names of the files that it could not use."""
+
+    facts: dict[str, Any]
+    starts_at: int
+    duration_us: int
+    unused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,7 +252,7 @@ def _facts(encoded: Encoded) -> dict[str, Any]:
 
 def _facts_of_composite(composite: Composite) -> dict[str, Any]:
     unusable = [one for one in composite.inputs if one.unusable is not None]
-    damaged = [one for one in composite.inputs if one.truncated or one.lost_frames]
+    damaged = [one for one in composite.inputs if one.lost_frames]
     return {
         "video": {
             "codec": "h264",
@@ -245,8 +264,8 @@ def _facts_of_composite(composite: Composite) -> dict[str, Any]:
         "copied": False,
         "tool": _tool(composite.tool),
         "notes": [
-            *(f"the file of tile {one.tile} is not in it: {one.unusable}" for one in unusable),
-            *(f"of the file of tile {one.tile}, {one.lost_frames} pictures are missing" for one in damaged),
+            *(f"a file of tile {one.tile} is not in it: {one.unusable}" for one in unusable),
+            *(f"of a file of tile {one.tile}, {one.lost_frames} pictures are missing" for one in damaged),
         ],
     }
 
