@@ -2,17 +2,14 @@
 
 import contextlib
 import dataclasses
-import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sandbox.announced import NotAnnouncedError, announced
 from sandbox.calendar.faults import CalendarFaults
-
-_CONTROL_SECONDS = 30.0
+from sandbox.doors import NotDoneError, ask
 
 
 class CalendarError(RuntimeError):
@@ -30,35 +27,35 @@ class CalendarSandbox:
 
     def mine(self, count: int = 1) -> None:
         """Add blocks; the first has everything that waits at the calendars."""
-        self._ask("POST", "/mine", {"count": count})
+        self._ask("/mine", {"count": count})
 
     def misbehave(
         self, faults: CalendarFaults, *, calendars: Sequence[int] = (), explorers: Sequence[int] = ()
     ) -> None:
         """Let these do what `faults` says from now on."""
         order = {"faults": dataclasses.asdict(faults), "calendars": list(calendars), "explorers": list(explorers)}
-        self._ask("POST", "/faults", order)
+        self._ask("/faults", order)
 
     def forget(self, calendars: Sequence[int]) -> None:
         """Let these lose everything that was handed in so far."""
-        self._ask("POST", "/forget", {"calendars": list(calendars)})
+        self._ask("/forget", {"calendars": list(calendars)})
 
     def heal(self) -> None:
         """End all faults."""
-        self._ask("POST", "/heal", {})
+        self._ask("/heal", {})
 
     def height(self) -> int:
         """The newest block's height."""
-        return int(json.loads(self._ask("GET", "/status", None))["height"])
+        return int(json.loads(self._ask("/status"))["height"])
 
     def submitted(self) -> list[list[bytes]]:
         """What each calendar was given so far."""
-        submitted = json.loads(self._ask("GET", "/status", None))["submitted"]
+        submitted = json.loads(self._ask("/status"))["submitted"]
         return [[bytes.fromhex(digest) for digest in digests] for digests in submitted]
 
     def headers(self) -> str:
         """The headers of all blocks, as a file for the verifier's trust policy with `network = "regtest"`."""
-        return self._ask("GET", "/headers", None).decode("ascii")
+        return self._ask("/headers").decode("ascii")
 
     def configuration(self, name: str, *, look_seconds: float = 1.0) -> str:
         """The table for the ledger's authorities file (TOML)."""
@@ -76,20 +73,11 @@ class CalendarSandbox:
             + "\n"
         )
 
-    def _ask(self, method: str, path: str, order: Mapping[str, object] | None) -> bytes:
-        parts = urlsplit(self._control)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_CONTROL_SECONDS)
+    def _ask(self, path: str, order: Mapping[str, object] | None = None) -> bytes:
         try:
-            connection.request(method, path, None if order is None else json.dumps(order))
-            answer = connection.getresponse()
-            raw = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise CalendarError(f"the local calendars do not answer: {error}") from error
-        finally:
-            connection.close()
-        if answer.status != http.HTTPStatus.OK:
-            raise CalendarError(f"the local calendars refused {path}: {raw[:200]!r}")
-        return raw
+            return ask(f"{self._control}{path}", order)
+        except NotDoneError as error:
+            raise CalendarError(f"the process of the local calendars {error}") from error
 
 
 @contextlib.contextmanager

@@ -2,17 +2,14 @@
 
 import contextlib
 import dataclasses
-import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sandbox.announced import NotAnnouncedError, announced
+from sandbox.doors import NotDoneError, ask
 from sandbox.livekit.faults import ApiFaults, EgressFaults, Outcome
-
-_CONTROL_SECONDS = 30.0
 
 
 class LiveKitError(RuntimeError):
@@ -83,26 +80,16 @@ class LiveKitSandbox:
 
     def status(self) -> dict[str, Any]:
         """Rooms with their participants' attributes, recordings, and reports made so far."""
-        status: dict[str, Any] = self._ask("GET", "/", None)
-        return status
+        return self._ask("/")
 
     def _order(self, order: str, **details: object) -> object:
-        return self._ask("POST", f"/{order}", details)["answer"]
+        return self._ask(f"/{order}", details)["answer"]
 
-    def _ask(self, method: str, path: str, details: Mapping[str, object] | None) -> dict[str, Any]:
-        parts = urlsplit(self.control_url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_CONTROL_SECONDS)
+    def _ask(self, path: str, order: Mapping[str, object] | None = None) -> dict[str, Any]:
         try:
-            connection.request(method, path, None if details is None else json.dumps(details))
-            answer = connection.getresponse()
-            raw = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise LiveKitError(f"the local LiveKit does not answer: {error}") from error
-        finally:
-            connection.close()
-        if answer.status != http.HTTPStatus.OK:
-            raise LiveKitError(f"the local LiveKit refused {path}: {raw[:200]!r}")
-        told: dict[str, Any] = json.loads(raw)
+            told: dict[str, Any] = json.loads(ask(f"{self.control_url}{path}", order))
+        except NotDoneError as error:
+            raise LiveKitError(f"the local LiveKit {error}") from error
         return told
 
 

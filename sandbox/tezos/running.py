@@ -2,19 +2,17 @@
 
 import contextlib
 import dataclasses
-import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sandbox.announced import Announced, NotAnnouncedError
+from sandbox.doors import NotDoneError, ask
 from sandbox.tezos.account import ADDRESS, SECRET
 from sandbox.tezos.faults import NodeFaults
 
 DEFAULT_TTL = 600
-_CONTROL_SECONDS = 30.0
 
 
 class TezosError(RuntimeError):
@@ -95,7 +93,7 @@ class TezosSandbox:
 
     def status(self) -> dict[str, Any]:
         """Heads, pools, accounts, and the operations on the first node's chain."""
-        status: dict[str, Any] = self._ask("GET", "/status", None)
+        status: dict[str, Any] = _told(f"{self._control}/status")
         return status
 
     def configuration(self, name: str, contract: str, key_file: Path, **members: float) -> str:
@@ -129,16 +127,13 @@ class TezosSandbox:
 
     def block_hash(self, level: int) -> str:
         """The hash of the block at `level`, which every node must say alike. Raises TezosError."""
-        found = {_ask("GET", f"{node}/chains/main/blocks/{level}/hash", None) for node in self.nodes}
+        found = {_told(f"{node}/chains/main/blocks/{level}/hash") for node in self.nodes}
         if len(found) != 1:
             raise TezosError(f"the nodes of the local Tezos network do not agree on block {level}")
         return str(found.pop())
 
     def _do(self, path: str, body: dict[str, object]) -> None:
-        self._ask("POST", path, body)
-
-    def _ask(self, method: str, path: str, body: dict[str, object] | None) -> Any:
-        return _ask(method, f"{self._control}{path}", None if body is None else json.dumps(body))
+        _told(f"{self._control}{path}", body)
 
 
 @contextlib.contextmanager
@@ -153,20 +148,11 @@ def start_tezos(directory: Path, *, block_seconds: float = 0.0, ttl: int = DEFAU
         network.stop()
 
 
-def _ask(method: str, url: str, body: str | None) -> Any:
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_CONTROL_SECONDS)
+def _told(url: str, order: Mapping[str, object] | None = None) -> Any:
     try:
-        connection.request(method, parts.path, body)
-        answer = connection.getresponse()
-        raw = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise TezosError(f"the local Tezos network does not answer: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != http.HTTPStatus.OK:
-        raise TezosError(f"the local Tezos network refused {parts.path}: {raw[:200]!r}")
-    return json.loads(raw)
+        return json.loads(ask(url, order))
+    except NotDoneError as error:
+        raise TezosError(f"the local Tezos network {error}") from error
 
 
 def _toml_table(name: str, members: Mapping[str, object]) -> str:

@@ -134,8 +134,8 @@ def test_calendars_that_are_gone_are_told_apart_from_misuse(sandbox_directory: P
         start_calendar(sandbox_directory / "calendars-gone") as sandbox,
         pytest.raises(CalendarError, match="refused"),
     ):
-        sandbox._ask("POST", "/nowhere", {})
-    with pytest.raises(CalendarError, match="do not answer"):
+        sandbox._ask("/nowhere", {})
+    with pytest.raises(CalendarError, match="did not answer"):
         sandbox.mine()
 
 
