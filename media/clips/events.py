@@ -9,6 +9,7 @@ from typing import Any
 from ledger.timestamps import moment, rfc3339
 from media.records.values import Access, Artefact, Clip, Failed, Hold, Note, Preserved, Retention
 
+REQUESTED = "clip.requested"
 PRESERVED = "clip.preserved"
 FAILED = "clip.failed"
 ACCESSED = "clip.accessed"
@@ -20,6 +21,14 @@ RETENTION_CHANGED = "retention.changed"
 # An event is for the chain's readers; metadata.json, whose digest it carries, lists every gap.
 MAX_GAPS = 100
 MAX_KEPT = 100
+
+
+def requested_notes(clip: Clip) -> list[Note]:
+    """A clip is asked for: for the session's chain, which then waits for it, when one was named."""
+    if clip.session_chain_id is None:
+        return []
+    payload = {**_about(clip), "session_chain_id": clip.session_chain_id}
+    return [Note(kind=REQUESTED, payload=payload, subject_id=clip.clip_id, chain_id=clip.session_chain_id)]
 
 
 def preserved_notes(clip: Clip, outcome: Preserved) -> list[Note]:

@@ -1,5 +1,6 @@
 """Asking for clips and reading their records: as the caller's role, under row-level security."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from psycopg.rows import DictRow, dict_row
 
 from ledger.database.connections import Connection, Pool
 from media.errors import MediaError, Reason
+from media.records.outbox import keep_notes
 from media.records.transactions import organisation_transaction
 from media.records.values import (
     DAY_US,
@@ -18,6 +20,7 @@ from media.records.values import (
     Disposal,
     ExtractionRequest,
     Hold,
+    Note,
 )
 from media.storage.keys import check_identifier, clip_prefix
 from media.storage.values import Attempt, StoredObject
@@ -101,8 +104,10 @@ _SAME_NAME: tuple[str, ...] = (
 )
 
 
-async def request_clip(pool: Pool, request: ExtractionRequest) -> tuple[Clip, bool]:
-    """The one clip of an organisation, source and incident, and whether this request made it.
+async def request_clip(
+    pool: Pool, request: ExtractionRequest, notes: Callable[[Clip], Sequence[Note]]
+) -> tuple[Clip, bool]:
+    """The one clip of an organisation, source and incident, and whether this request made it; then with its `notes`.
 
     Raises `MediaError` INVALID_ARGUMENT; IDEMPOTENCY_CONFLICT if another source has given that camera's clip of the
     incident on that day, whose keys would be the same.
@@ -123,7 +128,10 @@ async def request_clip(pool: Pool, request: ExtractionRequest) -> tuple[Clip, bo
                 f"another source gave the clip of incident {request.incident_id!r} on camera {request.camera_id!r}",
                 {"camera": request.camera_id, "incident": request.incident_id},
             )
-        return await clip_in(connection, request.organisation_id, row[0]), created
+        clip = await clip_in(connection, request.organisation_id, row[0])
+        if created:
+            await keep_notes(connection, request.organisation_id, clip.clip_id, notes(clip))
+        return clip, created
 
 
 async def get_clip(pool: Pool, organisation_id: str, clip_id: UUID) -> Clip:

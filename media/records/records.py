@@ -1,6 +1,6 @@
 """The records as the rest of the evidence service sees them: what callers ask for, and what the workers do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Self
 from uuid import UUID
@@ -97,9 +97,11 @@ class Records:
 
     # Asking, and reading
 
-    async def request(self, request: ExtractionRequest) -> tuple[Clip, bool]:
+    async def request(
+        self, request: ExtractionRequest, notes: Callable[[Clip], Sequence[Note]] = lambda _: ()
+    ) -> tuple[Clip, bool]:
         """See `clips.request_clip`."""
-        return await clips.request_clip(self._callers, request)
+        return await clips.request_clip(self._callers, request, notes)
 
     async def get_clip(self, organisation_id: str, clip_id: UUID) -> Clip:
         """See `clips.get_clip`."""

@@ -13,6 +13,7 @@ from media.clips.retain import change_retention
 from media.clips.sources import Sources
 from media.clips.words import check_reason
 from media.errors import MediaError, Reason
+from media.ledgers import Ledgers
 from media.records.records import Records
 from media.records.values import ClipFilter
 from media.service.convert import (
@@ -49,10 +50,11 @@ def wish_of(message: evidence_pb2.ClipExtractionRequest, within: str = "") -> Wi
 class Clips:
     """The handlers about clips, their holds and their retention."""
 
-    def __init__(self, records: Records, store: EvidenceStore, sources: Sources) -> None:
+    def __init__(self, records: Records, store: EvidenceStore, sources: Sources, ledgers: Ledgers) -> None:
         self._records = records
         self._store = store
         self._sources = sources
+        self._ledgers = ledgers
 
     async def request_extraction(
         self, request: evidence_pb2.RequestExtractionRequest, caller: Caller
@@ -60,7 +62,7 @@ class Clips:
         """Ask for a clip; the answer does not wait for it."""
         wish = wish_of(request.extraction, "extraction.")
         clip, created = await request_clip(
-            self._records, self._sources, caller.organisation_id, wish, by=caller.subject
+            self._records, self._sources, self._ledgers, caller.organisation_id, wish, by=caller.subject
         )
         return evidence_pb2.RequestExtractionResponse(clip=clip_message(clip), created=created)
 

@@ -17,6 +17,7 @@ from ledger.messaging.work_queue import Work, authenticate, headers_of, read_con
 from media.clips.request import request_clip
 from media.clips.sources import Sources
 from media.errors import Reason
+from media.ledgers import Ledgers
 from media.metrics import InboxMetrics
 from media.recordings.annotate import hand_over_annotations
 from media.records.records import Records
@@ -82,6 +83,7 @@ async def run_process_inbox(
 async def run_inbox(  # noqa: PLR0913, PLR0917 - what receiving takes
     records: Records,
     sources: Sources,
+    ledgers: Ledgers,
     authenticator: Authenticator,
     nats_url: str,
     stop: asyncio.Event,
@@ -94,7 +96,8 @@ async def run_inbox(  # noqa: PLR0913, PLR0917 - what receiving takes
         require_scope(caller, METHOD_SCOPES["RequestExtraction"])
         content_type = headers_of(message).get("content-type", "")
         asked = read_content(evidence_pb2.ClipExtractionRequest, message.data, content_type)
-        _, created = await request_clip(records, sources, caller.organisation_id, wish_of(asked), by=caller.subject)
+        wish = wish_of(asked)
+        _, created = await request_clip(records, sources, ledgers, caller.organisation_id, wish, by=caller.subject)
         return "created" if created else "known"
 
     work = Work(

@@ -72,7 +72,7 @@ async def serve(settings: EvidenceSettings) -> None:
         if settings.nats_url is not None:
             metrics = InboxMetrics(parts.metrics.registry)
             url, stop = settings.nats_url, parts.stop
-            work.append(run_inbox(parts.records, settings.sources, authenticator, url, stop, metrics))
+            work.append(run_inbox(parts.records, settings.sources, parts.ledgers, authenticator, url, stop, metrics))
             work.append(run_process_inbox(parts.records, authenticator, url, stop, metrics))
         await _run_all(work)
     _log.info("stopped")
@@ -156,7 +156,7 @@ async def _serve_api(settings: EvidenceSettings, parts: _Parts, authenticator: A
             closing.callback(end_tracing)
         exporter = Exporter(records=parts.records, store=parts.store, ledgers=parts.ledgers)
         handler = make_handler(
-            clips=Clips(parts.records, parts.store, settings.sources),
+            clips=Clips(parts.records, parts.store, settings.sources, parts.ledgers),
             reading=Reading(exporter, parts.metrics, settings.directory),
             recordings=Recordings(
                 parts.records, parts.store, settings.sources, parts.control, _reports(settings, parts)
