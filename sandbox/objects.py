@@ -94,7 +94,7 @@ class Objects:
         """Carry out the buckets' lifecycle rules now, as the server otherwise does once a day. Raises StartError."""
         servers = {part: f"{LOOPBACK}:{self._ports[part]}.{self._grpc_ports[part]}" for part in ("master", "filer")}
         s3 = f"{LOOPBACK}:{self._grpc_ports['s3']}"
-        command = f"s3.lifecycle.run-shard -shards 0-15 -s3 {s3} -runtime {_LIFECYCLE_SECONDS}s"
+        command = f"s3.lifecycle.run-shard -shards 0-15 -s3 {s3} -events 1000000 -runtime {_LIFECYCLE_SECONDS}s"
         done = subprocess.run(  # noqa: S603 - our own server's program and nothing from outside
             [find_program("weed"), "shell", *(f"-{part}={address}" for part, address in servers.items())],
             input=f"{command}\nexit\n",
