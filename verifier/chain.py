@@ -10,7 +10,8 @@ What must hold, and where it is checked:
 6. event 1 is chain.opened and names the chain and organisation of the bundle    `slices`; the names here
 7. each checkpoint's tree_size and merkle_root are those of the events before    `slices`; the root here
 8. nothing follows chain.closed, and only a session chain has one                `slices`; across slices here
-9. the number of events and the last hash are those stated                       here
+9. what follows session.ended is what may follow it                              `session`; the order here
+10. the number of events and the last hash are those stated                      here
 """
 
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from verifier.event import CLOSED, ZERO_HASH, Genesis
 from verifier.findings import Finding, Severity
 from verifier.lines import Problem
 from verifier.merkle import MerkleRange
+from verifier.session import Session, SessionEnd, Step, Unfinished
 from verifier.slices import Checkpoint, SliceResult, after_close
 
 
@@ -51,6 +53,10 @@ class ChainResult:
     last_time: int
     closed: bool
     last_checkpoint: int | None
+    end: SessionEnd | None
+    """Where the session ended, if the chain says so."""
+    unfinished: tuple[Unfinished, ...]
+    """Recordings and clips that were begun and not ended by the last good event."""
     anchored: dict[int, tuple[str, int]]
     """Hash and time of the checkpoint events among the sequences asked for."""
     pinned_at: int | None
@@ -76,6 +82,7 @@ class _Progress:
     merkle: MerkleRange = field(default_factory=MerkleRange)
     anchored: dict[int, tuple[str, int]] = field(default_factory=dict)
     pinned_at: int | None = None
+    session: Session = field(default_factory=Session)
 
 
 def check_chain(
@@ -114,6 +121,8 @@ def check_chain(
         last_time=state.last_time or 0,
         closed=state.closed,
         last_checkpoint=state.last_checkpoint,
+        end=state.session.end,
+        unfinished=state.session.unfinished,
         anchored=state.anchored,
         pinned_at=state.pinned_at,
         complete=complete,
@@ -130,14 +139,17 @@ def _continue(state: _Progress, result: SliceResult, claims: ChainClaims, wanted
         if problems:
             return problems
         state.genesis = result.genesis
-    for checkpoint in result.checkpoints:
-        problems = _checkpoint(state, checkpoint)
+    # In the order of the chain; a closing is first a checkpoint, then a step.
+    marks: list[Checkpoint | Step] = sorted((*result.checkpoints, *result.steps), key=lambda mark: mark.sequence)
+    for mark in marks:
+        problems = _checkpoint(state, mark) if isinstance(mark, Checkpoint) else _session_step(state, mark)
         if problems:
-            state.count, state.last_hash = checkpoint.sequence - 1, checkpoint.prev_hash
+            state.count, state.last_hash = mark.sequence - 1, mark.prev_hash
             return problems
-        state.last_checkpoint = checkpoint.sequence
-        if checkpoint.sequence in wanted:
-            state.anchored[checkpoint.sequence] = checkpoint.hash, checkpoint.occurred_at
+        if isinstance(mark, Checkpoint):
+            state.last_checkpoint = mark.sequence
+            if mark.sequence in wanted:
+                state.anchored[mark.sequence] = mark.hash, mark.occurred_at
     if result.count:
         state.merkle.join(result.merkle)
         state.count += result.count
@@ -190,6 +202,10 @@ def _checkpoint(state: _Progress, checkpoint: Checkpoint) -> list[Problem]:
     return [("checkpoint-merkle-root", text)]
 
 
+def _session_step(state: _Progress, step: Step) -> list[Problem]:
+    return state.session.take(step, is_session=state.genesis is not None and state.genesis.chain_type == "session")
+
+
 def _divergence(sequence: int, problem: Problem) -> Finding:
     code, text = problem
     return Finding(
@@ -198,7 +214,7 @@ def _divergence(sequence: int, problem: Problem) -> Finding:
 
 
 def _ending(state: _Progress, claims: ChainClaims) -> tuple[list[Finding], int | None]:
-    """Rule 9: what is stated about the whole chain. A missing or surplus event diverges at its place."""
+    """The last rule: what is stated about the whole chain. A missing or surplus event diverges at its place."""
     findings: list[Finding] = []
     divergent: int | None = None
     if not state.count:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from verifier.event import format_time
 from verifier.findings import Finding
+from verifier.session import Coverage, SessionEnd, Unfinished
 
 Verdict = Literal["VERIFIED", "FAILED", "INDETERMINATE"]
 TokenStatus = Literal["valid", "invalid", "pending", "unconfirmed", "untrusted"]
@@ -43,6 +45,8 @@ class TokenReport:
     root: str = ""
     """What the trust in the token rests on: SHA-256 of the root certificate its signer was traced to, or the name of a
     public ledger; "" where the token is not ok."""
+    covers: Coverage = "part"
+    """How much of the chain the event that it vouches for commits to."""
     signer_key: str = ""
     """SHA-256 of the key that signed the token, or the name of a public ledger; "" where the token is not ok."""
 
@@ -54,6 +58,7 @@ class TokenReport:
             "backend": self.backend,
             "authority": self.authority,
             "sequence": self.sequence,
+            "covers": self.covers,
             "time": self.time,
             "time_accuracy": self.time_accuracy,
             "qualified": self.qualified,
@@ -86,6 +91,10 @@ class Report:
     chain_id: str
     chain_type: str
     closed: bool
+    session_end: SessionEnd | None
+    """Where the session ended, if the chain says so."""
+    unfinished: tuple[Unfinished, ...]
+    """Recordings and clips that an ended session left unfinished, or still waits for."""
     covered_events: int
     """Events from the first on that the required independent anchors vouch for."""
     findings: tuple[Finding, ...]
@@ -110,7 +119,18 @@ class Report:
             "chain_id": self.chain_id,
             "chain_type": self.chain_type,
             "closed": self.closed,
+            "session_end": None if self.session_end is None else self._ending(self.session_end),
             "findings": [_finding(finding) for finding in self.findings],
+        }
+
+    def _ending(self, end: SessionEnd) -> dict[str, Any]:
+        return {
+            "sequence": end.sequence,
+            "closes_by": format_time(end.closes_by),
+            "unfinished": [
+                {"type": item.type, "item_id": item.item_id, "since_sequence": item.since_sequence}
+                for item in self.unfinished
+            ],
         }
 
 

@@ -19,6 +19,12 @@ _STATUSES = {
     "unconfirmed": "cannot be confirmed here",
     "untrusted": "in order, but nobody you trust vouches for it",
 }
+_COVERS = {
+    "part": "",
+    "session": ": the whole session up to its end, as it was when it ended",
+    "processing": ": the whole session, and the processing of its recordings and clips so far",
+    "chain": ": the whole chain, with its closing",
+}
 _NOT_PROVED = (
     "That what was recorded is true: only that it was recorded, in this order, and not changed since.",
     (
@@ -69,6 +75,8 @@ def _state(report: Report) -> str:
         return ""
     if report.chain_type == "operations":
         return "(operations log, never closed)"
+    if report.session_end is not None and not report.closed:
+        return "(session, ended; its chain is NOT closed yet)"
     return "(session, closed)" if report.closed else "(session, NOT closed)"
 
 
@@ -77,8 +85,8 @@ def _token(token: TokenReport) -> Iterator[str]:
     if token.ok and token.time is not None:
         accuracy = f", give or take {token.time_accuracy / 1_000_000:g} s" if token.time_accuracy else ""
         yield from wrapped(
-            f"Events 1 to {token.sequence} existed, exactly as they are here, at {token.time}{accuracy}. "
-            f"{_voucher(token)}",
+            f"Events 1 to {token.sequence} existed, exactly as they are here, at {token.time}{accuracy}"
+            f"{_COVERS[token.covers]}. {_voucher(token)}",
             indent=4,
         )
         if token.backend == RFC3161:

@@ -3,6 +3,7 @@
 What needs its neighbours (does a slice continue the one before, is a Merkle root right) is left to `chain.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from verifier.lines import DIGEST_BYTES, Lines, Problem, read_in_full
 from verifier.merkle import MerkleRange
 from verifier.quick_lines import QuickReader
 from verifier.sealed import sealed_digests
+from verifier.session import ENDED, PROCESSING, Step, item_id
 
 BYTES_WORTH_LEARNING = 64 * 1024
 """Below this, parsing every line in full is quicker than compiling expressions for their shapes."""
@@ -30,6 +32,9 @@ BYTES_WORTH_LEARNING = 64 * 1024
 _SEALED_NAME = SEALED_NAME.encode("ascii")
 _KIND_AT = 4
 """Where a kind begins in its packed form."""
+
+_PROCESSING = tuple(f"{name}.".encode("ascii") for name in PROCESSING)
+_WITH_PAYLOAD = frozenset({ENDED.encode("ascii"), CLOSED.encode("ascii")})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +66,8 @@ class SliceResult:
     genesis: Genesis | None
     closed: bool
     checkpoints: tuple[Checkpoint, ...]
+    steps: tuple[Step, ...]
+    """What the rules about the end of a session look at."""
     merkle: MerkleRange
     """Over the good events."""
     sealed: tuple[tuple[int, tuple[str, ...]], ...]
@@ -103,6 +110,7 @@ def check_slice(data: bytes, reader: QuickReader, pin: str | None = None, *, gro
         genesis=read_genesis(parse_canonical(lines.payloads[0])) if first else None,
         closed=bool(good) and lines.kind(good - 1) == CLOSED,
         checkpoints=tuple(checkpoints),
+        steps=tuple(_session_steps(lines, good)),
         merkle=merkle,
         sealed=_sealed_members(lines, good) if reader.patterns.may_seal or not quick else (),
         pinned_at=_find(lines, good, pin),
@@ -185,6 +193,47 @@ def _grow_tree(
     if grow:
         merkle.grow()
     return merkle, checkpoints
+
+
+def _session_steps(lines: Lines, good: int) -> list[Step]:
+    """Find ends, closings and events of processing, and the ordinary events that would be the first after an end."""
+    kinds = lines.kinds[:good]
+    named = {kind: kind[_KIND_AT:] for kind in set(kinds)}
+    telling = {kind for kind, name in named.items() if name in _WITH_PAYLOAD or name.startswith(_PROCESSING)}
+    ordinary = {kind for kind, name in named.items() if not name.startswith(RESERVED_PREFIX.encode())} - telling
+    steps: list[Step] = []
+    is_first = True
+    for index in range(good) if telling else _first_of(kinds, ordinary):
+        kind = kinds[index]
+        if kind in telling:
+            steps.append(_telling_step(lines, index))
+            is_first |= named[kind] in _WITH_PAYLOAD
+        elif kind in ordinary and is_first:
+            steps.append(_step(lines, index))
+            is_first = False
+    return steps
+
+
+def _first_of(kinds: Sequence[bytes], wanted: set[bytes]) -> list[int]:
+    return [next(index for index, kind in enumerate(kinds) if kind in wanted)] if wanted else []
+
+
+def _telling_step(lines: Lines, index: int) -> Step:
+    payload = parse_canonical(lines.payloads[index])
+    kind = lines.kind(index)
+    if kind.startswith(tuple(f"{name}." for name in PROCESSING)):
+        return _step(lines, index, item_id=item_id(kind, payload))
+    return _step(lines, index, payload=payload)
+
+
+def _step(lines: Lines, index: int, **particulars: Any) -> Step:
+    return Step(
+        sequence=lines.start + index,
+        prev_hash=lines.prev_hash(index),
+        occurred_at=lines.times[index],
+        kind=lines.kind(index),
+        **particulars,
+    )
 
 
 def _sealed_members(lines: Lines, good: int) -> tuple[tuple[int, tuple[str, ...]], ...]:

@@ -50,7 +50,18 @@ _CHECKS = (
         "The number of events and the last fingerprint are those that the bundle states.",
     ),
 )
+_SESSION = (
+    "session-end",
+    "session-",
+    (
+        "After the end of the session nothing was added but what tells of recordings and clips begun before, and the "
+        "closing names those that were not finished."
+    ),
+)
 _EXPECTED_COUNT = ("expected-count", "chain-expected-count", "The chain has the number of events that you know.")
+_MAX_NAMED = 10
+"""Unfinished recordings and clips named in a sentence; the report lists them all."""
+
 _EXPECTED_HEAD = ("expected-head", "chain-expected-head", "The chain contains the event whose fingerprint you know.")
 
 
@@ -58,6 +69,8 @@ def chain_checks(chain: ChainResult, claims: ChainClaims, findings: list[Finding
     """Return what was checked about files and chain; `ok` is None for what was not carried to the end."""
     wrong = [finding.code for finding in (*findings, *chain.findings) if finding.severity is Severity.ERROR]
     table = list(_CHECKS)
+    if chain.end is not None or any(code.startswith("session-") for code in wrong):
+        table.insert(-1, _SESSION)
     if claims.expected_count is not None:
         table.append(_EXPECTED_COUNT)
     if claims.expected_head is not None:
@@ -85,9 +98,8 @@ def general_findings(  # noqa: PLR0913 - it looks at the whole
         findings += _export_time(statement, chain)
     if chain.ok:
         findings += _coverage(chain, tokens, policy)
-    if chain.ok and chain.genesis is not None and chain.genesis.chain_type == "session" and not chain.closed:
-        text = "This session has not been closed: events may have followed that are not in this bundle."
-        findings.append(Finding(code="chain-not-closed", severity=Severity.WARNING, message=text))
+    if chain.ok and chain.genesis is not None and chain.genesis.chain_type == "session":
+        findings += _ending(chain)
     if sealed_left:
         text = f"{sealed_left} members of events are sealed and not disclosed: unreadable here, but not damaged."
         findings.append(Finding(code="sealed-not-disclosed", severity=Severity.INFO, message=text))
@@ -95,6 +107,32 @@ def general_findings(  # noqa: PLR0913 - it looks at the whole
         text = "The files of clips were not compared with the chain, since the chain itself is not intact."
         findings.append(Finding(code="artefacts-not-compared", severity=Severity.WARNING, message=text))
     return findings
+
+
+def _ending(chain: ChainResult) -> list[Finding]:
+    if chain.end is None:
+        if chain.closed:
+            return []
+        text = "This session has not been closed: events may have followed that are not in this bundle."
+        return [Finding(code="chain-not-closed", severity=Severity.WARNING, message=text)]
+    where = f"event {chain.end.sequence}"
+    names = ", ".join(f"{item.type} {item.item_id}" for item in chain.unfinished[:_MAX_NAMED])
+    if len(chain.unfinished) > _MAX_NAMED:
+        names += f" and {len(chain.unfinished) - _MAX_NAMED} more"
+    if not chain.closed:
+        text = (
+            f"The session ended with event {chain.end.sequence}. Its chain is not closed: until "
+            f"{format_time(chain.end.closes_by)} at the latest it waits for {names or 'nothing any more'}, and what "
+            "came of it may have followed and not be in this bundle."
+        )
+        return [Finding(code="session-processing-pending", severity=Severity.WARNING, where=where, message=text)]
+    if not chain.unfinished:
+        return []
+    text = (
+        f"When the chain was closed, this was not finished: {names}. What became of it is not on this chain; the "
+        "organisation's operations log may tell."
+    )
+    return [Finding(code="session-items-unfinished", severity=Severity.WARNING, where=where, message=text)]
 
 
 def _organisation(statement: BundleStatement | None, policy: TrustPolicy) -> list[Finding]:
@@ -151,6 +189,8 @@ def _coverage(chain: ChainResult, tokens: list[TokenReport], policy: TrustPolicy
         f"Only events 1 to {covered} are covered by anchors. Events {covered + 1} to {chain.event_count} came later: "
         "they fit the chain, but only its keeper vouches for them."
     )
+    if chain.end is not None and covered > chain.end.sequence:
+        text += " The session itself, up to its end, is covered as a whole; what came later is the processing after it."
     return [
         Finding(
             code="events-after-last-anchor",

@@ -5,7 +5,7 @@ What must hold for VERIFIED, in the order in which it is checked:
 1. The input is a BagIt bag within the limits (else `UnusableBundle`), and every file under data/ is listed once in
    the manifest and has the digest stated there; the tag files agree with it.
 2. bundle.json is canonical, complete and of the known format.
-3. The chain is intact from event 1 to the head and count that bundle.json states (the nine rules in `chain.py`), and
+3. The chain is intact from event 1 to the head and count that bundle.json states (the ten rules in `chain.py`), and
    reaches the head and count that the caller knows, if he does.
 4. Every disclosure belongs to a sealed member of its event; every file of a clip is the one that the chain recorded.
 5. For each anchor: the chain has an intact checkpoint at its sequence with the digest stated, the backend's rules hold
@@ -19,6 +19,7 @@ INDETERMINATE. A token that fails beside enough good ones is reported loudly and
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +42,7 @@ from verifier.memory import keep_freed_memory
 from verifier.policy import TrustPolicy
 from verifier.quick_lines import QuickReader
 from verifier.report import Report, TokenReport, Verdict
+from verifier.session import Coverage, coverage
 from verifier.slices import SliceResult, check_slice
 from verifier.statement import BundleStatement, OtherFormatError, read_statement
 from verifier.summary import chain_checks, general_findings
@@ -94,6 +96,7 @@ def verify_bundle(  # noqa: PLR0913 - each is a separate piece of what the calle
         if statement is not None:
             findings += check_anchor_files(bundle, statement.anchors)
             tokens = _tokens(bundle, statement, chain, policy, findings, observer)
+            tokens = [replace(token, covers=_coverage(token, chain)) for token in tokens]
             if chain.ok:
                 findings += check_artefacts(
                     bundle,
@@ -217,6 +220,10 @@ def _tokens(  # noqa: PLR0913, PLR0917 - the results of the steps before
     return tokens[::-1] + [pending_report(pending) for pending in statement.pending]
 
 
+def _coverage(token: TokenReport, chain: ChainResult) -> Coverage:
+    return coverage(token.sequence, end=chain.end, closed_at=chain.event_count if chain.closed else None)
+
+
 def _report(  # noqa: PLR0913, PLR0917 - the results of the steps, put together
     statement: BundleStatement | None,
     chain: ChainResult,
@@ -244,6 +251,8 @@ def _report(  # noqa: PLR0913, PLR0917 - the results of the steps, put together
         chain_id=statement.chain_id if statement else genesis.chain_id if genesis else "",
         chain_type=genesis.chain_type if genesis else "",
         closed=chain.closed,
+        session_end=chain.end,
+        unfinished=chain.unfinished if chain.end is not None else (),
         covered_events=covered,
         findings=(*chain.findings, *ordered),
     )

@@ -182,7 +182,7 @@ class _Check:
             take_step(self._pending, event.kind, item, event.sequence)
 
     def _is_processing_that_was_pending(self, event: Event) -> str:
-        """docs/spec/chain.md, section 7. Sets the deadline when the session ends."""
+        """docs/spec/chain.md, section 8. Sets the deadline when the session ends."""
         if self._closes_by is not None:
             return self._follows_the_end(event, self._closes_by)
         payload = json.loads(event.payload) if event.kind == SESSION_ENDED else {}

@@ -11,6 +11,7 @@ from verifier.web.examine import Examination
 from verifier.web.links import VerifyLink
 from verifier.web.listing import visible
 from verifier.web.self_check import Commands, self_check_commands
+from verifier.web.session_words import Stage, covers, stages
 
 # An operations chain gathers an anchor a day or more for years; a page shows the ones that matter.
 MAX_ANCHORS_SHOWN = 25
@@ -52,6 +53,7 @@ class Anchor:
 
     token: dict[str, Any]
     state: Wording
+    covers: str
     proves: str
     does_not_prove: str
     checks: tuple[str, ...]
@@ -81,6 +83,7 @@ class ReportView:
     checks: tuple[Check, ...]
     findings: tuple[dict[str, Any], ...]
     findings_left_out: int
+    stages: tuple[Stage, ...]
     anchors: tuple[Anchor, ...]
     anchors_left_out: dict[str, int]
     commands: Commands
@@ -107,6 +110,7 @@ def present(examination: Examination, link: VerifyLink | None, *, archive: str) 
         checks=_checks(report),
         findings=tuple(findings[:MAX_FINDINGS_SHOWN]),
         findings_left_out=max(0, len(findings) - MAX_FINDINGS_SHOWN),
+        stages=stages(report),
         anchors=tuple(anchors[:MAX_ANCHORS_SHOWN]),
         anchors_left_out=dict(Counter(anchor.state.word for anchor in anchors[MAX_ANCHORS_SHOWN:])),
         commands=self_check_commands(
@@ -170,7 +174,9 @@ def short_time(value: str) -> str:
 
 def _chain_type(report: dict[str, Any]) -> str:
     # Where a broken chain would have ended nobody can say.
-    ending = (", sealed" if report["closed"] else ", open") if report["chain_integrity"]["ok"] else ""
+    ending = ""
+    if report["chain_integrity"]["ok"]:
+        ending = ", sealed" if report["closed"] else ", ended" if report["session_end"] else ", open"
     return {"session": "a session" + ending, "operations": "an operations log"}.get(
         report["chain_type"], "of no known type"
     )
@@ -220,6 +226,7 @@ def _anchor(token: dict[str, Any], record: dict[str, Any]) -> Anchor:
     return Anchor(
         token=token,
         state=state,
+        covers=covers(token) if token["ok"] else "",
         proves=anchor_words.proves(token, authority),
         does_not_prove="It does not prove that what the events say is true, who caused them, or how long before that "
         "time they happened. It says nothing about events after "
