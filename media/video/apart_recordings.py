@@ -93,6 +93,16 @@ async def separate_apart(source: Path, directory: Path, *, limits: Limits = DEFA
         return Separated(video=video, audio=replace(made.audio, path=path))
 
 
+async def keep_sound_apart(
+    source: Path, target: Path, *, settings: EncodingSettings = DEFAULT_ENCODING, limits: Limits = DEFAULT_LIMITS
+) -> Encoded:
+    """As `keep_sound`, in a child process. After a failure there is no `target`."""
+    with making(target.parent) as folder:
+        request = {"source": str(source), "target": str(folder / target.name), "settings": to_json(settings)}
+        encoded = await done_apart("keep_sound", request, Encoded, limits=limits)
+        return replace(encoded, path=taken_over(encoded.path, folder, target))
+
+
 def _text(annotations: bytes | None) -> str | None:
     try:
         return None if annotations is None else annotations.decode()

@@ -37,6 +37,7 @@ def main() -> None:
         "write": _write,
         "burn_in": _burn_in,
         "separate": _separate,
+        "keep_sound": _keep_sound,
         "compose": _compose,
     }
     tasks[request["task"]](request, limits)
@@ -90,6 +91,13 @@ def _separate(request: Any, limits: Limits) -> None:
     from media.video.remux import separate  # noqa: PLC0415 - libav is loaded within the limits
 
     _answer(partial(separate, Path(request["source"]), Path(request["directory"]), limits=limits))
+
+
+def _keep_sound(request: Any, limits: Limits) -> None:
+    from media.video.sound_alone import keep_sound  # noqa: PLC0415 - libav is loaded within the limits
+
+    settings = from_json(EncodingSettings, request["settings"])
+    _answer(partial(keep_sound, Path(request["source"]), Path(request["target"]), settings=settings, limits=limits))
 
 
 def _compose(request: Any, limits: Limits) -> None:

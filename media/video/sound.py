@@ -17,7 +17,7 @@ from av.stream import Stream
 from media.video.plan import Piece
 from media.video.reading import SECOND, opened, to_ticks
 from media.video.showing import Heard
-from media.video.values import Limits
+from media.video.values import AudioTrack, Limits
 
 # ISO/IEC 14496-3, table 1.18, without the escape value.
 _AAC_RATES: Final = frozenset({96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350})
@@ -56,11 +56,19 @@ def add_sound(  # noqa: PLR0913 - the sound, where to, and how
             copy = container.add_stream_from_template(template, opaque=True)
         copy.time_base = Fraction(1, audio.sample_rate)
         return CopiedSound(container=container, stream=copy, rate=audio.sample_rate, origin=origin, early=early)
+    ends_at = pieces[-1].shown_to - origin
+    return encoded_sound(container, audio, bit_rate=bit_rate, origin=origin, ends_us=ends_at)
+
+
+def encoded_sound(
+    container: OutputContainer, audio: AudioTrack, *, bit_rate: int, origin: int, ends_us: int
+) -> "EncodedSound":
+    """A track for sound that has to be encoded; what comes `ends_us` after `origin` is left out."""
     rate = audio.sample_rate if audio.sample_rate in _AAC_RATES else _USUAL_RATE
     stream = container.add_stream("aac", rate=rate, bit_rate=bit_rate)
     layout = "mono" if audio.channels == 1 else "stereo"
     stream.codec_context.layout = layout
-    ends_at = to_ticks(pieces[-1].shown_to - origin, Fraction(1, rate))
+    ends_at = to_ticks(ends_us, Fraction(1, rate))
     return EncodedSound(container=container, stream=stream, rate=rate, layout=layout, origin=origin, ends_at=ends_at)
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+from av.container import InputContainer
+
 from media.video.reading import opened
 from media.video.values import Limits
 
@@ -16,7 +18,12 @@ def time_zero(path: Path, first_picture_us: int, limits: Limits) -> int:
     The clocks of other formats begin anywhere: there it is where the first picture or sound begins. Raises MediaError.
     """
     with opened(path, limits) as source:
-        if _FROM_ZERO in source.container.format.name.split(","):
-            return min(0, first_picture_us)
-        starts_at = source.container.start_time
-    return first_picture_us if starts_at is None else min(starts_at, first_picture_us)
+        return min(first_picture_us, zero_of(source.container, first_picture_us))
+
+
+def zero_of(container: InputContainer, first_us: int) -> int:
+    """Time zero of an opened file whose first picture, or sound where it has no pictures, comes at `first_us`."""
+    if _FROM_ZERO in container.format.name.split(","):
+        return 0
+    starts_at = container.start_time
+    return first_us if starts_at is None else min(starts_at, first_us)

@@ -17,6 +17,7 @@ from media.video.burn_in import burn_in
 from media.video.placing import Placement, Rect
 from media.video.recording_values import Encoded, EncodingSettings, Placing
 from media.video.remux import separate
+from media.video.sound_alone import keep_sound
 from tests.media.video.filming import SECOND, Film, film, lasts, shown, times
 from tests.media.video.strokes.drawing import BLUE, RED, erase, looks, rgb, stroke, timeline, wanted
 
@@ -272,6 +273,39 @@ def test_a_recording_without_sound_has_one_half(tmp_path: Path) -> None:
     parts = separate(film(tmp_path / "film.mp4", Film(seconds=1)), tmp_path)
     assert (parts.audio, parts.video.frames) == (None, 10)
     assert not (tmp_path / "audio.m4a").exists()
+
+
+@pytest.mark.parametrize(("codec", "copied"), [("aac", True), ("libmp3lame", False)])
+def test_a_participant_who_is_only_heard_has_a_file_of_sound(codec: str, *, copied: bool, tmp_path: Path) -> None:
+    source = only_heard(tmp_path, codec)
+    with pytest.raises(MediaError) as refused:
+        burned(source, [])
+    assert refused.value.reason == Reason.NO_VIDEO
+    kept = keep_sound(source, tmp_path / "audio.m4a")
+    assert (kept.copied, kept.audio_codec, kept.video_codec, kept.frames) == (copied, "aac", None, 0)
+    assert kept.duration_us == pytest.approx(2 * SECOND, abs=150_000)
+    if copied:
+        assert sounds(kept.path) == sounds(source)
+    with av.open(str(kept.path)) as container:
+        assert [stream.type for stream in container.streams] == ["audio"]
+        assert sum(frame.samples for frame in container.decode(audio=0)) == pytest.approx(64_000, rel=0.1)
+
+
+def only_heard(directory: Path, codec: str) -> Path:
+    both = film(directory / "both.mp4", Film(seconds=2, audio=codec, audio_rate=32_000))
+    with av.open(str(both)) as source, av.open(str(directory / "heard.mp4"), "w") as heard:
+        stream = heard.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(audio=0):
+            if packet.size:
+                packet.stream = stream
+                heard.mux(packet)
+    return directory / "heard.mp4"
+
+
+def test_a_file_without_sound_has_none_to_keep(tmp_path: Path) -> None:
+    with pytest.raises(MediaError) as refused:
+        keep_sound(film(tmp_path / "film.mp4", Film(seconds=0.5)), tmp_path / "audio.m4a")
+    assert refused.value.reason == Reason.FOOTAGE_EMPTY
 
 
 def test_tiles_that_have_no_room_in_the_pictures_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from media.errors import MediaError, Reason
-from media.video.apart_recordings import burn_in_apart, limits_for, separate_apart
+from media.video.apart_recordings import burn_in_apart, keep_sound_apart, limits_for, separate_apart
 from media.video.placing import Placement, Rect
 from media.video.recording_values import EncodingSettings
 from media.video.values import DEFAULT_LIMITS, Limits, Progress
@@ -46,6 +46,8 @@ async def test_the_file_is_where_it_was_wanted_and_progress_is_told(tmp_path: Pa
     parts = await separate_apart(encoded.path, tmp_path / "parts")
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["audio.m4a", "video.mp4"]
     assert parts.video.path == tmp_path / "parts" / "video.mp4"
+    sound = await keep_sound_apart(encoded.path, tmp_path / "sound" / "audio.m4a")
+    assert (sound.path, sound.copied) == (tmp_path / "sound" / "audio.m4a", True)
     assert children() == set()
 
 
