@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import grpc
 from google.protobuf.message import Message
-from indelible.evidence.v1 import evidence_pb2_grpc
+from indelible.evidence.v1 import evidence_pb2, evidence_pb2_grpc
 
 from ledger.client import ClientTls
 from ledger.client.channel import Connection
@@ -58,7 +58,8 @@ class EvidenceCaller:
         return await write_atomically(self._chunks(request), path)
 
     async def _chunks(self, request: Message) -> AsyncIterator[bytes]:
-        method: Any = self._stub.ExportClip
+        is_recording = isinstance(request, evidence_pb2.ExportRecordingRequest)
+        method: Any = self._stub.ExportRecording if is_recording else self._stub.ExportClip
         call = method(request, timeout=LONG_SECONDS, metadata=self._connection.metadata())
         try:
             async for message in call:

@@ -10,20 +10,17 @@ Memory does not grow with the clip; the temporary directory holds the bundle, an
 """
 
 import asyncio
-import hashlib
-import json
-import stat
 import time
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ledger.client import ClientError
 from media.clips.access import current_custody, record_access, require_bytes, require_readable
 from media.clips.documents import document_bytes
 from media.clips.events import PRESERVED
+from media.clips.packing import BundleFile, pack, stored_file, written_file
 from media.errors import MediaError, Reason
 from media.ledgers import Ledgers
 from media.records.records import Records
@@ -35,16 +32,6 @@ CUSTODY_TO_DATE_NAME = "custody-to-date.json"
 # How long an export waits until the relay has told the ledger everything about the clip.
 RELAY_SECONDS = 30.0
 POLL_SECONDS = 0.2
-# The verifier's own limit for a file that is read into memory.
-MAX_TAG_BYTES = 8 * 1024 * 1024
-
-_COPY_BYTES = 1024 * 1024
-# bundle.md, section 8: what a writer uses.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-_REGULAR_FILE = (stat.S_IFREG | 0o644) << 16
-_MADE_BY_UNIX = 3
-_TAGS = ("bag-info.txt", "bagit.txt", "manifest-sha256.txt")
-_TAG_MANIFEST = "tagmanifest-sha256.txt"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +65,7 @@ async def export_clip(exporter: Exporter, clip: Clip, *, chain_id: str, who: str
     custody = await current_custody(exporter.records, clip)
     path = directory / "clip.zip"
     try:
-        await asyncio.to_thread(_pack, plain, path, clip, custody, exporter.store)
+        await asyncio.to_thread(pack, plain, path, lambda about: _artefacts(clip, custody, about, exporter.store))
     except StoredObjectMissingError:
         # Gone because somebody disposed of it meanwhile, or lost.
         require_bytes(await exporter.records.get_clip(clip.organisation_id, clip.clip_id))
@@ -112,52 +99,13 @@ def _not_on_chain(clip: Clip, chain_id: str) -> MediaError:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _File:
-    """A file of the new bundle: its digest, its size, and where its bytes come from."""
-
-    sha256: str
-    size: int
-    chunks: Iterator[bytes]
-
-
-def _pack(plain: Path, target: Path, clip: Clip, custody: dict[str, Any], store: EvidenceStore) -> None:
-    """The bundle with the clip, in the one way that bundle.md, section 8, allows a writer."""
-    with zipfile.ZipFile(plain) as bundle:
-        top = bundle.infolist()[0].filename.partition("/")[0]
-        digests = _manifest_of(bundle, top)
-        about = json.loads(_read(bundle, f"{top}/data/bundle.json"))
-        added = _artefacts(clip, _within(custody, about["chain_id"], about["event_count"]), store)
-        digests |= {path: file.sha256 for path, file in added.items()}
-        tags = _tag_files(bundle, top, digests, added)
-        kept = {info.filename: info for info in bundle.infolist()}
-        names = sorted({*kept, *(f"{top}/{path}" for path in added)})
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
-                path = name.removeprefix(f"{top}/")
-                file = added.get(path)
-                if path in tags:
-                    _write(archive, name, len(tags[path]), iter((tags[path],)))
-                elif file is not None:
-                    _write(archive, name, file.size, file.chunks)
-                else:
-                    with bundle.open(kept[name]) as source:
-                        _write(archive, name, kept[name].file_size, iter(lambda: source.read(_COPY_BYTES), b""))
-    plain.unlink()
-
-
-def _artefacts(clip: Clip, custody: bytes, store: EvidenceStore) -> dict[str, _File]:
+def _artefacts(
+    clip: Clip, custody: dict[str, Any], about: Mapping[str, Any], store: EvidenceStore
+) -> dict[str, BundleFile]:
     folder = f"data/artefacts/{clip.clip_id}/"
-    files = {
-        f"{folder}{artefact.name}": _File(
-            sha256=artefact.stored.sha256, size=artefact.stored.size, chunks=store.stream(artefact.stored)
-        )
-        for artefact in clip.artefacts
-    }
-    files[f"{folder}{CUSTODY_TO_DATE_NAME}"] = _File(
-        sha256=hashlib.sha256(custody).hexdigest(), size=len(custody), chunks=iter((custody,))
-    )
-    return files
+    files = {f"{folder}{artefact.name}": stored_file(store, artefact.stored) for artefact in clip.artefacts}
+    to_date = _within(custody, about["chain_id"], about["event_count"])
+    return files | {f"{folder}{CUSTODY_TO_DATE_NAME}": written_file(to_date)}
 
 
 def _within(custody: dict[str, Any], chain_id: str, event_count: int) -> bytes:
@@ -167,47 +115,3 @@ def _within(custody: dict[str, Any], chain_id: str, event_count: int) -> bytes:
         if event is not None and event["chain_id"] == chain_id and event["sequence"] > event_count:
             entry["detail"] = {**entry["detail"], "event": None}
     return document_bytes(custody)
-
-
-def _tag_files(
-    bundle: zipfile.ZipFile, top: str, digests: Mapping[str, str], added: Mapping[str, _File]
-) -> dict[str, bytes]:
-    """The lists of files, with what is added (bundle.md, section 2)."""
-    octets = sum(file.size for file in added.values())
-    info = _read(bundle, f"{top}/bag-info.txt").decode()
-    head, _, oxum = info.rpartition("Payload-Oxum: ")
-    before, _, count = oxum.strip().partition(".")
-    tags = {
-        "bag-info.txt": f"{head}Payload-Oxum: {int(before) + octets}.{int(count) + len(added)}\n".encode(),
-        "bagit.txt": _read(bundle, f"{top}/bagit.txt"),
-        "manifest-sha256.txt": "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items())).encode(),
-    }
-    tags[_TAG_MANIFEST] = "".join(f"{hashlib.sha256(tags[name]).hexdigest()}  {name}\n" for name in _TAGS).encode()
-    return tags
-
-
-def _manifest_of(bundle: zipfile.ZipFile, top: str) -> dict[str, str]:
-    lines = _read(bundle, f"{top}/manifest-sha256.txt").decode().splitlines()
-    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
-
-
-def _read(bundle: zipfile.ZipFile, name: str) -> bytes:
-    """A tag file of the ledger's bundle. Raises MediaError (LEDGER_UNAVAILABLE) for one that it would not write."""
-    if bundle.getinfo(name).file_size > MAX_TAG_BYTES:
-        raise MediaError(Reason.LEDGER_UNAVAILABLE, f"the ledger's bundle has an impossible {name}")
-    return bundle.read(name)
-
-
-def _write(archive: zipfile.ZipFile, name: str, size: int, chunks: Iterator[bytes]) -> None:
-    info = zipfile.ZipInfo(name, _ZIP_TIME)
-    info.create_system = _MADE_BY_UNIX
-    info.external_attr = _REGULAR_FILE
-    # Known in advance, so that the local header is right at once and says Zip64 only when it must.
-    info.file_size = size
-    with archive.open(info, "w") as member:
-        _copy(chunks, member)
-
-
-def _copy(chunks: Iterator[bytes], target: IO[bytes]) -> None:
-    for chunk in chunks:
-        target.write(chunk)

@@ -191,7 +191,7 @@ async def complete(job: RecordingJob, lease: Lease, studio: Studio) -> None:
 
 async def settle(job: RecordingJob, lease: Lease, studio: Studio) -> Later | None:
     """Step 11."""
-    if not await studio.jobs.is_told(job):
+    if not await studio.jobs.is_told(job.recording.recording_id):
         return Later(seconds=studio.waiting.told, why="the chains have not been told everything yet")
     recording = job.recording
     undecided = [raw for raw in recording.raws if raw.kept_because is None and raw.drop_decided_at is None]

@@ -215,10 +215,10 @@ class RecordingJobs:
             about = {"recording_id": job.recording.recording_id, "reason": reason, "message": message, "ended_at": at}
             await connection.execute(_FAIL, about)
 
-    async def is_told(self, job: RecordingJob) -> bool:
+    async def is_told(self, recording_id: UUID) -> bool:
         """Whether every event about the recording is on a chain."""
         async with worker_transaction(self._pool) as connection:
-            row = await (await connection.execute(_TOLD, (job.recording.recording_id,))).fetchone()
+            row = await (await connection.execute(_TOLD, (recording_id,))).fetchone()
         return row is not None and bool(row[0])
 
     async def decide_drops(self, job: RecordingJob, raws: Sequence[Raw], notes: Sequence[Note], *, at: int) -> None:

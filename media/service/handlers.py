@@ -47,6 +47,7 @@ def make_handler(*, clips: Clips, reading: Reading, recordings: Recordings, guar
         "ListRecordings": guard.unary("ListRecordings", recordings.list_recordings),
         "ProcessRecording": guard.unary("ProcessRecording", recordings.process_recording),
         "CreateRecordingLink": guard.unary("CreateRecordingLink", recordings.create_recording_link),
+        "ExportRecording": guard.stream("ExportRecording", reading.export_recording),
         "ReceiveLiveKitWebhook": guard.public_unary("ReceiveLiveKitWebhook", recordings.receive_livekit_webhook),
     }
     return method_table(evidence_pb2.DESCRIPTOR.services_by_name["EvidenceService"], handlers)

@@ -34,6 +34,7 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
         "ListRecordings": READ,
         "ProcessRecording": RECORD,
         "CreateRecordingLink": DOWNLOAD,
+        "ExportRecording": EXPORT,
     }
 )
 # Methods whose request carries its own permission: LiveKit's signature.

@@ -23,6 +23,7 @@ from media.clips.access import (
 from media.clips.documents import document_bytes
 from media.clips.export import Exporter, export_clip
 from media.errors import MediaError, Reason
+from media.recordings.export import export_recording
 from media.records.values import OPERATIONS_CHAIN_ID
 from media.service.convert import RESTORE_STATES, identifier, timestamp
 
@@ -138,11 +139,31 @@ class Reading:
                 while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                     yield evidence_pb2.ExportClipResponse(data=chunk)
 
+    async def export_recording(
+        self, request: evidence_pb2.ExportRecordingRequest, session: Session
+    ) -> AsyncGenerator[evidence_pb2.ExportRecordingResponse, None]:
+        """The bundle with the recording. It is complete before its first byte is sent."""
+        caller = session.caller
+        recording_id = identifier(request.recording_id, "recording_id")
+        recording = await self._records.recordings.get(caller.organisation_id, recording_id)
+        async with asyncio.timeout(MAX_EXPORT_SECONDS), self._room(caller.organisation_id) as directory:
+            async with self._readers:
+                path = await export_recording(
+                    self._exporter,
+                    recording,
+                    chain_id=request.chain_id or recording.session_chain_id,
+                    who=caller.subject,
+                    directory=directory,
+                )
+            with path.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    yield evidence_pb2.ExportRecordingResponse(data=chunk)
+
     @asynccontextmanager
     async def _room(self, organisation_id: str) -> AsyncIterator[Path]:
         """A directory for one more export. Raises MediaError (OVERLOADED)."""
         if self._exports.total() >= MAX_EXPORTS or self._exports[organisation_id] >= MAX_EXPORTS_PER_ORGANISATION:
-            raise MediaError(Reason.OVERLOADED, "Too many clips are being exported. Try again in a while.")
+            raise MediaError(Reason.OVERLOADED, "Too many exports are under way. Try again in a while.")
         self._exports[organisation_id] += 1
         self._metrics.exports_running.inc()
         try:

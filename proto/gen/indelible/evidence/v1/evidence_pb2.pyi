@@ -1674,6 +1674,49 @@ class CreateRecordingLinkResponse(_message.Message):
 Global___CreateRecordingLinkResponse: _TypeAlias = CreateRecordingLinkResponse  # noqa: Y015
 
 @_typing.final
+class ExportRecordingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    CHAIN_ID_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    chain_id: _builtins.str
+    """Which chain's bundle: that of the recording's session when empty, or "operations"."""
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+        chain_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "recording_id", b"recording_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordingRequest: _TypeAlias = ExportRecordingRequest  # noqa: Y015
+
+@_typing.final
+class ExportRecordingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next bytes, at most 256 KiB."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordingResponse: _TypeAlias = ExportRecordingResponse  # noqa: Y015
+
+@_typing.final
 class ReceiveLiveKitWebhookRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -139,6 +139,11 @@ class EvidenceServiceStub:
                 request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.SerializeToString,
                 response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.FromString,
                 _registered_method=True)
+        self.ExportRecording = channel.unary_stream(
+                '/indelible.evidence.v1.EvidenceService/ExportRecording',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ExportRecordingRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ExportRecordingResponse.FromString,
+                _registered_method=True)
         self.ReceiveLiveKitWebhook = channel.unary_unary(
                 '/indelible.evidence.v1.EvidenceService/ReceiveLiveKitWebhook',
                 request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ReceiveLiveKitWebhookRequest.SerializeToString,
@@ -297,6 +302,13 @@ class EvidenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRecording(self, request, context):
+        """The bundle of a chain with the files of a recording in it, as the bytes of a zip file. Every export is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReceiveLiveKitWebhook(self, request, context):
         """What LiveKit sends. No bearer token: LiveKit's own signature over the body is the permission.
         """
@@ -406,6 +418,11 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     servicer.CreateRecordingLink,
                     request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.FromString,
                     response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.SerializeToString,
+            ),
+            'ExportRecording': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecording,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ExportRecordingRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ExportRecordingResponse.SerializeToString,
             ),
             'ReceiveLiveKitWebhook': grpc.unary_unary_rpc_method_handler(
                     servicer.ReceiveLiveKitWebhook,
@@ -958,6 +975,33 @@ class EvidenceService:
             '/indelible.evidence.v1.EvidenceService/CreateRecordingLink',
             indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.SerializeToString,
             indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/ExportRecording',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ExportRecordingRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.ExportRecordingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -85,6 +85,8 @@ class EvidenceServiceStub:
     """
     CreateRecordingLink: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]
     """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+    ExportRecording: _grpc.UnaryStreamMultiCallable[_evidence_pb2.ExportRecordingRequest, _evidence_pb2.ExportRecordingResponse]
+    """The bundle of a chain with the files of a recording in it, as the bytes of a zip file. Every export is recorded."""
     ReceiveLiveKitWebhook: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ReceiveLiveKitWebhookRequest, _evidence_pb2.ReceiveLiveKitWebhookResponse]
     """What LiveKit sends. No bearer token: LiveKit's own signature over the body is the permission."""
 
@@ -145,6 +147,8 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     """
     CreateRecordingLink: _aio.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]  # type: ignore[assignment]
     """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+    ExportRecording: _aio.UnaryStreamMultiCallable[_evidence_pb2.ExportRecordingRequest, _evidence_pb2.ExportRecordingResponse]  # type: ignore[assignment]
+    """The bundle of a chain with the files of a recording in it, as the bytes of a zip file. Every export is recorded."""
     ReceiveLiveKitWebhook: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ReceiveLiveKitWebhookRequest, _evidence_pb2.ReceiveLiveKitWebhookResponse]  # type: ignore[assignment]
     """What LiveKit sends. No bearer token: LiveKit's own signature over the body is the permission."""
 
@@ -322,6 +326,14 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.CreateRecordingLinkResponse, _abc.Awaitable[_evidence_pb2.CreateRecordingLinkResponse]]:
         """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+
+    @_abc_1.abstractmethod
+    def ExportRecording(
+        self,
+        request: _evidence_pb2.ExportRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_evidence_pb2.ExportRecordingResponse], _abc.AsyncIterator[_evidence_pb2.ExportRecordingResponse]]:
+        """The bundle of a chain with the files of a recording in it, as the bytes of a zip file. Every export is recorded."""
 
     @_abc_1.abstractmethod
     def ReceiveLiveKitWebhook(
