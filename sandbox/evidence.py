@@ -29,7 +29,7 @@ SETTLE_SECONDS = 1
 WAIT_SECONDS = 15
 # As long as a sandbox may run without anybody minting another.
 TOKEN_SECONDS = 30 * 24 * 3600
-_SCOPES = ("ledger:append", "ledger:evidence", "ledger:export")
+_SCOPES = ("ledger:append", "ledger:evidence", "ledger:export", "ledger:read")
 _STOP_SECONDS = 30.0
 _ENCODERS = ("libx264", "libx265", "libvpx-vp9", "mjpeg", "aac")
 _MICROSECONDS = 1_000_000
