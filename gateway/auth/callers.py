@@ -6,6 +6,7 @@ gateway's tokens are for the gateway alone, and those with which it calls the se
 
 import math
 from typing import Self
+from uuid import UUID
 
 from flask import Request
 
@@ -58,9 +59,7 @@ class Callers:
         return caller
 
     def _of(self, caller: Caller, request_id: str) -> GatewayCaller:
-        is_machine = caller.issuer == self._issuer
-        if is_machine and caller.client_id is None:
-            raise UnauthenticatedError
+        credential_id = _credential_of(caller) if caller.issuer == self._issuer else None
         return GatewayCaller(
             organisation_id=caller.organisation_id,
             subject=caller.subject,
@@ -68,7 +67,7 @@ class Callers:
             scopes=caller.scopes,
             expires_at=caller.expires_at,
             request_id=request_id,
-            credential_id=caller.client_id.rpartition(".")[2] if is_machine and caller.client_id else None,
+            credential_id=credential_id,
         )
 
     def _refused(self, request: Request) -> Problem:
@@ -84,6 +83,18 @@ class Callers:
             "The bearer token is not valid here: it may have expired, or be for another service.",
             headers={"WWW-Authenticate": f'{REALM}, error="invalid_token"'},
         )
+
+
+def _credential_of(caller: Caller) -> str:
+    """The credential a token of the gateway was given for. Raises UnauthenticatedError when it names none."""
+    organisation_id, _, identifier = (caller.client_id or "").partition(".")
+    try:
+        credential_id = str(UUID(identifier))
+    except ValueError:
+        raise UnauthenticatedError from None
+    if organisation_id != caller.organisation_id or credential_id != identifier:
+        raise UnauthenticatedError
+    return credential_id
 
 
 def _bearer_token(request: Request) -> str:

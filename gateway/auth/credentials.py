@@ -166,6 +166,8 @@ def add_credential(  # noqa: PLR0913 - the parts of one row
     """Create a credential on behalf of `by`, who was permitted to. Raises Problem (INVALID_REQUEST)."""
     scopes = list(scopes)
     _check_text("name", name, MAX_NAME_CHARACTERS)
+    if _ORGANISATION.fullmatch(organisation_id) is None:
+        raise Problem(Code.INVALID_REQUEST, "An organisation is named by a-z, 0-9 and -.", field="organisation_id")
     unknown = sorted(set(scopes) - set(Scope))
     if unknown or not scopes:
         raise Problem(Code.INVALID_REQUEST, f"Give scopes from this list: {', '.join(sorted(Scope))}.", field="scopes")

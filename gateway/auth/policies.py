@@ -216,10 +216,11 @@ def _surroundings(organisation_id: str, reaches: Reaches, place: Place) -> Itera
             for name in names:
                 known[kind, f"{organisation_id}/{name}"] = [_uid("Organisation", organisation_id)]
     parents = [_uid("Organisation", owner)]
-    if place.site_id is not None:
+    stands_somewhere = place.kind in {Kind.SITE, Kind.CAMERA, Kind.CLIP}
+    if stands_somewhere and place.site_id is not None:
         known["Site", f"{owner}/{place.site_id}"] = parents
         parents = [*parents, _uid("Site", f"{owner}/{place.site_id}")]
-    if place.camera_id is not None:
+    if stands_somewhere and place.camera_id is not None:
         known["Camera", f"{owner}/{place.camera_id}"] = parents
         parents = [_uid("Organisation", owner), _uid("Camera", f"{owner}/{place.camera_id}")]
     known.setdefault((place.kind, _identifier(place)), parents)

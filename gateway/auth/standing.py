@@ -17,7 +17,7 @@ REMEMBER_SECONDS = 5.0
 # Callers of a busy gateway; each takes about a kilobyte.
 MAX_REMEMBERED = 10_000
 
-_BUILT_IN = frozenset(Role)
+_BUILT_IN: frozenset[str] = frozenset(Role)
 _ASSIGNED = """
 SELECT role, site_id, camera_id FROM gateway.assignments
  WHERE organisation_id = %s AND subject = %s AND removed_at IS NULL
@@ -60,7 +60,7 @@ class Standings:
         with self._records.transaction(organisation_id) as connection:
             names = [role for role, _ in everywhere]
             custom = dict(connection.execute(_CUSTOM, (organisation_id, names)).fetchall())
-        return _reaches(everywhere, custom)
+        return _reaches(everywhere, custom, _BUILT_IN)
 
     def site_of(self, organisation_id: str, camera_id: str) -> str | None:
         """The site a camera stands at; None for a camera that no site is known of. Raises Problem."""
@@ -99,14 +99,16 @@ class Standings:
             ]
             names = [role for role, _ in held if role not in _BUILT_IN]
             custom = dict(connection.execute(_CUSTOM, (organisation_id, names)).fetchall()) if names else {}
-        reaches = _reaches(held, custom)
+        # What a source of alerts has is no token's to say.
+        built_in = _BUILT_IN if caller.cameras is None else _BUILT_IN | {ALERT_SOURCE}
+        reaches = _reaches(held, custom, built_in)
         return Standing(reaches=reaches, revoked=revoked, narrowed=any(not reach.everywhere for _, reach in reaches))
 
 
-def _reaches(held: Iterable[tuple[str, Reach]], custom: dict[str, list[str]]) -> Reaches:
+def _reaches(held: Iterable[tuple[str, Reach]], custom: dict[str, list[str]], built_in: frozenset[str]) -> Reaches:
     """Built-in roles by their names, custom roles by their permissions; a role that no longer exists gives nothing."""
     reaches: dict[str, Reach] = {}
     for role, reach in held:
-        for name in (role,) if role in _BUILT_IN or role == ALERT_SOURCE else custom.get(role, ()):
+        for name in (role,) if role in built_in else custom.get(role, ()):
             reaches[name] = reaches.get(name, Reach()) | reach
     return frozenset(reaches.items())
