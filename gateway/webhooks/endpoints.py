@@ -43,11 +43,11 @@ _CHANGE = f"""
 UPDATE gateway.webhook_endpoints
    SET url = coalesce(%(url)s, url), types = coalesce(%(types)s, types),
        description = coalesce(%(description)s, description),
-       disabled_at = CASE %(enabled)s WHEN true THEN NULL WHEN false THEN coalesce(disabled_at, %(now)s)
+       disabled_at = CASE %(enabled)s::boolean WHEN true THEN NULL WHEN false THEN coalesce(disabled_at, %(now)s)
                                       ELSE disabled_at END,
-       disabled_by = CASE %(enabled)s WHEN true THEN NULL WHEN false THEN coalesce(disabled_by, %(by)s)
+       disabled_by = CASE %(enabled)s::boolean WHEN true THEN NULL WHEN false THEN coalesce(disabled_by, %(by)s)
                                       ELSE disabled_by END,
-       disabled_reason = CASE %(enabled)s WHEN true THEN NULL
+       disabled_reason = CASE %(enabled)s::boolean WHEN true THEN NULL
                                           WHEN false THEN coalesce(disabled_reason, 'switched off')
                                           ELSE disabled_reason END
  WHERE endpoint_id = %(endpoint_id)s AND removed_at IS NULL
