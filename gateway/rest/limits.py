@@ -12,6 +12,9 @@ from gateway.ratelimit import RateLimiter, Spent
 # An event's payload may have 32 levels; what is around it has three.
 MAX_DEPTH = 40
 
+# From here on not every whole number is a double.
+MAX_WHOLE = 2**53
+
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -27,7 +30,7 @@ def read_json(body: bytes, max_bytes: int) -> Any:
         raise _unreadable(f"It is nested deeper than {MAX_DEPTH} levels.")
     try:
         return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
+            body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number
         )
     except UnicodeDecodeError:
         raise _unreadable("It is not UTF-8.") from None
@@ -91,11 +94,12 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON.")
 
 
-def _finite(text: str) -> float:
+def _number(text: str) -> float:
+    """A number with a point or an exponent. 2.0 is the whole number 2, in JSON Schema and in RFC 8785 alike."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError("A number is too large.")
-    return number
+    return int(number) if number.is_integer() and abs(number) < MAX_WHOLE else number
 
 
 def _unreadable(why: str) -> Problem:
