@@ -65,8 +65,7 @@ def _clip(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _recording(payload: Mapping[str, Any]) -> dict[str, Any]:
     names = ("recording_id", "session_chain_id", "started_at", "stopped_at", "completed_at")
-    files = payload.get("artefacts") or payload.get("files")
-    return _pick(*names)(payload) | {"files": _digests(files)}
+    return _pick(*names)(payload) | {"files": _digests(payload.get("artefacts"))}
 
 
 _TOLD: Mapping[str, tuple[EventType, Callable[[Mapping[str, Any]], dict[str, Any]]]] = MappingProxyType(
