@@ -1,6 +1,6 @@
 """What a session's events say of its processing: which recordings and clips were begun and are not ended.
 
-The rules: docs/spec/chain.md, section 7. PostgreSQL applies the same ones by itself (store/migrations/sql/0007).
+The rules: docs/spec/chain.md, section 8. PostgreSQL applies the same ones by itself (store/migrations/sql/0007).
 """
 
 import json
@@ -74,6 +74,8 @@ def ending_problem(payload: Mapping[str, Any], *, occurred_at_us: int, pending: 
     """What is wrong with the payload of a `session.ended` before which `pending` was pending; empty when nothing is."""
     if payload.get("pending") != item_list(pending):
         return "the end of the session does not name what is pending"
+    if not isinstance(payload.get("ending", {}), dict):
+        return "what is said about the end of the session is not an object"
     deadline = payload.get("closes_by")
     if not isinstance(deadline, str) or not _TIME.fullmatch(deadline):
         return "the end of the session sets no deadline"

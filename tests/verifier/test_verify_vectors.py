@@ -24,6 +24,12 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "divergent": 2,
         "covered": 0,
     },
+    "FAILED-ordinary-event-after-the-end-of-a-session": {
+        "findings": {"session-after-end", "token-failed"},
+        "statuses": ["valid", "valid", "invalid", "invalid"],
+        "divergent": 8,
+        "covered": 6,
+    },
     "FAILED-rewritten-chain-with-old-anchors": {
         "findings": {"token-failed", "anchors-insufficient"},
         "statuses": ["invalid", "invalid"],
@@ -47,6 +53,24 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "statuses": ["valid", "valid"],
         "divergent": None,
         "covered": 4,
+    },
+    "VERIFIED-ended-session-closed-at-its-deadline": {
+        "findings": {"events-after-last-anchor", "session-items-unfinished"},
+        "statuses": ["valid", "valid", "pending", "pending"],
+        "divergent": None,
+        "covered": 6,
+    },
+    "VERIFIED-ended-session-closed-when-done": {
+        "findings": set(),
+        "statuses": ["valid", "valid", "valid", "valid"],
+        "divergent": None,
+        "covered": 9,
+    },
+    "VERIFIED-ended-session-still-processing": {
+        "findings": {"events-after-last-anchor", "session-processing-pending"},
+        "statuses": ["valid", "valid"],
+        "divergent": None,
+        "covered": 6,
     },
     "VERIFIED-operations-log-with-uncovered-events": {
         "findings": {"events-after-last-anchor"},

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg import errors
 from tests.store.guards.rogue import checkpoint, following, insert, next_event
 
 REFUSED = (errors.IntegrityConstraintViolation, errors.InsufficientPrivilege, errors.RestrictViolation)
+CASES = json.loads((Path(__file__).parents[2] / "vectors/sessions.json").read_text("utf-8"))["cases"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PENDING = [
     {"item_id": "c1", "since_sequence": 2, "type": "clip"},
@@ -155,6 +157,69 @@ def test_a_chain_whose_session_goes_on_is_not_closed_over_what_is_pending(writer
     insert(writer, began)
     with pytest.raises(REFUSED, match="a closing names what is unfinished"):
         insert(writer, closing(writer, "visit"))
+
+
+# What may never be written any more, though a reader takes it for an ordinary event of an older chain.
+_OF_OLDER_CHAINS = {
+    "session.ended without the format is an ordinary event": 5,
+    "session.ended of another format is an ordinary event": 5,
+}
+
+
+@pytest.fixture
+def vector_chain(append_role: psycopg.Connection) -> int:
+    """The chain of the vectors, without an event, in a transaction that is rolled back."""
+    row = append_role.execute(
+        """INSERT INTO indelible.chains (organisation_id, chain_id, type, subject, opened_at)
+           VALUES ('acme', 'demo-1', 'session', '{"case":"A-17"}', now()) RETURNING chain_key"""
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize(
+    "case",
+    # An operations chain of this name cannot be in the tables.
+    [case for case in CASES if "operations" not in case["name"]],
+    ids=lambda case: case["name"],
+)
+def test_the_database_refuses_the_event_at_which_the_vector_is_wrong(
+    append_role: psycopg.Connection, vector_chain: int, case: dict[str, Any]
+) -> None:
+    refused_at = case["first_divergent_sequence"] or _OF_OLDER_CHAINS.get(case["name"])
+    for line in case["lines"]:
+        event = row_of(line, vector_chain)
+        if event["sequence"] == refused_at:
+            with pytest.raises(errors.IntegrityConstraintViolation):
+                insert(append_role, event)
+            return
+        insert(append_role, event)
+    assert refused_at is None
+
+
+def test_the_database_finds_the_wrong_event_among_others_of_one_statement(
+    append_role: psycopg.Connection, vector_chain: int
+) -> None:
+    (case,) = [case for case in CASES if case["name"] == "an ordinary event behind a result, before another"]
+    events = [row_of(line, vector_chain) for line in case["lines"]]
+    with pytest.raises(errors.IntegrityConstraintViolation, match="event 8 of chain"):
+        insert(append_role, *events)
+
+
+def row_of(line: str, chain_key: int) -> dict[str, Any]:
+    """An event of a bundle as a row of the table."""
+    event = json.loads(line)
+    moment = datetime.fromisoformat(event["occurred_at"])
+    return {
+        "chain_key": chain_key,
+        "sequence": event["sequence"],
+        "occurred_at": (moment - _EPOCH) // timedelta(microseconds=1),
+        "prev_hash": bytes.fromhex(event["prev_hash"]),
+        "hash": bytes.fromhex(event["hash"]),
+        "organisation_id": "acme",
+        "kind": event["kind"],
+        "payload": line.partition(',"payload":')[2].rpartition(',"prev_hash":')[0],
+    }
 
 
 _FORGED_STEP = """
