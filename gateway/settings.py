@@ -103,8 +103,8 @@ class GatewaySettings:
             trusted_proxy=read.value("INDELIBLE_GATEWAY_TRUSTED_PROXY", _ip_address, None),
             token=token,
             issuing=_issuing(read, token),
-            ledger=_upstream(read, "INDELIBLE_LEDGER", DEFAULT_LEDGER),
-            evidence=_upstream(read, "INDELIBLE_EVIDENCE", DEFAULT_EVIDENCE),
+            ledger=_upstream(read, "INDELIBLE_LEDGER", "INDELIBLE_LEDGER_CA", DEFAULT_LEDGER),
+            evidence=_upstream(read, "INDELIBLE_EVIDENCE", "INDELIBLE_EVIDENCE_CA", DEFAULT_EVIDENCE),
             webhooks=_webhooks(read),
             policies=_directory(read, "INDELIBLE_GATEWAY_POLICIES"),
             cors_origins=read.value("INDELIBLE_GATEWAY_CORS_ORIGINS", _origins, frozenset()),
@@ -144,7 +144,7 @@ class WorkerSettings:
         settings = cls(
             worker_dsn=read_dsn(read, "INDELIBLE_GATEWAY_WORKER_DSN", role=WORKER_ROLE),
             issuing=_issuing(read, read_token_settings(read)),
-            ledger=_upstream(read, "INDELIBLE_LEDGER", DEFAULT_LEDGER),
+            ledger=_upstream(read, "INDELIBLE_LEDGER", "INDELIBLE_LEDGER_CA", DEFAULT_LEDGER),
             webhooks=_webhooks(read),
             nats_url=read.value("INDELIBLE_NATS_URL", nats_address, None),
             metrics_listen=read.value("INDELIBLE_GATEWAY_METRICS_LISTEN", Address.parse, None),
@@ -210,17 +210,17 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError(f"give networks like 10.1.0.0/16, separated by commas: {error}") from None
 
 
-def _upstream(read: Reader, name: str, default: str) -> Upstream:
+def _upstream(read: Reader, name: str, ca_name: str, default: str) -> Upstream:
     address = read.value(name, Address.parse, Address.parse(default))
-    certificate_authority = read.optional_file(f"{name}_CA")
+    certificate_authority = read.optional_file(ca_name)
     tls = None
     if certificate_authority is not None:
         try:
             tls = ClientTls(certificate_authority=certificate_authority.read_bytes())
         except (OSError, ValueError) as error:
-            read.problem(f"{name}_CA", f"{certificate_authority}: {error}")
+            read.problem(ca_name, f"{certificate_authority}: {error}")
     if tls is None and not address.is_loopback:
-        read.problem(name, f"{address} is not on this machine: tokens may only be sent there over TLS; set {name}_CA")
+        read.problem(name, f"{address} is not on this machine: tokens may only be sent there over TLS; set {ca_name}")
     return Upstream(address=str(address), tls=tls)
 
 
