@@ -232,11 +232,11 @@ def _directory(read: Reader, name: str) -> Path | None:
 
 
 def _origins(text: str) -> frozenset[str]:
-    """Origins, separated by spaces; a page of any other may not read an answer."""
-    origins = text.split()
+    """Origins, separated by commas; a page of any other may not read an answer."""
+    origins = [origin.strip() for origin in text.split(",")]
     for origin in origins:
         if _ORIGIN.fullmatch(origin) is None:
-            raise ValueError(f"{origin} is no origin; write https://desk.example.org, with spaces between several")
+            raise ValueError(f"{origin} is no origin; write https://desk.example.org, with commas between several")
     return frozenset(origins)
 
 
