@@ -3,16 +3,23 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from media.errors import MediaError
+from media.errors import MediaError, Reason
 from media.recordings.objects import Tick
 from media.recordings.plan import COMPOSITE_NAME, CompositePlan, joins, participant_name
 from media.recordings.tiles import Join, placements
 from media.records.recording_work import Egress, FileRole, Raw, RecordingWork
 from media.video.apart import probe_apart
-from media.video.apart_recordings import burn_in_apart, compose_apart, limits_for, separate_apart
+from media.video.apart_recordings import (
+    burn_in_apart,
+    compose_apart,
+    keep_sound_apart,
+    limits_for,
+    separate_apart,
+)
 from media.video.composite_values import Composite, CompositeSettings, ParticipantFile
 from media.video.recording_values import Encoded, EncodingSettings
 from media.video.strokes.document import parse_annotations
@@ -48,7 +55,17 @@ class Maker:
         self, recording: RecordingWork, egress: Egress, raw: Raw, source: Path, directory: Path, tick: Tick
     ) -> list[Made]:
         """The participant's file, and its sound and picture apart. Raises MediaError, as video work does."""
-        probe = await self._probe(source)
+        made = partial(_made_of, egress, raw)
+        audio_name = participant_name(egress, part="-audio", extension="m4a")
+        try:
+            probe = await self._probe(source)
+        except MediaError as error:
+            if error.reason is not Reason.NO_VIDEO:
+                raise
+            sound = await keep_sound_apart(source, directory / "sound.m4a", settings=self.settings, limits=self.limits)
+            facts = _facts(sound)
+            facts["notes"] = [*sound.notes, "the participant was heard and never seen: there is no picture"]
+            return [made(audio_name, "audio", sound, facts)]
         strokes = await _strokes(recording, egress.file_started_at)
         limits = self._limits(probe.video.duration_us)
         encoded = await burn_in_apart(
@@ -66,27 +83,12 @@ class Maker:
         truncated = {"truncated": True} if probe.truncated else {}
         whole = _facts(encoded) | strokes.facts(encoded.strokes_painted) | truncated
         whole["notes"] = [*encoded.notes, *strokes.notes]
-
-        def made(name: str, role: FileRole, one: Encoded, facts: Mapping[str, Any]) -> Made:
-            return Made(
-                name=name,
-                role=role,
-                path=one.path,
-                participant=egress.participant,
-                tile=egress.tile,
-                raw_sha256=(raw.stored.sha256,),
-                starts_at=egress.file_started_at,
-                duration_us=one.duration_us,
-                facts=facts,
-            )
-
         files = [
             made(participant_name(egress), "participant", encoded, whole),
             made(participant_name(egress, part="-video"), "video", parts.video, _facts(parts.video)),
         ]
         if parts.audio is not None:
-            name = participant_name(egress, part="-audio", extension="m4a")
-            files.append(made(name, "audio", parts.audio, _facts(parts.audio)))
+            files.append(made(audio_name, "audio", parts.audio, _facts(parts.audio)))
         return files
 
     async def composite(  # noqa: PLR0913, PLR0917 - what the composite is made of
@@ -187,6 +189,22 @@ class Maker:
         if isinstance(found, MediaError):
             raise found
         return found
+
+
+def _made_of(  # noqa: PLR0913, PLR0917 - a file and whose it is
+    egress: Egress, raw: Raw, name: str, role: FileRole, one: Encoded, facts: Mapping[str, Any]
+) -> Made:
+    return Made(
+        name=name,
+        role=role,
+        path=one.path,
+        participant=egress.participant,
+        tile=egress.tile,
+        raw_sha256=(raw.stored.sha256,),
+        starts_at=egress.file_started_at,
+        duration_us=one.duration_us,
+        facts=facts,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

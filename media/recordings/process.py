@@ -168,7 +168,7 @@ async def complete(job: RecordingJob, lease: Lease, studio: Studio) -> None:
     """Steps 9 and 10."""
     recording = job.recording
     ending = describe(recording)
-    if not any(file.role in {"participant", "composite"} for file in recording.files):
+    if not any(file.role in {"participant", "audio", "composite"} for file in recording.files):
         await _fail(job, ending, studio)
         return
     async with own_directory(studio.directory) as directory:

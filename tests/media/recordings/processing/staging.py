@@ -111,6 +111,8 @@ class Stage:
     directory: Path
     # What the chains were told: chain, kind and payload, in order.
     told: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    # As the ledger keeps them: what is told again has no effect.
+    keys: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def studio(self) -> Studio:
@@ -167,7 +169,9 @@ class Stage:
         """Play the ledger: take every note, in order."""
         while notes := await self.records.due_notes(200):
             for note in notes:
-                self.told.append((note.chain_id, note.kind, json.loads(note.payload)))
+                if (note.chain_id, note.idempotency_key) not in self.keys:
+                    self.keys.add((note.chain_id, note.idempotency_key))
+                    self.told.append((note.chain_id, note.kind, json.loads(note.payload)))
                 digest = hashlib.sha256(str(note.note_id).encode()).hexdigest()
                 await self.records.note_sent(note.note_id, sequence=len(self.told), event_hash=digest)
 
