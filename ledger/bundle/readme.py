@@ -6,12 +6,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ledger.chain.processing import PendingItem
 from ledger.store.snapshots import PendingAnchor
 from ledger.timestamps import rfc3339
 
 # The newest anchors, each with its command; the pattern is the same for all.
 _SHOWN_ANCHORS = 10
 _SHOWN_PENDING = 10
+
+
+# Of what is unfinished; all of it is named by an event.
+_SHOWN_ITEMS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionFacts:
+    """How a session ended: with the event `ended_by`. `pending` is what its chain waits for, or was closed without."""
+
+    ended_by: int
+    closes_by: datetime
+    closed: bool
+    pending: Sequence[PendingItem]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +46,7 @@ class ReadmeFacts:
     pending: Sequence[PendingAnchor]
     omitted_through: int
     has_disclosures: bool
+    session: SessionFacts | None = None
 
 
 def readme_text(facts: ReadmeFacts) -> str:
@@ -52,6 +68,8 @@ def _quoted(name: str) -> str:
 
 def _anchors(facts: ReadmeFacts) -> str:
     lines = [_ANCHORS]
+    if facts.session is not None:
+        lines.append(_session(facts.session, facts.event_count))
     lines.extend(_anchor_lines(anchor, facts.unfinished) for anchor in facts.anchors[-_SHOWN_ANCHORS:])
     if len(facts.anchors) > _SHOWN_ANCHORS:
         lines.append(f"   ... and {len(facts.anchors) - _SHOWN_ANCHORS} older ones, listed in data/bundle.json.\n")
@@ -70,6 +88,19 @@ def _anchors(facts: ReadmeFacts) -> str:
         if len(facts.pending) > _SHOWN_PENDING:
             lines.append(f"   ... and {len(facts.pending) - _SHOWN_PENDING} more, listed in data/bundle.json.\n")
     return "".join(lines)
+
+
+def _session(session: SessionFacts, event_count: int) -> str:
+    names = ", ".join(f"{item.type} {item.item_id}" for item in session.pending[:_SHOWN_ITEMS])
+    if len(session.pending) > _SHOWN_ITEMS:
+        names += f" and {len(session.pending) - _SHOWN_ITEMS} more"
+    if session.closed and event_count == session.ended_by + 1:
+        return _CLOSED_DIRECTLY.format(ended_by=session.ended_by, closing=event_count)
+    text = _ENDED.format(ended_by=session.ended_by, checkpoint=session.ended_by + 1)
+    if not session.closed:
+        return text + _WAITING.format(names=names or "nothing any more", closes_by=rfc3339(session.closes_by))
+    unfinished = _UNFINISHED_ITEMS.format(names=names) if names else ""
+    return f"{text}{_CLOSED_LATER.format(closing=event_count)}{unfinished}\n"
 
 
 def _anchor_lines(anchor: Mapping[str, Any], unfinished: Collection[str]) -> str:
@@ -98,6 +129,28 @@ def _anchor_lines(anchor: Mapping[str, Any], unfinished: Collection[str]) -> str
     )
 
 
+_CLOSED_DIRECTLY = """\
+   This session ended with event {ended_by} and nothing was in the making: event {closing} closed the chain, and its
+   anchors cover everything.
+
+"""
+_ENDED = """\
+   This session ended with event {ended_by}, while recordings or clips of it were still in the making. The anchors of
+   event {checkpoint} cover the session: events 1 to {ended_by}, as they were when it ended. From then on only events
+   that tell of those recordings and clips could be added.
+"""
+_CLOSED_LATER = """\
+   The anchors of event {closing}, which closed the chain, cover the whole of it, with what came of the recordings and
+   clips. An anchor between the two covers the events before its own.
+"""
+_UNFINISHED_ITEMS = """\
+   Not finished when the chain was closed: {names}.
+"""
+_WAITING = """\
+   When this bundle was written the chain was not closed. Until {closes_by} it waits for:
+   {names}. A newer bundle has more. Anchors of later events cover what came of the recordings and clips up to there.
+
+"""
 _UNFINISHED = """\
        This proof was not finished when the bundle was written: calendars had promised a path into a Bitcoin block,
        and a promise proves nothing by itself. A newer bundle has the finished proof. Or fetch it into a copy of the

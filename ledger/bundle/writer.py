@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import rfc8785
 
 from ledger.bundle.bag import Bag, HashedFile
-from ledger.bundle.readme import ReadmeFacts, readme_text
+from ledger.bundle.readme import ReadmeFacts, SessionFacts, readme_text
 from ledger.chain.event import Event
 from ledger.store.snapshots import ChainSnapshot, ListedAnchor, PendingAnchor
 from ledger.timestamps import moment, rfc3339
@@ -118,6 +118,7 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
         pending=pending,
         omitted_through=floor,
         has_disclosures="data/disclosures.jsonl" in bag,
+        session=await _session(snapshot),
     )
     bag.add("data/README.txt", readme_text(facts).encode())
     return BundleSummary(
@@ -127,6 +128,18 @@ async def _stage(snapshot: ChainSnapshot, bag: Bag, *, include_disclosures: bool
         anchor_count=len(anchors.entries) - len(anchors.unfinished),
         pending_count=len(pending) + len(anchors.unfinished),
         exported_at=exported_at,
+    )
+
+
+async def _session(snapshot: ChainSnapshot) -> SessionFacts | None:
+    end = await snapshot.session_end()
+    if end is None:
+        return None
+    return SessionFacts(
+        ended_by=end.sequence,
+        closes_by=moment(end.closes_by_us),
+        closed=snapshot.chain.state == "closed",
+        pending=await snapshot.pending_items(),
     )
 
 

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from ledger.chain.event import Event
+from ledger.chain.processing import PendingItem
 from ledger.database.connections import Connection, Pool
+from ledger.store.processing import pending_items, session_end
 from ledger.store.reads import find_chain, organisation_transaction, read_batch
-from ledger.store.values import Chain
+from ledger.store.values import Chain, SessionEnd
 
 # Anchors fetched at a time; each holds at most two files of 64 KiB.
 _ANCHOR_BATCH = 100
@@ -198,6 +200,14 @@ class ChainSnapshot:
         """What was asked for and is not among `anchors` yet, in the same order."""
         rows = await self._rows(_PENDING, {"chain_key": self.chain.chain_key})
         return [PendingAnchor(sequence=row[0], backend=row[1], authority=row[2]) for row in rows]
+
+    async def session_end(self) -> SessionEnd | None:
+        """Where the chain's session ended; None while it goes on."""
+        return await session_end(self._connection, self.chain.chain_key)
+
+    async def pending_items(self) -> tuple[PendingItem, ...]:
+        """Recordings and clips that the chain waits for, or was closed without."""
+        return await pending_items(self._connection, self.chain.chain_key)
 
     async def evidence(self, *, floor: int = 0) -> AsyncIterator[EvidenceFile]:
         """The distinct evidence of the anchors past `floor`: certificates, then revocation data from the newest on.

@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.bundle.readme import ReadmeFacts, readme_text
+from ledger.bundle.readme import ReadmeFacts, SessionFacts, readme_text
+from ledger.chain.processing import PendingItem
 from ledger.store.snapshots import PendingAnchor
 
 FACTS = ReadmeFacts(
@@ -56,6 +57,29 @@ def test_what_is_still_asked_for_is_named_up_to_a_point() -> None:
     text = readme_text(replace(FACTS, pending=pending))
     assert "event 11, rfc3161, two" in text
     assert "and 28 more" in text
+
+
+ENDED = SessionFacts(ended_by=4, closes_by=datetime(2026, 1, 3, 3, 4, 5, tzinfo=UTC), closed=True, pending=())
+
+
+def test_which_anchor_covers_what_is_explained_where_a_session_ended_before_its_files_were_ready() -> None:
+    assert "still in the making" not in readme_text(FACTS)
+    text = " ".join(readme_text(replace(FACTS, session=ENDED)).split())
+    assert "The anchors of event 5 cover the session: events 1 to 4, as they were when it ended." in text
+    assert "The anchors of event 7, which closed the chain, cover the whole of it" in text
+    assert "Not finished" not in text
+    direct = " ".join(readme_text(replace(FACTS, event_count=5, session=ENDED)).split())
+    assert "nothing was in the making: event 5 closed the chain" in direct
+
+
+def test_what_an_ended_session_waits_for_or_was_closed_without_is_named_up_to_a_point() -> None:
+    items = tuple(PendingItem(type="clip", item_id=f"c{number}", since_sequence=2) for number in range(12))
+    unfinished = readme_text(replace(FACTS, session=replace(ENDED, pending=items)))
+    assert "Not finished when the chain was closed: clip c0, " in unfinished
+    assert "clip c9 and 2 more." in unfinished
+    waiting = " ".join(readme_text(replace(FACTS, session=replace(ENDED, closed=False, pending=items[:1]))).split())
+    assert "Until 2026-01-03T03:04:05.000000Z it waits for: clip c0." in waiting
+    assert "which closed the chain" not in waiting
 
 
 def test_disclosures_are_explained_only_where_there_are_any() -> None:

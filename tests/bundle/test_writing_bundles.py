@@ -20,6 +20,8 @@ from ledger.store.values import Evidence, NewEvent
 from ledger.timestamps import rfc3339
 from tests.bundle.conftest import anchor
 from tests.bundle.opened import Ledger
+from verifier.policy import TrustPolicy
+from verifier.verify import verify_bundle
 
 SEALED = NewEvent(kind="person.seen", payload='{"name":"Ánn","door":1}'.encode(), sealed_members=("name", "door"))
 
@@ -81,6 +83,36 @@ async def test_a_bundle_holds_exactly_the_files_of_the_format(ledger: Ledger) ->
     assert manifest == {
         name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name.startswith("data/")
     }
+
+
+async def test_the_bundle_of_an_ended_session_has_the_anchors_of_its_end_and_of_its_closing(ledger: Ledger) -> None:
+    store = ledger.store
+    await store.open_chain("acme", "gate", b"{}")
+    about = b'{"clip_id":"c1"}'
+    await store.append_events("acme", "gate", [NewEvent(kind="clip.requested", payload=about)], "one")
+    await store.end_session("acme", "gate")
+    await anchor(store, "one")
+    waiting = files_of(bundle := await exported(store))
+    assert "it waits for:\n   clip c1." in waiting["data/README.txt"].decode()
+    report = verify_bundle(io.BytesIO(bundle), policy=TrustPolicy())
+    assert [(token.sequence, token.authority, token.covers) for token in report.tokens] == [
+        (4, "one", "session"),
+        (4, "two", "session"),
+    ]
+    await store.append_events("acme", "gate", [NewEvent(kind="clip.preserved", payload=about)], "two")
+    await anchor(store, "one")
+    await anchor(store, "two")
+    report = verify_bundle(io.BytesIO(bundle := await exported(store)), policy=TrustPolicy())
+    assert (report.chain_ok, report.closed, report.unfinished) == (True, True, ())
+    assert [(token.sequence, token.covers) for token in report.tokens] == [
+        (4, "session"),
+        (4, "session"),
+        (6, "chain"),
+        (6, "chain"),
+    ]
+    readme = files_of(bundle)["data/README.txt"].decode()
+    assert "event 4 cover the session: events 1 to 3" in readme
+    assert "The anchors of event 6, which closed the chain" in readme
 
 
 async def test_events_are_written_exactly_as_they_were_hashed(ledger: Ledger) -> None:
