@@ -46,7 +46,10 @@ def stages(report: dict[str, Any]) -> tuple[Stage, ...]:
         if not closed:
             text += " More may follow: the chain is not closed yet."
         elif end["unfinished"]:
-            text += f" {len(end['unfinished'])} of them were not finished when the chain was closed."
+            unfinished = len(end["unfinished"])
+            text += (
+                f" {unfinished} of them {'was' if unfinished == 1 else 'were'} not finished when the chain was closed."
+            )
         found.append(_stage(report, first=ended + 1, last=last, meaning=text))
     if closed:
         found.append(
