@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.chain import processing
 from ledger.errors import Reason
 from ledger.identity import tokens
 from ledger.service import appends, bundles, chains, permissions
@@ -43,6 +44,15 @@ def test_the_guide_lists_every_reason_with_its_status() -> None:
         ("events in one append", [intake.MAX_EVENTS]),
         ("canonical payloads of one append, together with what is sealed", [intake.MAX_APPEND_BYTES]),
         ("sealed members of one event", [intake.MAX_SEALED_MEMBERS]),
+        (
+            "wait for what is pending after the end of a session",
+            [
+                processing.SHORTEST_WAIT_SECONDS,
+                processing.LONGEST_WAIT_SECONDS,
+                processing.DEFAULT_WAIT_SECONDS,
+            ],
+        ),
+        ("recordings and clips pending when a session is ended", [processing.MAX_PENDING]),
         ("reason of an erasure", [erasures.MAX_REASON_CHARACTERS]),
         (
             "bundles being exported at once",

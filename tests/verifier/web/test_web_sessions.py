@@ -35,11 +35,13 @@ def page(world: World, name: str) -> str:
             [
                 "demo-1 (a session, sealed)",
                 (
-                    "1 to 5 The session, up to its end. Nothing could be added to it from then on but what is said below. "
+                    "1 to 5 The session, up to its end. Nothing could be added to it from then on but what is said "
+                    "below. "
                     "4 valid time stamps"
                 ),
                 (
-                    "6 to 8 What came of the recordings and clips that were still in the making when the session ended. "
+                    "6 to 8 What came of the recordings and clips that were still in the making when the session "
+                    "ended. "
                     "2 valid time stamps"
                 ),
                 "1 to 9 The whole record, with its closing: nothing can follow it. 2 valid time stamps",
@@ -52,7 +54,8 @@ def page(world: World, name: str) -> str:
             [
                 "demo-1 (a session, ended)",
                 (
-                    "1 to 5 The session, up to its end. Nothing could be added to it from then on but what is said below. "
+                    "1 to 5 The session, up to its end. Nothing could be added to it from then on but what is said "
+                    "below. "
                     "2 valid time stamps"
                 ),
                 "More may follow: the chain is not closed yet. no valid time stamp yet",
