@@ -3,7 +3,8 @@
 A block that begins with ```console run``` holds commands after `$ ` (continued after `> `), each followed by what it
 prints; `...` stands for anything. `exit=N` is the exit code of the block's last command. A block that begins with
 ```python run``` is a program. Blocks of one document share a directory that holds what the text speaks of: the bundle
-of the chain visit-17, two root certificates, a trust policy, gate.mp4 from a camera; and a running ledger.
+of the chain visit-17, two root certificates, a trust policy, gate.mp4 from a camera; and a running ledger, gateway and
+evidence service with the camera pump-7.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ import pytest
 
 from ledger.client import LedgerClient
 from sandbox.camera import Recording, write_segment
-from sandbox.stack import Part, running_stack
+from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Part, running_stack
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
@@ -31,10 +32,13 @@ _BLOCK = re.compile(
     r"^```(?P<language>console|python) run(?: exit=(?P<exit>\d+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _MARK = "-- end of command --"
+OWNERS_TOKEN = "INDELIBLE_TOKEN_OF_EXAMPLE"
+# Whose clips are asked for.
+_ABOUT_CAMERAS = frozenset({"integrate.md"})
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None or shutil.which("sha256sum") is None,
-    reason="openssl or sha256sum is not installed, and the documents use both",
+    any(shutil.which(name) is None for name in ("openssl", "sha256sum", "curl")),
+    reason="openssl, sha256sum or curl is not installed, and the documents use them",
 )
 
 
@@ -96,14 +100,18 @@ def prepared() -> Iterator[tuple[Path, dict[str, str]]]:
     with tempfile.TemporaryDirectory(prefix="indelible-docs-") as made:
         directory = Path(made)
         directory.chmod(0o711)
-        with running_stack(directory / "stack", parts=[Part.LEDGER]) as stack:
+        with running_stack(directory / "stack", parts=[Part.LEDGER, Part.GATEWAY, Part.EVIDENCE]) as stack:
             stack.add_organisation("acme", "Acme Security")
+            stack.add_organisation(ORGANISATION_ID, ORGANISATION_NAME)
             environment = {
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
                 "HOME": made,
                 "LC_ALL": "C.UTF-8",
                 "INDELIBLE_LEDGER": stack.ledger_address,
-                "INDELIBLE_TOKEN": stack.issuer.mint("acme"),
+                "INDELIBLE_GATEWAY": stack.gateway_url,
+                "INDELIBLE_TOKEN": stack.issuer.mint("acme", roles=["org_admin"]),
+                # The sandbox's camera is this organisation's.
+                OWNERS_TOKEN: stack.issuer.mint(ORGANISATION_ID, roles=["org_admin"]),
             }
             material = directory / "material"
             material.mkdir()
@@ -134,6 +142,8 @@ def test_the_commands_of_a_document_do_what_it_says(
     document: Path, prepared: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
     material, environment = prepared
+    if document.name in _ABOUT_CAMERAS:
+        environment = environment | {"INDELIBLE_TOKEN": environment[OWNERS_TOKEN]}
     place = tmp_path / "reader"
     shutil.copytree(material, place)
     for block in blocks_of(document):
