@@ -185,7 +185,7 @@ class LiveKitDouble:
             if run.is_active:
                 self._end(run, outcome)
 
-    def wait_until_ended(self, egress_id: str, *, seconds: float = 10.0) -> EgressInfo:
+    def wait_until_ended(self, egress_id: str, *, seconds: float = 30.0) -> EgressInfo:
         """Wait, whether or not the end is reported. Raises TimeoutError."""
         with self._ended:
             if not self._ended.wait_for(lambda: not self.egress[egress_id].is_active, seconds):
@@ -211,7 +211,7 @@ class LiveKitDouble:
         """What receivers answered, try by try; 0 for a broken connection."""
         return self._post.statuses()
 
-    def wait_for_webhook(self, event: str, *, egress_id: str = "", number: int = 1, seconds: float = 10.0) -> Delivery:
+    def wait_for_webhook(self, event: str, *, egress_id: str = "", number: int = 1, seconds: float = 30.0) -> Delivery:
         """The report of that name, and egress if given, with that number from 1. Raises TimeoutError."""
         return self._post.wait_for(event, egress_id, number, seconds)
 

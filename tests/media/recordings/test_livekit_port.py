@@ -28,7 +28,8 @@ from sandbox.processes import free_port
 STORAGE = EgressStorage(
     bucket="raw", region="eu-central-1", endpoint_url="http://127.0.0.1:9", access_key="AK", secret_key="SECRET-OF-S3"
 )
-TIMEOUT_SECONDS = 0.5
+# Ample for a busy machine; the tests of slowness take the short one.
+TIMEOUT_SECONDS, SHORT_SECONDS = 20.0, 0.3
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +54,11 @@ async def livekit(double: LiveKitDouble) -> AsyncIterator[LiveKit]:
         yield opened
 
 
-def settings_of(double: LiveKitDouble, *, url: str = "", secret: str = "") -> LiveKitSettings:
+def settings_of(
+    double: LiveKitDouble, *, url: str = "", secret: str = "", seconds: float = TIMEOUT_SECONDS
+) -> LiveKitSettings:
     key = ApiKey(key=double.api_key, secret=secret or double.api_secret)
-    return LiveKitSettings(url=url or double.url, keys=(key,), storage=STORAGE, timeout_seconds=TIMEOUT_SECONDS)
+    return LiveKitSettings(url=url or double.url, keys=(key,), storage=STORAGE, timeout_seconds=seconds)
 
 
 def calls(double: LiveKitDouble, method: str) -> int:
@@ -257,7 +260,6 @@ async def test_what_can_be_repeated_is_repeated(
         ApiFaults(hang_up=True),
         ApiFaults(garbage=True),
         ApiFaults(oversize=True),
-        ApiFaults(slow_seconds=TIMEOUT_SECONDS * 2),
     ],
 )
 async def test_a_livekit_that_does_not_answer_well_is_unavailable_and_a_start_is_tried_once(
@@ -278,12 +280,11 @@ async def test_a_livekit_that_does_not_answer_well_is_unavailable_and_a_start_is
     assert double.calls() == ["StartParticipantEgress", *["ListEgress"] * port.ATTEMPTS]
 
 
-@pytest.mark.parametrize("faults", [ApiFaults(answer_lost=True, times=1), ApiFaults(slow_seconds=0.8, times=1)])
 async def test_a_start_whose_answer_is_lost_is_found_by_its_key(
-    double: LiveKitDouble, livekit: LiveKit, room: LiveKitRoom, faults: ApiFaults
+    double: LiveKitDouble, livekit: LiveKit, room: LiveKitRoom
 ) -> None:
     room.join("field-1")
-    double.trouble(faults)
+    double.trouble(ApiFaults(answer_lost=True, times=1))
     with pytest.raises(MediaError) as refused:
         await livekit.start_participant_egress("room", "field-1", key="o/raw/1-1.mp4")
     assert refused.value.metadata == {"started": "unknown"}
@@ -300,14 +301,23 @@ async def test_a_start_that_never_reached_livekit_says_so(double: LiveKitDouble)
             await livekit.list_participants("room")
 
 
-async def test_a_silent_livekit_costs_as_long_as_was_agreed(
+async def test_a_silent_livekit_costs_as_long_as_was_agreed_and_may_have_started_all_the_same(
     double: LiveKitDouble, livekit: LiveKit, room: LiveKitRoom
 ) -> None:
-    double.trouble(ApiFaults(slow_seconds=1.5))
+    room.join("field-1")
+    double.trouble(ApiFaults(slow_seconds=30))
     began = time.monotonic()
-    with pytest.raises(MediaError, match="in time"):
-        await livekit.start_room_composite("room", key="k.mp4", layout_url="http://layout.invalid/")
-    assert time.monotonic() - began < TIMEOUT_SECONDS * 2.5
+    async with LiveKit(settings_of(double, seconds=SHORT_SECONDS)) as impatient:
+        with pytest.raises(MediaError, match="in time") as refused:
+            await impatient.start_participant_egress("room", "field-1", key="k.mp4")
+        assert refused.value.metadata == {"started": "unknown"}
+        with pytest.raises(MediaError, match="in time"):
+            await impatient.list_active_egress("room")
+    assert time.monotonic() - began < 15
+    assert double.calls() == ["StartParticipantEgress", *["ListEgress"] * port.ATTEMPTS]
+    double.heal()
+    (running,) = await livekit.list_active_egress("room")
+    assert running.keys == ("k.mp4",)
 
 
 async def test_a_refusal_is_not_repeated_and_tells_neither_key_nor_token(
