@@ -1567,29 +1567,20 @@ class ProcessRecordingRequest(_message.Message):
 
     RECORDING_ID_FIELD_NUMBER: _builtins.int
     ANNOTATIONS_FIELD_NUMBER: _builtins.int
-    ORGANISATION_ID_FIELD_NUMBER: _builtins.int
-    REQUESTED_BY_FIELD_NUMBER: _builtins.int
     recording_id: _builtins.str
     annotations: _builtins.bytes
     """The annotation document (docs/spec/annotations.md): JSON in UTF-8, at most 4 MiB. Empty: nothing was drawn. The first
     document counts; the same one again is harmless, another is refused.
     """
-    organisation_id: _builtins.str
-    """The subject who hands it over when this is a message on NATS, where the organisation must be named as well; both are
-    taken from the token in a call.
-    """
-    requested_by: _builtins.str
     def __init__(
         self,
         *,
         recording_id: _builtins.str = ...,
         annotations: _builtins.bytes = ...,
-        organisation_id: _builtins.str = ...,
-        requested_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "organisation_id", b"organisation_id", "recording_id", b"recording_id", "requested_by", b"requested_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "recording_id", b"recording_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

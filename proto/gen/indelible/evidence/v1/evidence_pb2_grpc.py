@@ -289,7 +289,8 @@ class EvidenceServiceServicer:
 
     def ProcessRecording(self, request, context):
         """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
-        indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+        indelible.v1.recordings.process, with a token in its header as with clips. Processing waits for it when the recording
+        was started with annotations expected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -81,7 +81,8 @@ class EvidenceServiceStub:
     """The organisation's recordings, newest first."""
     ProcessRecording: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ProcessRecordingRequest, _evidence_pb2.ProcessRecordingResponse]
     """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
-    indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+    indelible.v1.recordings.process, with a token in its header as with clips. Processing waits for it when the recording
+    was started with annotations expected.
     """
     CreateRecordingLink: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]
     """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
@@ -143,7 +144,8 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     """The organisation's recordings, newest first."""
     ProcessRecording: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ProcessRecordingRequest, _evidence_pb2.ProcessRecordingResponse]  # type: ignore[assignment]
     """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
-    indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+    indelible.v1.recordings.process, with a token in its header as with clips. Processing waits for it when the recording
+    was started with annotations expected.
     """
     CreateRecordingLink: _aio.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]  # type: ignore[assignment]
     """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
@@ -316,7 +318,8 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.ProcessRecordingResponse, _abc.Awaitable[_evidence_pb2.ProcessRecordingResponse]]:
         """Hands over what was drawn in the session, or says that nothing was. Also the body of a message on the subject
-        indelible.v1.recordings.process. Processing waits for it when the recording was started with annotations expected.
+        indelible.v1.recordings.process, with a token in its header as with clips. Processing waits for it when the recording
+        was started with annotations expected.
         """
 
     @_abc_1.abstractmethod
