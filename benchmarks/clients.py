@@ -30,7 +30,7 @@ async def echo(settings: dict[str, Any]) -> dict[str, float]:
         async def once(_caller: int, _number: int) -> None:
             await call(b"")
 
-        return await _drive(once, settings)
+        return await drive(once, settings)
 
 
 async def append_unary(settings: dict[str, Any]) -> dict[str, float]:
@@ -51,7 +51,7 @@ async def append_unary(settings: dict[str, Any]) -> dict[str, float]:
             )
             await stub.AppendEvents(request, metadata=metadata)
 
-        return await _drive(once, settings)
+        return await drive(once, settings)
 
 
 async def append_batches(settings: dict[str, Any]) -> dict[str, float]:
@@ -93,7 +93,7 @@ def _batch(settings: dict[str, Any], number: int) -> ledger_pb2.AppendEventStrea
     return ledger_pb2.AppendEventStreamRequest(append=append)
 
 
-async def _drive(once: Callable[[int, int], Awaitable[None]], settings: dict[str, Any]) -> dict[str, float]:
+async def drive(once: Callable[[int, int], Awaitable[None]], settings: dict[str, Any]) -> dict[str, float]:
     """Every caller calls again as soon as it has its answer, until the time is over."""
     started = time.perf_counter()
     begin = started + settings["seconds"] * _DURING_WARM_UP

@@ -18,6 +18,7 @@ from benchmarks.aggregate_heads import aggregate_heads
 from benchmarks.burn_in import burn_in
 from benchmarks.clip_preserve import clip_preserve
 from benchmarks.figures import compared, figure, show
+from benchmarks.gateway import gateway
 from benchmarks.stage import Stage, running_stage
 from benchmarks.verify_public_ledgers import verify_public_ledgers
 
@@ -119,6 +120,7 @@ BENCHMARKS: dict[str, Callable[[Stage, int], None]] = {
     "public_ledgers": lambda _, rounds: verify_public_ledgers(rounds),
     "aggregation": lambda _, rounds: aggregate_heads(rounds),
     "clips": lambda _, rounds: clip_preserve(rounds),
+    "gateway": lambda stage, rounds: gateway(stage, _in_turns, rounds),
     "recordings": lambda _, rounds: burn_in(rounds),
 }
 
