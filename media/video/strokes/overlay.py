@@ -18,6 +18,8 @@ Plane = NDArray[np.float32]
 
 # Whatever it is told, a highlighter leaves visible what it marks.
 _HIGHLIGHTER_OPACITY: Final = 0.5
+# More places than these that change at once are looked at as one.
+_MOST_APART: Final = 8
 _GROWING: Final = frozenset({"pen", "highlighter"})
 
 
@@ -45,35 +47,46 @@ class Overlay:
     ink: Ink
     alpha: Plane = field(init=False)
     colours: tuple[Plane, Plane, Plane] = field(init=False)
-    _changed: Box | None = field(default=None, init=False)
+    box: Box | None = field(default=None, init=False)  # around everything drawn; None when nothing is
+    _changed: list[Box] = field(default_factory=list, init=False)
     _drawn: dict[int, _Drawn] = field(default_factory=dict, init=False)
+    _boxes: NDArray[np.int32] = field(init=False)  # by stroke; an empty one where it is not drawn
 
     def __post_init__(self) -> None:
+        self._boxes = np.zeros((len(self.strokes), 4), np.int32)
         shape = (self.size[1], self.size[0])
         self.alpha = np.zeros(shape, np.float32)
         self.colours = (np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
-    @property
-    def box(self) -> Box | None:
-        """The rectangle around everything drawn; None when nothing is."""
-        return _around([drawn.box for drawn in self._drawn.values()])
-
     def show(self, wanted: Mapping[int, int]) -> None:
         """Have these strokes drawn, with so many of their points, and no others."""
-        changed = [self._drawn.pop(number).box for number in self._drawn.keys() - wanted.keys()]
+        gone = self._drawn.keys() - wanted.keys()
+        changed = [self._drawn.pop(number).box for number in gone]
+        self._boxes[list(gone)] = 0
         for number, points in wanted.items():
             drawn = self._drawn.get(number)
             if drawn is None or drawn.points != points:
                 changed.append(self._draw(number, points))
-        dirty = _around(changed)
-        if dirty is not None:
-            self._changed = dirty if self._changed is None else _joined(self._changed, dirty)
-            self._lay_again(dirty, sorted(wanted))
+                self._boxes[number] = self._drawn[number].box
+        if len(changed) > _MOST_APART:
+            changed = [reduce(_joined, changed)]
+        for dirty in changed:
+            self._lay_again(dirty)
+        self._changed += changed
+        if changed:
+            self.box = self._around()
 
-    def taken_changes(self) -> Box | None:
-        """The rectangle in which something changed since this was asked last; None when nothing did."""
-        changed, self._changed = self._changed, None
+    def taken_changes(self) -> list[Box]:
+        """The rectangles in which something changed since this was asked last."""
+        changed, self._changed = self._changed, []
         return changed
+
+    def _around(self) -> Box | None:
+        drawn = self._boxes[self._boxes[:, 2] > 0]
+        if not len(drawn):
+            return None
+        (left, top), (right, bottom) = drawn[:, :2].min(axis=0).tolist(), drawn[:, 2:].max(axis=0).tolist()
+        return left, top, right, bottom
 
     def _draw(self, number: int, points: int) -> Box:
         """Draw a stroke with so many points; returns where it changed."""
@@ -98,28 +111,27 @@ class Overlay:
         self._drawn[number] = _Drawn(points=points, box=box, coverage=coverage)
         return changed if before is None or kept is not None else _joined(changed, before.box)
 
-    def _lay_again(self, dirty: Box, numbers: Sequence[int]) -> None:
+    def _lay_again(self, dirty: Box) -> None:
         whole = (0, 0, *self.size)
         alpha = _part(self.alpha, whole, dirty)
         colours = [_part(plane, whole, dirty) for plane in self.colours]
         for plane in (alpha, *colours):
             plane[:] = 0
-        for number in numbers:
-            drawn = self._drawn[number]
+        left, top, right, bottom = self._boxes.T
+        touching = (left < dirty[2]) & (dirty[0] < right) & (top < dirty[3]) & (dirty[1] < bottom)
+        for number in np.nonzero(touching)[0].tolist():
+            stroke, drawn = self.strokes[number], self._drawn[number]
             box = _common(drawn.box, dirty)
-            if box is None:
-                continue
-            stroke = self.strokes[number]
             opacity = min(stroke.opacity, _HIGHLIGHTER_OPACITY) if stroke.tool == "highlighter" else stroke.opacity
             covered = _part(drawn.coverage, drawn.box, box) * np.float32(opacity / 255)
-            left = 1 - covered
+            rest = 1 - covered
             for plane, level in zip(
                 colours, in_numbers_of(stroke.colour, self.ink.matrix, full=self.ink.full), strict=True
             ):
                 below = _part(plane, dirty, box)
-                below[:] = below * left + covered * np.float32(level)
+                below[:] = below * rest + covered * np.float32(level)
             below = _part(alpha, dirty, box)
-            below[:] = below * left + covered
+            below[:] = below * rest + covered
 
 
 def _part(array: NDArray[T], of: Box, box: Box) -> NDArray[T]:
@@ -127,14 +139,9 @@ def _part(array: NDArray[T], of: Box, box: Box) -> NDArray[T]:
     return array[box[1] - of[1] : box[3] - of[1], box[0] - of[0] : box[2] - of[0]]
 
 
-def _around(boxes: Sequence[Box]) -> Box | None:
-    return reduce(_joined, boxes) if boxes else None
-
-
 def _joined(one: Box, other: Box) -> Box:
     return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
-def _common(one: Box, other: Box) -> Box | None:
-    box = max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
-    return box if box[0] < box[2] and box[1] < box[3] else None
+def _common(one: Box, other: Box) -> Box:
+    return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])

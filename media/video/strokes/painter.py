@@ -122,11 +122,13 @@ class _Tile:
             raise ValueError("a tile lies within the picture")
         lines = tuple(plane.line_size for plane in frame.planes)
         kind = (rect, frame.format.name, lines)
-        dirty = self.overlay.taken_changes()
+        changed = self.overlay.taken_changes()
         if self._kind != kind:
-            self._bands, self._kind, dirty = {}, kind, self.overlay.box
-        if dirty is not None:
-            for band in range((rect.y + dirty[1]) // _BAND, -(-(rect.y + dirty[3]) // _BAND)):
+            self._bands, self._kind = {}, kind
+            changed = [] if self.overlay.box is None else [self.overlay.box]
+        if changed:
+            rows = (range((rect.y + box[1]) // _BAND, -(-(rect.y + box[3]) // _BAND)) for box in changed)
+            for band in {band for some in rows for band in some}:
                 self._bands[band] = self._find(band, rect, _FORMATS[frame.format.name], lines)
             self._touched = _together(self._bands)
         for plane, touched in zip(frame.planes, self._touched, strict=False):

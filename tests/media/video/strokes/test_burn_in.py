@@ -116,6 +116,16 @@ def test_a_turned_source_is_upright_and_so_are_its_strokes(rotation: int, tmp_pa
         assert aspect == (Fraction(4, 3) if rotation == 180 else Fraction(3, 4))
 
 
+def test_turning_a_picture_keeps_its_colours(tmp_path: Path) -> None:
+    tags = (("colorspace", "bt709"), ("color_primaries", "bt709"), ("color_trc", "bt709"))
+    source = film(tmp_path / "film.mp4", Film(seconds=0.5, rotation=90, full_range=True, options=tags))
+    encoded = burned(source, [stroke([[0.2, 0.75, 0], [0.8, 0.75, 0]])])
+    (_, frame), *_ = frames(encoded.path)
+    assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 2)
+    seen = frame.reformat(format="rgb24", src_colorspace=1, src_color_range=2, dst_color_range=2).to_ndarray()
+    assert np.max(np.abs(seen[240, 90].astype(int) - wanted(RED))) <= 8
+
+
 def test_sound_that_begins_first_is_kept_and_the_picture_stays_late(tmp_path: Path) -> None:
     source = late_picture(tmp_path / "film.mp4")
     encoded = burned(source, [stroke([[0.5, 0.75, 0]])], [erase(900, "s")])
