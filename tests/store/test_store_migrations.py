@@ -1,12 +1,17 @@
+import asyncio
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import fields, replace
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from ledger.chain.canonical import canonicalise
 from ledger.errors import LedgerError
 from ledger.store.admin import add_organisation, list_organisations
 from ledger.store.migrate import MigrationError, migrate
@@ -14,6 +19,8 @@ from ledger.store.tables import SCHEMA, metadata
 from sandbox.database import Database
 from sandbox.postgres import Postgres
 from tests.schemas import catalogue, declared_catalogue
+from tests.store.conftest import open_store
+from tests.store.guards.rogue import following, insert
 
 
 @pytest.fixture
@@ -61,6 +68,68 @@ def test_migrations_at_the_same_time_wait_for_each_other(
         thread.join()
     assert errors == []
     add_organisation(empty_database, "acme", "Acme")
+
+
+def older_chain(connection: psycopg.Connection, organisation: str, kinds: list[tuple[str, dict[str, object]]]) -> None:
+    """A chain with these events, as an append role wrote them before there was the migration."""
+    connection.execute("SELECT set_config('indelible.organisation', %s, true)", (organisation,))
+    row = connection.execute(
+        """INSERT INTO indelible.chains (organisation_id, chain_id, type, subject, opened_at)
+           VALUES (%s, 'visit', 'session', '{}', now()) RETURNING chain_key""",
+        (organisation,),
+    ).fetchone()
+    assert row is not None
+    opening = {
+        "chain_id": "visit",
+        "chain_type": "session",
+        "format": "indelible-chain/1",
+        "organisation": {"id": organisation, "name": organisation.title()},
+        "subject": {},
+    }
+    event = {"chain_key": row[0], "sequence": 0, "hash": bytes(32), "organisation_id": organisation, "occurred_at": 0}
+    for kind, payload in [("chain.opened", opening), *kinds]:
+        event = following(event, kind=kind, payload=canonicalise(json.dumps(payload).encode()).decode())
+        insert(connection, event)
+    connection.commit()
+
+
+async def test_an_older_database_with_chains_learns_what_is_pending_on_them(
+    empty_database: str, database: Database, sandbox_passwords: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade = command.upgrade
+    with monkeypatch.context() as older:
+        older.setattr(command, "upgrade", lambda config, _: upgrade(config, "0006"))
+        migrate(empty_database, sandbox_passwords)
+    clip, other = {"clip_id": "c1"}, {"clip_id": "c2"}
+    preserved: list[tuple[str, dict[str, object]]] = [("clip.preserved", dict(clip)), ("clip.failed", dict(other))]
+    moved = replace(
+        database,
+        **{
+            field.name: make_conninfo(getattr(database, field.name), dbname="empty")
+            for field in fields(database)
+            if field.name.endswith("_dsn")
+        },
+    )
+    for organisation in ("acme", "zenith"):
+        add_organisation(empty_database, organisation, organisation.title())
+    with psycopg.connect(moved.append_dsn) as connection:
+        # What old services told of clips began nothing, and their callers could use the kind session.ended.
+        older_chain(connection, "acme", [*preserved, ("session.ended", {"by": "Ann"}), ("door.opened", {})])
+        begun: dict[str, object] = {"recording_id": "r1"}
+        older_chain(connection, "zenith", [("clip.requested", dict(clip)), *preserved, ("recording.started", begun)])
+    await asyncio.to_thread(migrate, empty_database, sandbox_passwords)
+    store = await open_store(moved)
+    try:
+        assert (await store.get_chain("acme", "visit")).pending == ()
+        (item,) = (await store.get_chain("zenith", "visit")).pending
+        assert (item.type, item.item_id, item.since_sequence) == ("recording", "r1", 5)
+        ended, _ = await store.end_session("zenith", "visit")
+        closed, _ = await store.end_session("acme", "visit")
+        assert (ended.state, closed.state) == ("ended", "closed")
+        for organisation in ("acme", "zenith"):
+            assert (await store.check_chain(organisation, "visit")).ok
+    finally:
+        await store.close()
 
 
 @pytest.mark.parametrize("empty_database", ["ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C'"], indirect=True)
