@@ -55,6 +55,17 @@ HOSTILE: dict[str, tuple[str, Callable[[Issuer], tuple[bytes, dict[str, str]]]]]
         "RESERVED_KIND",
         lambda issuer: (request(kinds=("chain.closed",)).SerializeToString(), headers(issuer)),
     ),
+    "the end of a session": (
+        "RESERVED_KIND",
+        lambda issuer: (request(kinds=("session.ended",)).SerializeToString(), headers(issuer)),
+    ),
+    "somebody else's word about a recording": (
+        "PERMISSION_DENIED",
+        lambda issuer: (
+            request(kinds=("recording.completed",)).SerializeToString(),
+            headers(issuer, scopes=["ledger:append"]),
+        ),
+    ),
     "no idempotency key": (
         "INVALID_ARGUMENT",
         lambda issuer: (request(key="").SerializeToString(), headers(issuer)),

@@ -220,7 +220,7 @@ class NewEvent(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     SEALED_MEMBERS_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+, at most 64 bytes. "chain." and "ledger." are reserved."""
+    """[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+, at most 64 bytes. "chain.", "ledger." and "session.ended" are reserved."""
     payload: _builtins.bytes
     """A JSON object in UTF-8, at most 256 KiB once canonical, 32 levels, I-JSON."""
     @_builtins.property
