@@ -27,7 +27,15 @@ MAX_STATES = 8
 MAX_ANNOTATION_BYTES = 4 * 1024 * 1024 + 64 * 1024
 
 State = Literal["starting", "recording", "stopping", "waiting", "processing", "completed", "failed"]
-Room = Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT, description="The LiveKit room.")]
+Room = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=128,
+        pattern=TEXT,
+        description="The LiveKit room: your organisation, a colon, and a name of yours.",
+    ),
+]
 
 
 class StartRecording(Strict):

@@ -80,7 +80,7 @@ def register(app: Flask, parts: Parts) -> None:
         try:
             fresh = desk.evidence.receive_livekit_webhook(_body(MAX_LIVEKIT_BYTES), authorization, g.request_id)
         except ClientError as error:
-            if error.reason == "UNAUTHENTICATED":
+            if error.reason in {"UNAUTHENTICATED", "WEBHOOK_REFUSED"}:
                 # Here it is the sender that was not believed, for the gateway names nobody.
                 raise Problem(Code.UNAUTHENTICATED, "LiveKit's signature is missing or not valid.") from error
             raise problem_of(error) from error
