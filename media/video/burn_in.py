@@ -6,10 +6,9 @@
 4. Read the new file back and compare it with what was written.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from av.video.frame import VideoFrame
 
@@ -19,18 +18,16 @@ from media.video.encoding import recording_encoder, tool
 from media.video.frames import Upright
 from media.video.movie import MovieWriter
 from media.video.placing import Rect, rects_at
-from media.video.plan import Piece, plan
+from media.video.plan import FOR_EVER, Piece, whole
 from media.video.recording_values import DEFAULT_ENCODING, Encoded, EncodingSettings, Placing
 from media.video.remux import copy_recording, is_within_policy
-from media.video.scan import Scan, scan
+from media.video.scan import scan
 from media.video.showing import Heard, Player, Shown
 from media.video.sound import can_be_copied
 from media.video.strokes.painter import StrokePainter
 from media.video.strokes.timeline import StrokeTimeline
 from media.video.timing import time_zero
-from media.video.values import DEFAULT_LIMITS, ClockMap, ClockSource, Limits, Progress, Report, Segment, Window
-
-_FOR_EVER: Final = 1 << 61
+from media.video.values import DEFAULT_LIMITS, Limits, Progress, Report
 
 
 def burn_in(  # noqa: PLR0913 - the file, what is drawn on it, and how
@@ -63,7 +60,7 @@ def burn_in(  # noqa: PLR0913 - the file, what is drawn on it, and how
             return replace(copied, annotation_offset_us=None if strokes is None else offset_us)
     painter = StrokePainter(strokes, offset_us) if strokes is not None and is_drawn_on else None
     burning = _Burning(painter=painter, placing=placing)
-    encoded = _encode(_whole(source, found, lead), target, burning, settings, limits, report)
+    encoded = _encode(whole(source, found, lead), target, burning, settings, limits, report)
     return replace(encoded, annotation_offset_us=None if strokes is None else offset_us)
 
 
@@ -93,22 +90,13 @@ def _silent(_: Progress) -> None:
     return
 
 
-def _whole(source: Path, found: Scan, lead: int) -> list[Piece]:
-    """All of a file, on its own timeline."""
-    clock = ClockMap(anchors=((0, lead),), error_us=0, source=ClockSource.GIVEN)
-    ends_at = lead + found.probe.video.duration_us
-    segment = Segment(path=source, clock=clock, starts_at=lead, ends_at=ends_at, source_name=source.name, sha256=None)
-    return plan([(segment, found)], Window(asked_from=-_FOR_EVER, asked_to=_FOR_EVER, event_at=lead))
-
-
 def _encode(  # noqa: PLR0913, PLR0917 - as burn_in
-    pieces: Sequence[Piece], target: Path, burning: _Burning, settings: EncodingSettings, limits: Limits, report: Report
+    piece: Piece, target: Path, burning: _Burning, settings: EncodingSettings, limits: Limits, report: Report
 ) -> Encoded:
-    (piece,) = pieces
     encoder = recording_encoder(settings)
-    player = Player(pieces=pieces, limits=limits, audio=True, whole=True)
+    player = Player(pieces=[piece], limits=limits, audio=True, whole=True)
     writer = MovieWriter(
-        pieces=pieces,
+        pieces=[piece],
         path=target,
         limits=limits,
         encoder=encoder,
@@ -119,7 +107,7 @@ def _encode(  # noqa: PLR0913, PLR0917 - as burn_in
     )
     heard_until = 0
     with writer:
-        for item in player.play(-_FOR_EVER, _FOR_EVER):
+        for item in player.play(-FOR_EVER, FOR_EVER):
             if isinstance(item, Heard):
                 heard_until = max(heard_until, item.starts_at + item.duration)
                 writer.hear(item)
@@ -133,7 +121,7 @@ def _encode(  # noqa: PLR0913, PLR0917 - as burn_in
     check_video(target, Expected(starts=pictures.starts, ends=pictures.ends, codec=encoder.codec, tag=encoder.tag))
     options = dict(encoder.options)
     if writer.has_audio:
-        options["audio"] = "copied" if can_be_copied(pieces) else f"aac {settings.audio_bit_rate}"
+        options["audio"] = "copied" if can_be_copied([piece]) else f"aac {settings.audio_bit_rate}"
     return Encoded(
         path=target,
         width=pictures.size[0],

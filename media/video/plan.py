@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 from ledger.timestamps import moment, rfc3339
@@ -20,7 +21,7 @@ from media.errors import MediaError, Reason
 from media.video.parameters import ParameterSets
 from media.video.reading import SECOND
 from media.video.scan import ParameterChange, Scan
-from media.video.values import Segment, Window
+from media.video.values import ClockMap, ClockSource, Segment, Window
 
 # Further apart than this, and than ten frames, two frames of one file have a hole between them.
 _LONGEST_FRAME_US: Final = 2 * SECOND
@@ -29,7 +30,7 @@ _LONGEST_FRAMES: Final = 10
 _OUT_OF_STEP_US: Final = SECOND // 10
 # Frames are shown in another order than they are decoded, but no further apart than this (H.264, A.3.1; H.265, A.4.1).
 _MOST_REORDERED: Final = 16
-_FOR_EVER: Final = 1 << 62
+FOR_EVER: Final = 1 << 62
 # Beyond so many native files nobody can look at them all; see also scan.py.
 MOST_PARTS: Final = 16
 
@@ -91,7 +92,7 @@ def plan(scanned: Sequence[tuple[Segment, Scan]], window: Window) -> list[Piece]
     """What the window needs, in order. Raises MediaError OUTSIDE_FOOTAGE when not one frame lies in it."""
     ordered = _without_contained(scanned)
     starts = [_first_shown(segment, found) for segment, found in ordered]
-    limits = [*starts[1:], _FOR_EVER]
+    limits = [*starts[1:], FOR_EVER]
     pieces = []
     for (segment, found), start, limit in zip(ordered, starts, limits, strict=True):
         piece = _piece(segment, found, window, start, limit)
@@ -100,6 +101,17 @@ def plan(scanned: Sequence[tuple[Segment, Scan]], window: Window) -> list[Piece]
     if not pieces:
         raise _outside(ordered, starts)
     return pieces
+
+
+def whole(path: Path, found: Scan, first_at: int) -> Piece:
+    """All of a file whose first frame is shown at `first_at`, on whatever clock that is."""
+    clock = ClockMap(anchors=((0, first_at),), error_us=0, source=ClockSource.FILE_INFO)
+    ends_at = first_at + found.probe.video.duration_us
+    segment = Segment(path=path, clock=clock, starts_at=first_at, ends_at=ends_at, source_name=path.name, sha256=None)
+    # Not to the limits themselves, which are those of a file that nothing follows.
+    everything = Window(asked_from=-FOR_EVER // 2, asked_to=FOR_EVER // 2, event_at=first_at)
+    (piece,) = plan([(segment, found)], everything)
+    return piece
 
 
 def stretches(pieces: Sequence[Piece]) -> list[list[Stretch]]:
@@ -136,7 +148,7 @@ def stretch_of_clip(piece: Piece, *, is_last: bool) -> Stretch | None:
 
 def _without_contained(scanned: Sequence[tuple[Segment, Scan]]) -> list[tuple[Segment, Scan]]:
     kept: list[tuple[Segment, Scan]] = []
-    reached = -_FOR_EVER
+    reached = -FOR_EVER
     # Of two that start together the longer one comes first, so that it is the one kept.
     for segment, found in sorted(scanned, key=lambda pair: (_first_shown(*pair), -_end(*pair))):
         if _end(segment, found) > reached:

@@ -13,12 +13,11 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from media.video.frames import display_matrix
-from media.video.plan import Piece
+from media.video.plan import FOR_EVER, Piece
 from media.video.reading import SECOND, Opened, Timed, opened, packets_until_break
 from media.video.values import Limits
 
 MICROSECOND: Final = Fraction(1, SECOND)
-_FOR_EVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +64,7 @@ class Player:
         clock, zero_us = piece.segment.clock, piece.scan.zero_us
         sound_from, sound_to = clock.utc_of(wanted[0]), min(ends_at, piece.end_of(wanted[-1]))
         if self.whole:
-            sound_from, sound_to = -_FOR_EVER, _FOR_EVER
+            sound_from, sound_to = -FOR_EVER, FOR_EVER
         pictures = _Pictures(piece, source, wanted)
         for timed in packets_until_break(source):
             at = clock.utc_of(timed.pts - zero_us)

@@ -8,14 +8,13 @@ from av.container import OutputContainer
 from media.errors import MediaError, Reason
 from media.video.check import check_sound
 from media.video.encoding import mp4_options, tool
+from media.video.plan import FOR_EVER
 from media.video.reading import OpenedSound, codec_name, opened_sound, timed_sound
 from media.video.recording_values import DEFAULT_ENCODING, Encoded, EncodingSettings
 from media.video.showing import Heard
 from media.video.sound import CopiedSound, EncodedSound, encoded_sound
 from media.video.timing import zero_of
 from media.video.values import DEFAULT_LIMITS, AudioTrack, Limits
-
-_FOR_EVER = 1 << 61
 
 
 def keep_sound(
@@ -73,4 +72,4 @@ def _track(
         stream = container.add_stream_from_template(heard.audio, opaque=True)
         return CopiedSound(container=container, stream=stream, rate=context.sample_rate, origin=0, early=True)
     audio = AudioTrack(codec=codec_name(heard.audio), sample_rate=context.sample_rate, channels=context.channels)
-    return encoded_sound(container, audio, bit_rate=settings.audio_bit_rate, origin=0, ends_us=_FOR_EVER)
+    return encoded_sound(container, audio, bit_rate=settings.audio_bit_rate, origin=0, ends_us=FOR_EVER)

@@ -3,19 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from media.errors import MediaError, Reason
 from media.video.composite_values import ComposedInput, ParticipantFile
-from media.video.plan import Piece, plan
+from media.video.plan import FOR_EVER, Piece, whole
 from media.video.reading import opened_sound, timed_sound
-from media.video.scan import Scan, scan
+from media.video.scan import scan
 from media.video.showing import Heard, Player, Shown
 from media.video.stage import Fitter
-from media.video.timing import time_zero
-from media.video.values import ClockMap, ClockSource, GapReason, Limits, Segment, Window
-
-_FOR_EVER: Final = 1 << 61
+from media.video.timing import time_zero, zero_of
+from media.video.values import GapReason, Limits
 
 
 @dataclass(kw_only=True, slots=True)
@@ -56,7 +53,7 @@ class Stay:
             return None
         if self._player is None:
             self._player = Player(pieces=[self.piece], limits=self.limits, audio=False)
-            self._coming = self._player.play(-_FOR_EVER, _FOR_EVER)
+            self._coming = self._player.play(-FOR_EVER, FOR_EVER)
             self._next = self._following()
         while self._next is not None and self._is_nearer(self._next.starts_at, at_us, soon_us):
             self._current, self._next = self._next, self._following()
@@ -120,11 +117,14 @@ def examined(file: ParticipantFile, limits: Limits, *, longest_us: int) -> Stay:
     zero = time_zero(file.path, found.zero_us, limits)
     if found.zero_us - zero + found.probe.video.duration_us > longest_us:
         raise _endless(file)
+    first_at = file.starts_at + found.zero_us - zero
     heard_until = None
     if found.probe.audio is not None:
         with passing_over():
             heard_until = replace(_sound(file, limits, longest_us), zero_us=zero).heard_until
-    return Stay(file=file, limits=limits, zero_us=zero, piece=_whole(file, found, zero), heard_until=heard_until)
+    return Stay(
+        file=file, limits=limits, zero_us=zero, piece=whole(file.path, found, first_at), heard_until=heard_until
+    )
 
 
 @contextmanager
@@ -153,20 +153,6 @@ def unusable(file: ParticipantFile, starts_at: int, error: MediaError) -> Compos
     )
 
 
-def _whole(file: ParticipantFile, found: Scan, zero_us: int) -> Piece:
-    first_at = file.starts_at + found.zero_us - zero_us
-    segment = Segment(
-        path=file.path,
-        clock=ClockMap(anchors=((0, first_at),), error_us=0, source=ClockSource.FILE_INFO),
-        starts_at=first_at,
-        ends_at=first_at + found.probe.video.duration_us,
-        source_name=file.path.name,
-        sha256=None,
-    )
-    (piece,) = plan([(segment, found)], Window(asked_from=-_FOR_EVER, asked_to=_FOR_EVER, event_at=first_at))
-    return piece
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Sound:
     starts_at: int  # of the file
@@ -179,14 +165,13 @@ class _Sound:
 
 
 def _sound(file: ParticipantFile, limits: Limits, longest_us: int) -> _Sound:
-    begins, ends = _FOR_EVER, -_FOR_EVER
+    begins, ends = FOR_EVER, -FOR_EVER
     with opened_sound(file.path, limits) as source:
-        from_zero = "mp4" in source.container.format.name.split(",")  # as media/video/timing.py
         for timed in timed_sound(source):
             begins, ends = min(begins, timed.pts), max(ends, timed.pts + timed.duration)
+        zero = zero_of(source.container, begins)
     if begins >= ends:
         raise MediaError(Reason.FOOTAGE_EMPTY, f"{file.path.name} holds no sound")
-    zero = min(0, begins) if from_zero else begins
     if ends - zero > longest_us:
         raise _endless(file)
     return _Sound(starts_at=file.starts_at, zero_us=zero, ends_us=ends)

@@ -1,5 +1,6 @@
 """Files with strokes burned in: on the right pictures, in the right colours, and nothing else changed."""
 
+import random
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -333,3 +334,41 @@ def test_a_cut_off_source_is_burned_in_as_far_as_it_goes_and_says_so(tmp_path: P
     encoded = burned(cut, [stroke(DOT)])
     assert 5 < encoded.frames < 40
     assert encoded.frames == len(times(encoded.path))
+
+
+def test_a_damaged_source_gives_a_whole_file_or_a_clear_error_and_nothing_else(tmp_path: Path) -> None:
+    whole = film(tmp_path / "film.mp4", Film(seconds=1, b_frames=2, audio="aac", size=(160, 90))).read_bytes()
+    source = tmp_path / "damaged.mp4"
+    outcomes = []
+    for seed in range(24):
+        chance = random.Random(seed)
+        damaged = bytearray(whole)
+        for _ in range(chance.choice([1, 3, 30])):
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        source.write_bytes(damaged[: chance.choice([len(damaged), len(damaged) - 700])])
+        outcome = burned_or_refused(source)
+        outcomes.append(isinstance(outcome, Encoded))
+        if isinstance(outcome, Encoded):
+            assert outcome.frames == len(times(outcome.path))
+            assert outcome.duration_us > 0
+        else:
+            assert outcome.reason in DAMAGED
+    assert any(outcomes)
+
+
+# No damage of a source makes a wrong file of ours, nor a mistake of the caller's.
+DAMAGED = {
+    Reason.FOOTAGE_UNREADABLE,
+    Reason.FOOTAGE_TRUNCATED,
+    Reason.FOOTAGE_EMPTY,
+    Reason.NO_VIDEO,
+    Reason.UNSUPPORTED_CODEC,
+    Reason.TOO_LARGE,
+}
+
+
+def burned_or_refused(source: Path) -> Encoded | MediaError:
+    try:
+        return burned(source, [stroke(DOT)], may_copy=True)
+    except MediaError as error:
+        return error
