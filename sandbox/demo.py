@@ -16,20 +16,34 @@ from typing import Any
 import httpx
 from indelible.ledger.v1 import ledger_pb2
 
-from ledger.client import BlockingLedgerClient, ClientError, NewEvent
+from ledger.client import BlockingLedgerClient, Chain, ClientError, NewEvent
 from ledger.messaging.streams import APPEND_SUBJECT
 from sandbox.demo_anchors import DemoError, await_anchors, decide_trust, describe_anchor
 from sandbox.demo_clip import ask_for_clip, await_clip, explain_clip, export_clip, show_forged_clip
 from sandbox.demo_publish import publish
+from sandbox.demo_recording import Recorder
 from sandbox.narrator import Narrator
 from sandbox.outside import ExtraAuthority, OutsideOptions
 from sandbox.processes import as_typed, find_program
 from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Stack, running_stack
-from sandbox.story import CLOSING, PRESERVED_MEANING, SCENES, SUBJECT, TAMPERED_FROM, TAMPERED_TO, Scene
+from sandbox.story import (
+    CLOSING,
+    FIELD,
+    LATE,
+    OPERATOR,
+    PRESERVED_MEANING,
+    RECORDED_MEANING,
+    SCENES,
+    SUBJECT,
+    TAMPERED_FROM,
+    TAMPERED_TO,
+    Scene,
+)
 
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _VERIFIER_SECONDS = 120.0
+PICTURE = "recording.png"
 _EXIT_CODES = {"VERIFIED": 0, "FAILED": 1}
 
 
@@ -45,7 +59,10 @@ class Outcome:
     event_count: int
     clip_id: str | None
     clip_bundle: Path | None
-    """Both None where this machine cannot make clips."""
+    recording_id: str | None
+    recording_bundle: Path | None
+    picture: Path | None
+    """A frame of the recording. This and the four above are None where this machine cannot work on video."""
 
 
 def run_demo(
@@ -92,11 +109,17 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
         narrator.event(sequence, scene.via, scene.kind, head, scene.meaning)
 
     clip_id = _preserve(narrator, stack, ledger, token, chain_id) if stack.makes_clips else None
+    recorder = Recorder(stack=stack, ledger=ledger, token=token, chain_id=chain_id) if stack.makes_clips else None
+    recording_id = _record(narrator, recorder) if recorder is not None else None
 
     narrator.step(
         "Close the session", "The closing event commits to every event before it. From now on the chain is sealed."
     )
-    chain, receipt = ledger.close_chain(chain_id, CLOSING)
+    if recorder is not None and recording_id is not None:
+        _end_while_processing(directory, narrator, recorder, recording_id)
+        chain = _await_closed(ledger, chain_id)
+    else:
+        chain, _ = ledger.close_chain(chain_id, CLOSING)
     narrator.event(chain.event_count, "grpc", "chain.closed", chain.head.hex(), "The session is closed.")
     narrator.line(f"Trying to add one more event: {_try_to_append(ledger, chain_id)}")
 
@@ -111,7 +134,7 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     narrator.step(
         "Export the bundle", "One file with everything needed to check the session, for ever, without Indelible."
     )
-    outcome = _export(directory, ledger, chain_id, clip_id)
+    outcome = _export(directory, ledger, chain_id, clip_id, recording_id)
     with zipfile.ZipFile(outcome.bundle) as archive:
         for entry in archive.infolist():
             narrator.line(f"{entry.file_size:>8} bytes  {entry.filename}")
@@ -154,6 +177,8 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
     narrator.line(f"The event at fault is #{at_fault}, {SCENES[at_fault - 2].kind}: exactly the one that was changed.")
     if outcome.clip_id and outcome.clip_bundle:
         _hand_over_clip(narrator, stack, token, outcome, outcome.clip_id, outcome.clip_bundle)
+    if recorder is not None and outcome.recording_id and outcome.recording_bundle:
+        _hand_over_recording(narrator, recorder, outcome, outcome.recording_id, outcome.recording_bundle)
     narrator.ending(
         "Recorded, sealed, confirmed by outsiders, verified by a program that trusts nobody here; forgery was caught."
     )
@@ -172,6 +197,65 @@ def _preserve(narrator: Narrator, stack: Stack, ledger: BlockingLedgerClient, to
     for artefact in event.content["artefacts"]:
         narrator.line(f"{artefact['size']:>8} bytes  {artefact['name']:<15} {artefact['sha256'][:16]}…")
     return str(event.content["clip_id"])
+
+
+def _record(narrator: Narrator, recorder: Recorder) -> str:
+    narrator.step(
+        "Record the call, with everybody's consent",
+        "Nobody is recorded who was not asked: each consent is an event of the chain, and the database itself refuses "
+        "a recording without them.",
+    )
+    recorder.gather()
+    narrator.line(f"Recording before anybody was asked: {recorder.try_without_consent()}")
+    for participant in (OPERATOR, FIELD):
+        recorder.consent(participant)
+    recording_id = recorder.start()
+    narrator.line(f"{OPERATOR} and {FIELD} agreed, and are recorded: {recording_id}")
+    recorder.go_on(recording_id)
+    narrator.line(f"{LATE} joined late, agreed, and is recorded as well; the picture makes room for a third.")
+    recorder.stop(recording_id)
+    return recording_id
+
+
+def _end_while_processing(directory: Path, narrator: Narrator, recorder: Recorder, recording_id: str) -> None:
+    """End the session before the recording's files are ready, and wait for them."""
+    chain, receipt = recorder.ledger.end_session(recorder.chain_id, CLOSING)
+    if [item.item_id for item in chain.pending] != [recording_id]:
+        raise DemoError(f"the session ended with {chain.pending} pending, not with the recording")
+    digest = receipt.event_hashes[0].hex()
+    narrator.event(chain.event_count, "grpc", "session.ended", digest, "Over, and anchored at once as it stands.")
+    narrator.line(
+        "The recording is still being processed: the chain takes its events, and no others, until it is done."
+    )
+    narrator.line(f"The operator's {recorder.hand_over_strokes(recording_id)} strokes are handed over, and burned in.")
+    event = recorder.await_completed()
+    narrator.event(event.sequence, "grpc", event.kind, event.hash.hex(), RECORDED_MEANING)
+    for artefact in event.content["artefacts"]:
+        narrator.line(f"{artefact['size']:>8} bytes  {artefact['name']:<23} {artefact['sha256'][:16]}…")
+    narrator.line(f"On this picture: {recorder.show(recording_id, directory / PICTURE)}.")
+    narrator.line(str(directory / PICTURE))
+
+
+def _await_closed(ledger: BlockingLedgerClient, chain_id: str) -> Chain:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while (chain := ledger.get_chain(chain_id)).state != "closed":
+        if time.monotonic() > deadline:
+            raise DemoError(f"the session did not close within {_WAIT_SECONDS:g} seconds")
+        time.sleep(_POLL_SECONDS)
+    return chain
+
+
+def _hand_over_recording(
+    narrator: Narrator, recorder: Recorder, outcome: Outcome, recording_id: str, bundle: Path
+) -> None:
+    narrator.step(
+        "Hand over the recording as well",
+        "The same bundle with the recording in it: the composite, each participant with sound and picture apart, the "
+        "strokes, and recording.json, which says how each file was made.",
+    )
+    recorder.export(recording_id, bundle)
+    narrator.command(f"{as_typed('indelible-verify')} bundle {bundle} --trust {outcome.trust}")
+    narrator.line(explain_clip(_report(bundle, outcome.trust, expected="VERIFIED")))
 
 
 def _hand_over_clip(  # noqa: PLR0913, PLR0917 - who tells what to whom about which clip
@@ -227,7 +311,9 @@ def _try_to_append(ledger: BlockingLedgerClient, chain_id: str) -> str:
     raise DemoError("an event was appended to a closed chain")
 
 
-def _export(directory: Path, ledger: BlockingLedgerClient, chain_id: str, clip_id: str | None) -> Outcome:
+def _export(
+    directory: Path, ledger: BlockingLedgerClient, chain_id: str, clip_id: str | None, recording_id: str | None
+) -> Outcome:
     bundle, trust = directory / "bundle.zip", directory / "trust.toml"
     ledger.export_bundle(chain_id, bundle)
     chain = ledger.get_chain(chain_id)
@@ -240,6 +326,9 @@ def _export(directory: Path, ledger: BlockingLedgerClient, chain_id: str, clip_i
         event_count=chain.event_count,
         clip_id=clip_id,
         clip_bundle=directory / "clip.zip" if clip_id else None,
+        recording_id=recording_id,
+        recording_bundle=directory / "recording.zip" if recording_id else None,
+        picture=directory / PICTURE if recording_id else None,
     )
 
 

@@ -26,6 +26,9 @@ def show_demo(directory: Path | None, *, keep: bool, as_json: bool, authority: s
         console.print(f"\n[bold]bundle[/bold]        {outcome.bundle}", soft_wrap=True, highlight=False)
         if outcome.clip_bundle is not None:
             console.print(f"[bold]with the clip[/bold] {outcome.clip_bundle}", soft_wrap=True, highlight=False)
+        if outcome.recording_bundle is not None:
+            console.print(f"[bold]with the call[/bold] {outcome.recording_bundle}", soft_wrap=True, highlight=False)
+            console.print(f"[bold]its picture[/bold]   {outcome.picture}", soft_wrap=True, highlight=False)
         console.print(f"[bold]trust policy[/bold]  {outcome.trust}", soft_wrap=True, highlight=False)
         if as_json:
             click.echo(json.dumps(asdict(outcome), default=str))

@@ -36,6 +36,7 @@ _MICROSECONDS = 1_000_000
 
 # The picture is small, so that a clip takes a second to encode on any machine.
 _WIDTH, _HEIGHT, _RATE = 320, 180, 10
+_COMPOSITE_WIDTH, _COMPOSITE_HEIGHT = 640, 360
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +169,9 @@ def _reaching(livekit: "LiveKitSandbox", objects: Objects) -> dict[str, str]:
         "INDELIBLE_LIVEKIT_URL": livekit.url,
         "INDELIBLE_LIVEKIT_API_KEY": livekit.api_key,
         "INDELIBLE_LIVEKIT_API_SECRET": livekit.api_secret,
+        # Small, so that a composite takes seconds to encode on any machine.
+        "INDELIBLE_RECORDINGS_WIDTH": str(_COMPOSITE_WIDTH),
+        "INDELIBLE_RECORDINGS_HEIGHT": str(_COMPOSITE_HEIGHT),
     }
 
 

@@ -4,7 +4,7 @@ Every person and place is invented. Times inside payloads are the participants' 
 with its own time as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,18 +40,6 @@ SCENES: tuple[Scene, ...] = (
         payload={"participant": "field-1", "role": "field", "name": "Jonas Weber", "device": "phone"},
         sealed_members=("name",),
         meaning="The field technician joins.",
-    ),
-    Scene(
-        via="grpc",
-        kind="consent.granted",
-        payload={"participant": "operator-1", "to": "recording", "text_version": "2026-03"},
-        meaning="The operator agrees to be recorded.",
-    ),
-    Scene(
-        via="grpc",
-        kind="consent.granted",
-        payload={"participant": "field-1", "to": "recording", "text_version": "2026-03"},
-        meaning="The technician agrees as well: only now may a recording start.",
     ),
     Scene(
         via="nats",
@@ -93,6 +81,39 @@ SCENES: tuple[Scene, ...] = (
         payload={"participant": "field-1", "reason": "finished"},
         meaning="The technician leaves.",
     ),
+)
+
+# The call itself is recorded. A second technician joins it late, and the operator draws where to look.
+OPERATOR, FIELD, LATE = "operator-1", "field-1", "field-2"
+BANNER = "recording-banner 2026-03"
+FILMED_BEFORE_SECONDS = 2.0
+FILMED_TOGETHER_SECONDS = 3.0
+SHOWN_AFTER_SECONDS = 2.0
+# Times in milliseconds from when the last one joined; places in the tile of whoever's picture was drawn on.
+DRAWN: Sequence[Mapping[str, Any]] = (
+    {
+        "id": "around-the-crack",
+        "tile": 1,
+        "author": OPERATOR,
+        "tool": "pen",
+        "colour": "#ff1010",
+        "opacity": 1,
+        "width": 0.03,
+        "points": [[0.3, 0.6, 400], [0.5, 0.8, 500], [0.7, 0.6, 600], [0.5, 0.4, 700], [0.3, 0.6, 800]],
+    },
+    {
+        "id": "close-this-valve",
+        "tile": 2,
+        "author": OPERATOR,
+        "tool": "arrow",
+        "colour": "#ff1010",
+        "opacity": 1,
+        "width": 0.03,
+        "points": [[0.2, 0.8, 1200], [0.6, 0.6, 1300]],
+    },
+)
+RECORDED_MEANING = (
+    "Every file of the recording with its SHA-256. Nothing is pending any more, so the chain closes by itself."
 )
 
 # A fixed camera in the pump house sees water on the floor, and its alert asks for a clip.

@@ -63,14 +63,17 @@ def test_the_last_line_names_files_that_prove_the_session(outcome: dict[str, Any
     code, report = verify(outcome, outcome["bundle"])
     assert (code, report["verdict"]) == (0, "VERIFIED")
     assert (report["chain_id"], report["head"]) == (outcome["chain_id"], outcome["head"])
-    assert report["event_count"] == outcome["event_count"] == 11
-    assert sorted(token["authority"] for token in report["tokens"] if token["ok"]) == [
+    last = report["event_count"]
+    assert report["event_count"] == outcome["event_count"]
+    assert sorted(token["authority"] for token in report["tokens"] if token["ok"] and token["sequence"] == last) == [
         "sandbox-one",
         "sandbox-tezos",
         "sandbox-two",
     ]
     # Calendars take hours: the bundle holds their promises, and the verifier says what they are worth.
-    assert [token["authority"] for token in report["tokens"] if token["status"] == "pending"] == ["sandbox-bitcoin"]
+    assert {token["authority"] for token in report["tokens"] if token["status"] == "pending"} == {"sandbox-bitcoin"}
+    # The session was anchored when it ended, and again when nothing was pending any more.
+    assert len({token["sequence"] for token in report["tokens"] if token["ok"]}) == 2
     assert outcome["verify_url"].startswith("http://127.0.0.1:")
 
 
@@ -78,26 +81,35 @@ def test_the_session_was_recorded_as_the_story_tells(outcome: dict[str, Any]) ->
     with zipfile.ZipFile(outcome["bundle"]) as archive:
         [name] = [name for name in archive.namelist() if name.endswith("data/events.jsonl")]
         events = [json.loads(line) for line in archive.read(name).splitlines()]
-    assert [event["kind"] for event in events] == [
+    kinds = [event["kind"] for event in events]
+    assert kinds[:9] == [
         "chain.opened",
         "participant.joined",
         "participant.joined",
-        "consent.granted",
-        "consent.granted",
         "snapshot.taken",
         "whiteboard.stroke_added",
         "annotation.added",
         "participant.left",
+        "clip.requested",
         "clip.preserved",
-        "chain.closed",
     ]
+    assert kinds[-2:] == ["recording.completed", "chain.closed"]
+    # Nobody is recorded before they agreed, also not the one who came late.
+    order = [kind for kind in kinds if kind in {"consent.given", "recording.started", "recording.participant_started"}]
+    assert order == [
+        *("consent.given", "consent.given", "recording.started"),
+        *("recording.participant_started", "recording.participant_started"),
+        *("consent.given", "recording.participant_started"),
+    ]
+    after = set(kinds[kinds.index("session.ended") + 1 : -1])
+    assert after <= {"chain.checkpointed"} | {kind for kind in kinds if kind.startswith("recording.")}
     assert "Ada Moreau" not in json.dumps(events), "a sealed name must not be on the chain"
 
 
 def test_the_forged_copy_is_caught_at_the_event_that_was_changed(outcome: dict[str, Any], folder: Path) -> None:
     code, report = verify(outcome, str(folder / "tampered.zip"))
     assert (code, report["verdict"]) == (1, "FAILED")
-    assert report["chain_integrity"]["first_divergent_sequence"] == 8
+    assert report["chain_integrity"]["first_divergent_sequence"] == 6
 
 
 def test_the_clip_can_be_handed_over_and_is_what_the_chain_recorded(outcome: dict[str, Any]) -> None:
@@ -106,7 +118,7 @@ def test_the_clip_can_be_handed_over_and_is_what_the_chain_recorded(outcome: dic
     [finding] = [one for one in report["findings"] if one["code"].startswith("artefact")]
     assert (finding["code"], finding["where"]) == ("artefacts-recorded", f"data/artefacts/{outcome['clip_id']}")
     assert "6 files" in finding["message"]
-    assert "event 10" in finding["message"]
+    assert "event 9" in finding["message"]
 
 
 def test_the_forged_clip_is_caught_and_named(outcome: dict[str, Any], folder: Path) -> None:
@@ -116,8 +128,26 @@ def test_the_forged_clip_is_caught_and_named(outcome: dict[str, Any], folder: Pa
     assert wrong == [("artefact-digest-differs", f"data/artefacts/{outcome['clip_id']}/clip.mp4")]
 
 
+def test_the_recording_can_be_handed_over_with_a_late_joiner_and_the_strokes(outcome: dict[str, Any]) -> None:
+    code, report = verify(outcome, outcome["recording_bundle"])
+    assert (code, report["verdict"], report["head"]) == (0, "VERIFIED", outcome["head"])
+    [finding] = [one for one in report["findings"] if one["code"].startswith("artefact")]
+    assert (finding["code"], finding["where"]) == ("artefacts-recorded", f"data/artefacts/{outcome['recording_id']}")
+    assert "12 files" in finding["message"]
+    with zipfile.ZipFile(outcome["recording_bundle"]) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("/recording.json")]
+        document = json.loads(archive.read(name))
+    joined = [tile["joined_at"] for tile in document["tiles"]]
+    assert [tile["participant"] for tile in document["tiles"]] == ["operator-1", "field-1", "field-2"]
+    assert joined[2] > max(joined[:2])
+    painted = {one["name"]: one["annotations"] for one in document["artefacts"] if one["annotations"]}
+    assert painted["composite.mp4"]["strokes_painted"] == 2
+    assert Path(outcome["picture"]).read_bytes().startswith(b"\x89PNG")
+
+
 def test_it_leaves_the_proof_and_nothing_running(folder: Path) -> None:
-    left = ["bitcoin-headers.txt", "bundle.zip", "clip.zip", "forged-clip.zip", "tampered.zip", "trust.toml"]
+    left = ["bitcoin-headers.txt", "bundle.zip", "clip.zip", "forged-clip.zip", "recording.png", "recording.zip"]
+    left += ["tampered.zip", "trust.toml"]
     assert sorted(file.name for file in folder.iterdir()) == left
     assert processes_mentioning(str(folder)) == []
 
@@ -152,7 +182,7 @@ def test_keep_leaves_the_page_up_until_ctrl_c_and_then_nothing_also_where_parts_
     assert "left out: the local Tezos network needs the system's libsodium (Debian: apt-get install" in told
     assert "sandbox-tezos" not in told
     assert "left out: clips need PyAV, which cannot be loaded here (no libav here)" in told
-    assert (outcome["clip_id"], outcome["clip_bundle"], outcome["event_count"]) == (None, None, 10)
+    assert (outcome["clip_id"], outcome["clip_bundle"], outcome["event_count"]) == (None, None, 8)
     assert processes_mentioning(str(folder)) == []
 
 
