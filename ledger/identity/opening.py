@@ -17,10 +17,19 @@ class Identity:
         self._keys = keys
 
     @classmethod
-    async def open(cls, settings: TokenSettings, *further: TokenSettings | None) -> Self:
-        """Read or fetch the keys; those of `further` issuers, if any, may come later. Raises SettingsError."""
+    async def open(
+        cls,
+        settings: TokenSettings,
+        *further: TokenSettings | None,
+        known: Sequence[tuple[TokenSettings, KeySource]] = (),
+    ) -> Self:
+        """Read or fetch the keys; those of `further` issuers, if any, may come later. Raises SettingsError.
+
+        `known` are issuers whose keys are at hand already.
+        """
         keys = await open_keys(settings.keys, variable=settings.variable)
         others = [(one, await open_further_keys(one.keys, variable=one.variable)) for one in further if one is not None]
+        others += known
         return cls(Authenticator(settings, keys, others=others), (keys, *(source for _, source in others)))
 
     async def run(self, stop: asyncio.Event) -> None:
