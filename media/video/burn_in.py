@@ -119,7 +119,7 @@ def _encode(  # noqa: PLR0913, PLR0917 - as burn_in
     if not pictures.frames:
         raise MediaError(Reason.FOOTAGE_UNREADABLE, "not one picture of the file can be decoded")
     check_video(target, Expected(starts=pictures.starts, ends=pictures.ends, codec=encoder.codec, tag=encoder.tag))
-    options = dict(encoder.options)
+    options = encoder.arguments
     if writer.has_audio:
         options["audio"] = "copied" if can_be_copied([piece]) else f"aac {settings.audio_bit_rate}"
     return Encoded(

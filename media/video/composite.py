@@ -28,7 +28,7 @@ from media.video.composite_values import (
     Shows,
     TileGap,
 )
-from media.video.encoding import Encoder, PictureWriter, recording_encoder, tool
+from media.video.encoding import Encoder, PictureWriter, mp4_options, recording_encoder, tool
 from media.video.mixing import MixWriter, Voice
 from media.video.placing import Placement, Rect, rects_at
 from media.video.reading import SECOND
@@ -131,9 +131,8 @@ class _Work:
         numbers = sorted({stay.file.tile for stay in stays})
         tiles = {number: _Tile(number, [stay for stay in stays if stay.file.tile == number]) for number in numbers}
         show = _Show(Stage(settings.width, settings.height), tiles, SECOND // settings.frame_rate // 2)
-        options = {"movflags": "+faststart"}
         encoder = self.encoder
-        with av.open(str(self.target), "w", format="mp4", container_options=options) as container:
+        with av.open(str(self.target), "w", format="mp4", container_options=mp4_options()) as container:
             pictures = PictureWriter(container, encoder, SECOND // settings.frame_rate, origin=0)
             pictures.start(show.stage.picture())
             voices = [self._voice(stay, limits) for stay in stays if stay.has_audio]
@@ -160,7 +159,7 @@ class _Work:
     def composite(self, inputs: Sequence[ComposedInput], gaps: Sequence[TileGap]) -> Composite:
         settings = self.settings
         arguments = {
-            **self.encoder.options,
+            **self.encoder.arguments,
             "size": f"{settings.width}x{settings.height}",
             "frame_rate": str(settings.frame_rate),
         }

@@ -32,6 +32,11 @@ class Encoder:
     options: dict[str, str]
     threads: int = 0
 
+    @property
+    def arguments(self) -> dict[str, str]:
+        """All that whoever repeats the encode must know."""
+        return {**self.options, "keyframe_seconds": str(KEYFRAME_SECONDS)}
+
 
 def recording_encoder(settings: EncodingSettings) -> Encoder:
     """The encoder of recordings."""

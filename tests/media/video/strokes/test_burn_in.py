@@ -179,7 +179,8 @@ def test_the_result_tells_how_it_was_made(tmp_path: Path) -> None:
     source = film(tmp_path / "film.mp4", Film(seconds=1, audio="aac"))
     encoded = burned(source, [stroke([[0.5, 0.75, 500]]), stroke(DOT, id="t", tile=2)], offset_us=123_456)
     assert (encoded.video_codec, encoded.audio_codec, encoded.copied) == ("h264", "aac", False)
-    assert encoded.tool.arguments == {"preset": "ultrafast", "crf": "20", "bf": "0", "audio": "copied"}
+    told = {"preset": "ultrafast", "crf": "20", "bf": "0", "keyframe_seconds": "4", "audio": "copied"}
+    assert encoded.tool.arguments == told
     assert {"pyav", "ffmpeg", "libavcodec"} <= encoded.tool.versions.keys()
     assert (encoded.annotation_offset_us, encoded.strokes_painted, encoded.notes) == (123_456, 1, ())
 
