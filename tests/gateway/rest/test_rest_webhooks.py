@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import pytest
 from standardwebhooks import Webhook
-from werkzeug.test import TestResponse
 
 from tests.gateway.rest.world import World
 from tests.media.service.evidence import FILMED_FROM, SOURCE
@@ -48,8 +47,8 @@ def send(
     message_id: str | None = None,
     at: datetime | None = None,
     headers: dict[str, str] | None = None,
-) -> TestResponse:
-    """An alert as a sender with another library signs it; `headers` replace those."""
+) -> Any:
+    """The answer to an alert that is signed with another library; `headers` replace those of the signature."""
     message_id = message_id or f"msg-{secrets.token_hex(6)}"
     at = at or datetime.now(UTC)
     if headers is None:
