@@ -124,8 +124,8 @@ def read_keys(path: Path) -> list[OKPKey]:
     usable = [key for key in keys if isinstance(key, OKPKey) and key.curve_name == "Ed25519" and key.is_private]
     if not usable or len(usable) < len(keys) or len(keys) > MAX_KEYS:
         raise KeysError(f"{path} must hold 1 to {MAX_KEYS} private Ed25519 keys and nothing else")
-    if not all(key.kid for key in usable) or len({key.kid for key in usable}) < len(usable):
-        raise KeysError(f"{path} holds keys without names of their own (kid)")
+    if len({key.kid for key in usable}) < len(usable):
+        raise KeysError(f"{path} holds two keys of the same name (kid)")
     return usable
 
 
