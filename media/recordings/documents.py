@@ -31,7 +31,7 @@ def recording_document(
         "stopped": None
         if recording.stopped_at is None
         else {"at": time_text(recording.stopped_at), "reason": recording.stop_reason},
-        "composite": recording.composite,
+        "composite": recording.composite.lower(),
         "annotations": {
             "expected": recording.annotations_expected,
             "received": None
@@ -65,7 +65,7 @@ def _tiles(recording: RecordingWork) -> list[dict[str, Any]]:
         {
             "tile": join.tile,
             "participant": people[join.tile].participant,
-            "role": people[join.tile].role,
+            "role": (people[join.tile].role or "").lower() or None,
             "joined_at": time_text(join.at_us),
         }
         for join in sorted(joins(recording), key=lambda join: join.tile)

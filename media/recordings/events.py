@@ -152,7 +152,7 @@ def _account(recording: RecordingWork, egress: Egress, files: Sequence[Recording
     digests = {raw.stored.sha256 for raw in raws}
     return {
         **_of_egress(egress),
-        "outcome": egress.outcome,
+        "outcome": None if egress.outcome is None else egress.outcome.lower(),
         "outcome_detail": egress.outcome_detail[:MAX_TEXT],
         "raws": [{**_object(raw.stored), "kept": why_kept(recording, raw)} for raw in raws],
         "files": [file.name for file in files if digests & set(file.raw_sha256)],

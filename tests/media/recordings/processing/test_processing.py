@@ -156,7 +156,7 @@ async def test_egresses_that_went_wrong_cost_the_others_nothing_and_are_told(
     (end,) = stage.payloads("recording.completed")
     for tile, (left, why, has_file) in wrong.items():
         account = next(one for one in end["egresses"] if one["tile"] == tile)
-        assert (account["outcome"], account["outcome_detail"]) == (left.outcome, left.error)
+        assert (account["outcome"], account["outcome_detail"]) == (left.outcome.lower(), left.error)
         name = f"participant-{tile}.mp4"
         assert (name in contents) == (name in account["files"]) == (account["problem"] is None) == has_file
         # What nothing places in time cannot be in the composite.
