@@ -25,6 +25,9 @@ PROCESSING = ("recording", "clip")
 _BEGIN = frozenset({"recording.started", "clip.requested"})
 _END = frozenset({"recording.completed", "recording.failed", "clip.preserved", "clip.failed"})
 _MINUTE = 60 * 1_000_000
+MAX_PENDING = 100_000
+"""Items kept in mind at a time, some 20 MB; a session that ends can name far fewer in its last event."""
+
 _WEEK = 7 * 24 * 60 * _MINUTE
 
 
@@ -92,6 +95,8 @@ class Session:
         if step.item is not None:
             if step.kind in _BEGIN:
                 self._pending[step.item] = step.sequence
+                if len(self._pending) > MAX_PENDING:
+                    return [("session-items-too-many", f"more than {MAX_PENDING:,} recordings and clips are pending")]
             elif step.kind in _END:
                 self._pending.pop(step.item, None)
         return problems

@@ -1,4 +1,4 @@
-"""The end of a session whose recordings or clips may still be in the making (docs/spec/chain.md, section 7).
+"""The end of a session whose recordings or clips may still be in the making (docs/spec/chain.md, section 8).
 
 1. `end_session` appends `session.ended` and a checkpoint, whose anchors are asked for in the same commit; or, when
    nothing is pending, the closing itself.
@@ -93,7 +93,7 @@ class Endings:
         if len(pending) > MAX_PENDING:
             raise LedgerError(
                 Reason.PROCESSING_PENDING,
-                f"{len(pending)} recordings and clips are in the making; a session can be ended with {MAX_PENDING}",
+                f"more than {MAX_PENDING} recordings and clips are in the making: wait until there are fewer",
                 {"chain_id": place.chain_id, "pending": str(len(pending))},
             )
         frontier = await self._lifecycle.frontier(transaction.connection, place.chain_key)

@@ -7,7 +7,7 @@ from datetime import datetime
 from ledger.chain.canonical import CanonicalError, canonicalise
 from ledger.chain.event import CHECKPOINTED, CLOSED, OPENED
 from ledger.chain.merkle import Frontier
-from ledger.chain.processing import PendingItem, item_list
+from ledger.chain.processing import MAX_PENDING, PendingItem, item_list
 from ledger.chain.rules import checkpoint, closing, draft_of, opening
 from ledger.database.connections import Connection, Pool
 from ledger.errors import LedgerError, Reason
@@ -303,7 +303,8 @@ def canonical_remark(remark: bytes, field: str) -> str:
 
 
 def _pending_error(place: ChainPlace, end: SessionEnd | None, pending: Collection[PendingItem]) -> LedgerError:
-    count = f"{len(pending)} recording(s) or clip(s) of chain {place.chain_id!r} are still in the making"
+    number = f"more than {MAX_PENDING}" if len(pending) > MAX_PENDING else str(len(pending))
+    count = f"{number} recording(s) or clip(s) of chain {place.chain_id!r} are still in the making"
     if end is None:
         text = f"{count}: end its session with EndSession, and the chain closes by itself when they are done"
     else:

@@ -1,8 +1,8 @@
-"""Reads what is pending on session chains, from what the insert guard keeps (docs/spec/chain.md, section 7)."""
+"""Reads what is pending on session chains, from what the insert guard keeps (docs/spec/chain.md, section 8)."""
 
 from dataclasses import replace
 
-from ledger.chain.processing import PendingItem
+from ledger.chain.processing import MAX_PENDING, PendingItem
 from ledger.database.connections import Connection, Pool
 from ledger.store.reads import database_errors, find_chain, organisation_transaction
 from ledger.store.values import Chain, SessionEnd
@@ -18,6 +18,7 @@ SELECT item.type, item.item_id, item.sequence
          ORDER BY step.type, step.item_id, step.sequence DESC) AS item
  WHERE item.begins
  ORDER BY item.type, item.item_id
+ LIMIT %s
 """
 _END = "SELECT sequence, closes_by FROM indelible.session_ends WHERE chain_key = %s"
 # Sessions that ended are few at any time: those of a day or so that still wait.
@@ -43,17 +44,17 @@ SELECT NOT ended.closed AND NOT EXISTS ({_PENDING})
 
 
 async def get_chain(pool: Pool, organisation_id: str, chain_id: str) -> Chain:
-    """The chain as it stands, with what is pending on it. Raises `LedgerError` CHAIN_NOT_FOUND."""
+    """The chain as it stands, with what is pending on it, the first `MAX_PENDING`. Raises CHAIN_NOT_FOUND."""
     async with organisation_transaction(pool, organisation_id, snapshot=True) as connection:
         chain = await find_chain(connection, organisation_id, chain_id)
         if chain.type == "operations" or chain.state == "closed":
             return chain
-        return replace(chain, pending=await pending_items(connection, chain.chain_key))
+        return replace(chain, pending=(await pending_items(connection, chain.chain_key))[:MAX_PENDING])
 
 
 async def pending_items(connection: Connection, chain_key: int) -> tuple[PendingItem, ...]:
-    """What is pending on a chain, by type and id."""
-    rows = await (await connection.execute(_PENDING, (chain_key,))).fetchall()
+    """What is pending on a chain, by type and id; one more than `MAX_PENDING` if there are more than that."""
+    rows = await (await connection.execute(_PENDING, (chain_key, MAX_PENDING + 1))).fetchall()
     return tuple(PendingItem(type=row[0], item_id=row[1], since_sequence=row[2]) for row in rows)
 
 
@@ -73,5 +74,5 @@ async def due_closings(pool: Pool, now_us: int) -> list[tuple[str, str]]:
 async def is_done(pool: Pool, chain_key: int) -> bool:
     """Whether the chain's session has ended, nothing of it is pending, and the chain is to be closed."""
     async with database_errors(), pool.connection() as connection:
-        row = await (await connection.execute(_IS_DONE, (chain_key, chain_key))).fetchone()
+        row = await (await connection.execute(_IS_DONE, (chain_key, 1, chain_key))).fetchone()
     return row is not None and row[0]

@@ -1,13 +1,14 @@
 import asyncio
 import os
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.chain.receipt import InvalidReceiptError, ReceiptSigner
-from ledger.client import UNREACHABLE, ClientError, LedgerClient, NewEvent
+from ledger.client import UNREACHABLE, ClientError, LedgerClient, NewEvent, PendingItem
 from sandbox.database import Database
 from sandbox.issuer import Issuer
 from sandbox.processes import free_port
@@ -86,6 +87,31 @@ async def test_lists_go_through_every_page(service: Service, client: LedgerClien
     chains = [chain.chain_id async for chain in client.list_chains(state="open")]
     assert "pages" in chains
     assert "pages" not in [chain.chain_id async for chain in client.list_chains(state="closed")]
+
+
+async def test_a_session_is_ended_and_its_chain_followed_until_it_closes_by_itself(client: LedgerClient) -> None:
+    await client.open_chain("filmed")
+    await client.append_event("filmed", "recording.started", {"recording_id": "r1"})
+    ended, receipt = await client.end_session("filmed", {"by": "Ann"}, wait_seconds=60)
+    assert (ended.state, ended.pending) == ("ended", (PendingItem(type="recording", item_id="r1", since_sequence=2),))
+    assert ended.ended_at is not None
+    assert ended.closes_by == ended.ended_at + timedelta(seconds=60)
+    (listed,) = [chain async for chain in client.list_chains(state="ended")]
+    assert (listed.chain_id, listed.pending) == ("filmed", ())
+    with pytest.raises(ClientError, match="has ended") as refused:
+        await client.append_event("filmed", "door.opened", {})
+    assert (refused.value.reason, refused.value.retryable) == ("SESSION_ENDED", False)
+    async with client.append_stream() as stream:
+        refused_later = await stream.send("filmed", [door(1)])
+        taken = await stream.send("filmed", [NewEvent(kind="recording.failed", payload={"recording_id": "r1"})])
+        with pytest.raises(ClientError, match="has ended"):
+            await refused_later
+        await taken
+    kinds = [event.kind async for event in client.stream_events("filmed", from_sequence=3, follow=True)]
+    assert kinds == ["session.ended", "chain.checkpointed", "recording.failed", "chain.closed"]
+    again, replayed = await client.end_session("filmed")
+    assert (again.state, again.closes_by) == ("closed", ended.closes_by)
+    assert (replayed.signed_note, replayed.replayed) == (receipt.signed_note, True)
 
 
 async def test_a_batcher_keeps_the_order_and_uses_few_appends(client: LedgerClient) -> None:

@@ -15,6 +15,7 @@ from verifier.policy import TrustPolicy
 from verifier.quick_lines import QuickReader
 from verifier.report_text import render
 from verifier.rfc3161 import TimestampTrust
+from verifier.session import MAX_PENDING, Session, Step
 from verifier.slices import check_slice
 from verifier.verify import verify_bundle
 
@@ -134,3 +135,13 @@ def test_the_vector_bundle_covers_the_session_and_the_chain() -> None:
         (9, "chain"),
         (9, "chain"),
     ]
+
+
+def test_a_chain_with_more_pending_than_fits_into_memory_is_refused_where_it_has_too_much() -> None:
+    session = Session()
+    steps = (
+        Step(sequence=number, prev_hash="", occurred_at=0, kind="clip.requested", item_id=f"c{number}")
+        for number in range(2, MAX_PENDING + 3)
+    )
+    problems = [(step.sequence, problem) for step in steps for problem in session.take(step, is_session=True)]
+    assert [(sequence, code) for sequence, (code, _) in problems] == [(MAX_PENDING + 2, "session-items-too-many")]
