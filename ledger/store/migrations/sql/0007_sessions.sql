@@ -1,4 +1,4 @@
--- The end of a session, enforced by the database itself (docs/spec/chain.md, section 7). Run as indelible_owner.
+-- The end of a session, enforced by the database itself (docs/spec/chain.md, section 8). Run as indelible_owner.
 --
 -- 1. item_steps repeats every event of a session chain that begins or ends the making of a recording or clip. An item is
 --    pending while the newest of its steps begins it.
