@@ -21,7 +21,8 @@ def migrate() -> None:
 
     INDELIBLE_ADMIN_DSN must name an administrator. The roles the service logs in with are created, with the passwords
     that stand in INDELIBLE_RUNTIME_DSN, INDELIBLE_APPEND_DSN and INDELIBLE_WORKER_DSN. The evidence service's part is
-    made too where INDELIBLE_EVIDENCE_DSN and INDELIBLE_EVIDENCE_WORKER_DSN are set.
+    made too where INDELIBLE_EVIDENCE_DSN and INDELIBLE_EVIDENCE_WORKER_DSN are set, and the gateway's where
+    INDELIBLE_GATEWAY_DSN and INDELIBLE_GATEWAY_WORKER_DSN are.
     """
     admin_dsn = MigrationSettings.from_environment().admin_dsn
     database = DatabaseSettings.from_environment()

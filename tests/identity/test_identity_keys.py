@@ -21,6 +21,7 @@ from ledger.identity.keys import (
     UnusableKeysError,
     parse_keys,
 )
+from ledger.identity.opening import Identity
 from ledger.identity.tokens import Authenticator
 from ledger.settings_reader import SettingsError, TokenSettings
 from tests.identity.forging import (
@@ -219,9 +220,32 @@ async def test_keys_survive_an_outage_of_their_address_but_not_for_ever(key_serv
     key_server.status = 500
     clock.now += MIN_REFRESH_SECONDS
     await keys.refresh()
-    authenticator.authenticate(sign(claims(exp=NOW + 10**6)))
+    remembered = sign(claims(exp=NOW + 10**6))
+    authenticator.authenticate(remembered)
     clock.now += MAX_STALE_SECONDS
     assert_refused(authenticator, sign(claims(exp=NOW + 10**6, nbf=NOW, sub="later")))
+    assert_refused(authenticator, remembered)
+
+
+async def test_a_further_issuer_whose_address_is_away_keeps_no_service_from_starting(
+    key_server: KeyServer, jwks: Path
+) -> None:
+    key_server.status = 500
+    further = TokenSettings(issuer="https://gateway.example", audience=AUDIENCE, keys=key_server.address)
+    identity = await Identity.open(TokenSettings(issuer=ISSUER, audience=AUDIENCE, keys=jwks), further, None)
+    with pytest.raises(LedgerError):
+        identity.authenticator.authenticate(sign(claims(iss="https://gateway.example", exp=4_000_000_000)))
+    lasting = claims(iat=None, nbf=None, exp=4_000_000_000)
+    assert identity.authenticator.authenticate(sign(lasting)).issuer == ISSUER
+
+
+async def test_a_further_issuer_whose_file_is_broken_stops_the_start(jwks: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    further = TokenSettings(
+        issuer="https://gateway.example", audience=AUDIENCE, keys=tmp_path / "broken.json", variable="INDELIBLE_X"
+    )
+    with pytest.raises(SettingsError, match="INDELIBLE_X"):
+        await Identity.open(TokenSettings(issuer=ISSUER, audience=AUDIENCE, keys=jwks), further)
 
 
 @pytest.mark.parametrize(
