@@ -20,7 +20,7 @@ _UNREACHABLE = frozenset({Reason.DATABASE_UNAVAILABLE, Reason.STORE_UNAVAILABLE,
 
 @click.group()
 def evidence() -> None:
-    """Run the evidence service, which preserves clips."""
+    """Run the evidence service, which preserves clips and records sessions."""
 
 
 @evidence.command("serve")
@@ -33,7 +33,7 @@ def serve() -> None:
 
 @evidence.command("worker")
 def worker() -> None:
-    """Make clips and keep the object store as the records say, until SIGTERM or Ctrl-C. Any number may run."""
+    """Make clips, process recordings, keep the store in step, until SIGTERM or Ctrl-C. Any number may run."""
     from media.service import run  # noqa: PLC0415 - as in serve
 
     _run(run.work)
@@ -83,6 +83,7 @@ def check_settings(as_json: bool) -> None:  # noqa: FBT001 - click's calling sty
             "lease_seconds": checked.lease_seconds,
             "sweep_after_seconds": checked.grace_seconds,
             "nats": checked.nats_url is not None,
+            "livekit": checked.recording.livekit.url if checked.recording else None,
             "metrics": str(checked.metrics_listen) if checked.metrics_listen else None,
             "tracing": checked.tracing,
         },

@@ -13,7 +13,8 @@ from indelible.evidence.v1 import evidence_pb2
 
 from ledger.cli.main import UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
-from media.commands.common import Moment, call, time_text
+from media.calling import EvidenceCaller
+from media.commands.common import Moment, call, time_text, with_service
 from media.recordings.annotate import MAX_DOCUMENT_BYTES
 from media.service.recording_convert import ACTS, ROLES, STATES, WAYS
 
@@ -190,6 +191,25 @@ def link(recording_id: str, file: str, seconds: int, as_json: bool) -> None:  # 
         },
         as_json=as_json,
     )
+
+
+@recording.command("export")
+@recording_argument
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The zip file to write.")
+@as_json
+def export(recording_id: str, out: Path, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Write the bundle of the session's chain, with the recording's files in it. That is recorded as an access."""
+    if out.exists():
+        raise Failure(f"{out} exists; it is not overwritten", UNUSABLE)
+    request = evidence_pb2.ExportRecordingRequest(recording_id=recording_id)
+
+    async def write(service: EvidenceCaller) -> int:
+        try:
+            return await service.export(request, out)
+        except OSError as error:
+            raise Failure(f"{out} cannot be written: {error.strerror}", UNUSABLE) from error
+
+    print_fields({"bundle": str(out), "bytes": with_service(write)}, as_json=as_json)
 
 
 def recording_fields(one: evidence_pb2.Recording) -> dict[str, Any]:

@@ -88,7 +88,8 @@ async def _add_members(control: Control, recording: Recording, scene: Scene) -> 
     members = {member.participant: member for member in recording.members}
     taken = {member.tile for member in recording.members}
     for identity in in_order(scene.people.values()):
-        if identity in members or not scene.consents_to_it(identity):
+        role = role_of(recording.operator, identity)
+        if identity in members or not scene.consents_to_it(identity) or scene.consents[identity].role != role:
             continue
         tile = free_tile(taken, operator=identity == recording.operator)
         if tile is None:
@@ -103,8 +104,12 @@ async def _add_members(control: Control, recording: Recording, scene: Scene) -> 
 
 def new_member(operator: str, identity: str, tile: int, at: int) -> Member:
     """Somebody who is seen for the first time."""
-    role: ParticipantRole = "OPERATOR" if identity == operator else "FIELD"
-    return Member(participant=identity, role=role, tile=tile, first_seen_at=at)
+    return Member(participant=identity, role=role_of(operator, identity), tile=tile, first_seen_at=at)
+
+
+def role_of(operator: str, identity: str) -> ParticipantRole:
+    """The operator's, or that of everybody else."""
+    return "OPERATOR" if identity == operator else "FIELD"
 
 
 def in_order(people: Iterable[Participant]) -> list[str]:

@@ -43,6 +43,8 @@ _EACH_ORGANISATION = """organisation (organisation_id) AS (
 _ORGANISATIONS = f"""
 WITH RECURSIVE {_EACH_ORGANISATION} SELECT organisation_id FROM organisation WHERE organisation_id IS NOT NULL
 """  # noqa: S608 - a text of our own
+# The same of those who have recordings.
+_RECORDING_ORGANISATIONS = _ORGANISATIONS.replace("evidence.clips", "evidence.recordings")
 _CHANGE = """
 INSERT INTO evidence.retention_changes (change_id, organisation_id, days, lock_mode, reason, changed_by, changed_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -97,13 +99,14 @@ async def get_retention(pool: Pool, organisation_id: str) -> Retention:
 
 
 async def all_retentions(pool: Pool) -> list[Retention]:
-    """The retention of every organisation that has clips or has set one: for the store's lifecycle rules."""
+    """The retention of every organisation that has clips or recordings, or has set one: for the lifecycle rules."""
     async with worker_transaction(pool) as connection:
         cursor = connection.cursor(row_factory=class_row(Retention))
         await cursor.execute(_ALL_CURRENT)
         retentions = {retention.organisation_id: retention for retention in await cursor.fetchall()}
-        for (organisation_id,) in await (await connection.execute(_ORGANISATIONS.encode())).fetchall():
-            retentions.setdefault(organisation_id, Retention(organisation_id=organisation_id))
+        for query in (_ORGANISATIONS, _RECORDING_ORGANISATIONS):
+            for (organisation_id,) in await (await connection.execute(query.encode())).fetchall():
+                retentions.setdefault(organisation_id, Retention(organisation_id=organisation_id))
     return [retentions[organisation_id] for organisation_id in sorted(retentions)]
 
 
