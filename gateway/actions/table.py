@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.actions import alerts, clips, credentials, events, holds, proofs, recordings, sessions, webhooks
+from gateway.actions import access, alerts, clips, credentials, events, holds, proofs, recordings, sessions, webhooks
 from gateway.auth.actions import Action
 
 
@@ -68,6 +68,18 @@ USE_CASES: tuple[UseCase, ...] = _table(
     (credentials.get_credential, Action.CREDENTIAL_VIEW),
     (credentials.rotate_credential, Action.CREDENTIAL_MANAGE),
     (credentials.revoke_credential, Action.CREDENTIAL_MANAGE),
+    (access.put_assignment, Action.ACCESS_MANAGE),
+    (access.list_assignments, Action.ACCESS_VIEW),
+    (access.remove_assignment, Action.ACCESS_MANAGE),
+    (access.put_role, Action.ACCESS_MANAGE),
+    (access.list_roles, Action.ACCESS_VIEW),
+    (access.remove_role, Action.ACCESS_MANAGE),
+    (access.put_site, Action.ACCESS_MANAGE),
+    (access.list_sites, Action.ACCESS_VIEW),
+    (access.remove_site, Action.ACCESS_MANAGE),
+    (access.put_camera, Action.ACCESS_MANAGE),
+    (access.list_cameras, Action.ACCESS_VIEW),
+    (access.remove_camera, Action.ACCESS_MANAGE),
     (webhooks.create_endpoint, Action.WEBHOOK_MANAGE),
     (webhooks.list_endpoints, Action.WEBHOOK_VIEW),
     (webhooks.get_endpoint, Action.WEBHOOK_VIEW),

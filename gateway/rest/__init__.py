@@ -4,7 +4,7 @@ import time
 from importlib.metadata import version
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g, request
 from flask_openapi3.blueprint import APIBlueprint
 
 from gateway.actions.desk import Desk
@@ -34,13 +34,14 @@ def register(app: Flask, parts: Parts) -> None:
     around = Surroundings(desk=Desk.of(parts), limits=limits, repeats=Repeats(parts.records))
     # The other doors count the same callers.
     app.extensions["indelible.limits"] = limits
+    app.extensions["indelible.slow"] = around.slow
     app.register_blueprint(make_blueprint(ALL_ROUTES, around, parts.settings.cors_origins))
 
 
 def make_blueprint(routes: tuple[Route, ...], around: Surroundings, origins: frozenset[str]) -> APIBlueprint:
     """The routes, what they have in common, and their documentation."""
     blueprint = APIBlueprint("rest", __name__, url_prefix=PREFIX)
-    _keep_manners(blueprint)
+    keep_manners(blueprint)
     allow_origins(blueprint, origins)
     add_routes(blueprint, routes, lambda route: make_view(route, around))
     document = openapi_document(blueprint, routes, version("indelible"))
@@ -58,7 +59,7 @@ def make_blueprint(routes: tuple[Route, ...], around: Surroundings, origins: fro
     return blueprint
 
 
-def _keep_manners(blueprint: APIBlueprint) -> None:
+def keep_manners(blueprint: Blueprint) -> None:
     """Every request is timed and logged; every answer says how much more its caller may ask for."""
 
     @blueprint.before_request

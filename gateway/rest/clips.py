@@ -199,6 +199,7 @@ ROUTES: tuple[Route, ...] = (
         uses=(clips.verify_clip,),
         answer=ClipCheck,
         tag="Clips",
+        slow=True,
     ),
     Route(
         method="POST",
@@ -215,6 +216,7 @@ ROUTES: tuple[Route, ...] = (
         uses=(clips.export_clip,),
         answer=bytes,
         tag="Clips",
+        slow=True,
     ),
     Route(
         method="POST",

@@ -17,14 +17,12 @@ from gateway.auth.credentials import (
     MAX_TOKEN_SECONDS,
     MIN_TOKEN_SECONDS,
 )
-from gateway.rest.models import OptionalBody, PageQuery, Strict, Uuid
+from gateway.rest.models import LINE, OptionalBody, PageQuery, Strict, Uuid
 from gateway.rest.routing import Answer, Call, Repeat, Route
 from gateway.values import Page
 
 MAX_ROLES = 32
 
-# Printable ASCII that is not all spaces.
-_LINE = "^[ -~]*[!-~][ -~]*$"
 RoleName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,62}$")]
 ScopeName = Annotated[str, Field(json_schema_extra={"enum": [str(scope) for scope in Scope]}, max_length=64)]
 
@@ -32,7 +30,7 @@ ScopeName = Annotated[str, Field(json_schema_extra={"enum": [str(scope) for scop
 class CreateCredential(Strict):
     """A credential to create."""
 
-    name: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=_LINE)
+    name: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=LINE)
     roles: list[RoleName] = Field(max_length=MAX_ROLES, description="No more than you have yourself.")
     scopes: list[ScopeName] = Field(min_length=1, max_length=MAX_ROLES, description="No more than you have yourself.")
     token_seconds: int = Field(
@@ -58,7 +56,7 @@ class RotateBody(OptionalBody):
 class RevokeBody(Strict):
     """Why a credential is ended."""
 
-    reason: str = Field(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=_LINE)
+    reason: str = Field(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=LINE)
 
 
 def create_credential(call: Call, body: CreateCredential) -> Answer:

@@ -187,5 +187,6 @@ ROUTES: tuple[Route, ...] = (
         uses=(events.check_session,),
         answer=ChainCheck,
         tag="Events",
+        slow=True,
     ),
 )

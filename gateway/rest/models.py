@@ -15,6 +15,8 @@ MAX_LINK_SECONDS = 3_600
 
 # Text that says something: one letter, digit or sign at least, and no U+0000.
 TEXT = r"^[^\u0000]*[!-~\u00c0-\u167f\u3041-\ud7ff][^\u0000]*$"
+# Printable ASCII that is not all spaces.
+LINE = "^[ -~]*[!-~][ -~]*$"
 
 _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 # RFC 3339 section 5.6, no finer than the microseconds that are kept.

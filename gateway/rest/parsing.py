@@ -1,7 +1,7 @@
 """From a request to the models a handler asks for."""
 
 from collections.abc import Mapping
-from typing import Any, get_origin, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from flask import Request
 from pydantic import BaseModel, ValidationError
@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 from gateway.problems import Code, Problem
 from gateway.rest.limits import read_json
 from gateway.rest.routing import Route
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _JSON = "application/json"
 
@@ -32,13 +34,13 @@ class Reader:
         """The handler's arguments. Raises Problem."""
         read: dict[str, BaseModel] = {}
         if self._path is not None:
-            read["path"] = _validated(self._path, path)
+            read["path"] = validated(self._path, path)
         if self._query is not None:
-            read["query"] = _validated(self._query, self._query_of(request))
+            read["query"] = validated(self._query, self._query_of(request))
         elif request.query_string:
             raise Problem(Code.INVALID_REQUEST, "This address takes no query.")
         if self._body is not None:
-            read["body"] = _validated(self._body, self._body_of(request))
+            read["body"] = validated(self._body, self._body_of(request))
         return read
 
     def _query_of(self, request: Request) -> dict[str, Any]:
@@ -64,7 +66,8 @@ class Reader:
         return read_json(body, self._max_body_bytes)
 
 
-def _validated(model: type[BaseModel], value: Any) -> BaseModel:
+def validated(model: type[Model], value: Any) -> Model:
+    """The value as `model` has it. Raises Problem (INVALID_REQUEST), which names the member at fault."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

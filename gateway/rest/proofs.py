@@ -76,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
         uses=(proofs.export_bundle, proofs.export_disclosing_bundle),
         answer=bytes,
         tag="Proofs",
+        slow=True,
     ),
     Route(
         method="POST",

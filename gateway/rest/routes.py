@@ -1,6 +1,6 @@
 """Every route of the API."""
 
-from gateway.rest import clips, credentials, events, holds, proofs, recordings, sessions, webhooks
+from gateway.rest import access, clips, credentials, events, holds, proofs, recordings, sessions, webhooks
 from gateway.rest.routing import Route
 
 ALL_ROUTES: tuple[Route, ...] = (
@@ -11,5 +11,6 @@ ALL_ROUTES: tuple[Route, ...] = (
     *clips.ROUTES,
     *holds.ROUTES,
     *credentials.ROUTES,
+    *access.ROUTES,
     *webhooks.ROUTES,
 )

@@ -54,6 +54,7 @@ class Route:
     `handler(call, path=..., query=..., body=...)` takes what its annotations name, models of `Strict`; its docstring is
     the documentation. `uses` are the use cases it may call. `answer` is the type of what it gives, `bytes` for a zip
     file, `also` further statuses of success. `secret`: the answer holds what is shown only once, and so is not kept.
+    `slow`: it may keep a thread busy for minutes, so that only few run at once.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -67,6 +68,7 @@ class Route:
     repeat: Repeat = Repeat.NONE
     secret: bool = False
     etag: bool = False
+    slow: bool = False
     max_body_bytes: int = MAX_BODY_BYTES
 
     @property

@@ -8,14 +8,16 @@
 """
 
 import hashlib
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Request, Response, g, request
 
 from gateway.actions.desk import Desk
+from gateway.problems import Code, Problem
 from gateway.rest.limits import CallerLimits
 from gateway.rest.parsing import Reader
 from gateway.rest.repeats import Kept, Repeats, key_of
@@ -23,6 +25,9 @@ from gateway.rest.routing import Answer, Call, Repeat, Route
 from gateway.rest.writing import JSON, file_response, json_bytes
 from gateway.values import Bytes, Page
 
+# Downloads and checks of whole clips or chains at once; the server has three times as many threads.
+MAX_SLOW = 16
+RETRY_SECONDS = 5
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
@@ -34,6 +39,7 @@ class Surroundings:
     desk: Desk
     limits: CallerLimits
     repeats: Repeats
+    slow: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_SLOW))
 
 
 def make_view(route: Route, around: Surroundings) -> Callable[..., Response]:
@@ -48,11 +54,36 @@ def make_view(route: Route, around: Surroundings) -> Callable[..., Response]:
         arguments = reader.read(asked, path)
         key = None if route.repeat is Repeat.NONE else key_of(asked.headers.get(IDEMPOTENCY_KEY))
         call = Call(desk=around.desk, caller=caller, idempotency_key=key)
+        if route.slow:
+            return _slowly(route, around.slow, call, arguments, asked)
         if key is not None and route.repeat is Repeat.GATEWAY:
             return _once(route, around.repeats, call, arguments, asked)
         return _respond(route, route.handler(call, **arguments), asked)
 
     return view
+
+
+def _slowly(
+    route: Route, slots: threading.BoundedSemaphore, call: Call, arguments: dict[str, Any], asked: Request
+) -> Response:
+    """Carry out what takes long, unless too much of that is under way: the others must not have to wait for it."""
+    if not slots.acquire(blocking=False):
+        raise Problem(
+            Code.OVERLOADED,
+            "Too many files are being sent or checked. Try again in a moment.",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        )
+    sending = False
+    try:
+        answer = route.handler(call, **arguments)
+        if isinstance(answer.value, Bytes):
+            response = file_response(answer.value, slots.release)
+            sending = True
+            return response
+        return _respond(route, answer, asked)
+    finally:
+        if not sending:
+            slots.release()
 
 
 def _once(route: Route, repeats: Repeats, call: Call, arguments: dict[str, Any], asked: Request) -> Response:
@@ -79,8 +110,6 @@ def _content(asked: Request) -> bytes:
 
 
 def _respond(route: Route, answer: Answer, asked: Request) -> Response:
-    if isinstance(answer.value, Bytes):
-        return file_response(answer.value)
     status = answer.status or route.status
     if answer.etag is not None:
         etag = f'"{answer.etag}"'

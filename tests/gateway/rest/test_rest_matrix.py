@@ -71,6 +71,10 @@ BODIES: dict[str, Any] = {
     "set_retention": {"days": 3650, "reason": "the matrix"},
     "create_credential": {"name": "x", "roles": ["observer"], "scopes": ["ledger:read"]},
     "revoke_credential": {"reason": "the matrix"},
+    "put_assignment": {"subject": "nobody", "role": "observer"},
+    "put_role": {"permissions": ["session.list"]},
+    "put_site": {"name": "North"},
+    "put_camera": {"site_id": "matrix-site"},
     "request_clip": {"source": "gate-1", "incident": "matrix", "event_at": "2026-03-01T12:00:10Z"},
 }
 
@@ -83,6 +87,9 @@ def ask(caller: Caller, route: Route, things: Things, **headers: str) -> Any:
         **{name: getattr(things, name) for name in Things.__dataclass_fields__},
         "sequence": "1",
         "file": "clip.mp4",
+        "role": "matrix-role",
+        "site_id": "matrix-site",
+        "camera_id": "matrix-camera",
     }
     path = re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], str(uuid.UUID(int=7))), route.path)
     return caller.ask(route.method, path, None if route.method in {"GET", "DELETE"} else body, **headers)
@@ -134,7 +141,9 @@ def test_the_roles_differ(world: World) -> None:
     assert permitted(world, "org_admin") > permitted(world, "observer") >= WATCHED
 
 
-NAMED = [route for route in MATRIX if "{" in route.path]
+# A name that somebody else uses as well may be given in one's own organisation.
+OWN_NAMES = frozenset({"put_role", "put_site", "put_camera"})
+NAMED = [route for route in MATRIX if "{" in route.path and route.name not in OWN_NAMES]
 
 
 @pytest.mark.parametrize("route", NAMED, ids=lambda route: f"{route.method} {route.path}")

@@ -52,6 +52,7 @@ class Reply:
         self.data = response.data
         self.text = response.get_data(as_text=True) if response.mimetype != "application/zip" else ""
         self.json: Any = response.get_json(silent=True)
+        response.close()  # as a server does
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Caller:
     app: Flask
     bearer: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    root: str = "/api/v1"
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         """The answer; `body` is JSON, or bytes as they are. Headers are written with underscores."""
@@ -69,7 +71,7 @@ class Caller:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         if data is not None and "Content-Type" not in sent:
             sent["Content-Type"] = "application/json"
-        return Reply(self.app.test_client().open(f"/api/v1{path}", method=method, data=data, headers=sent))
+        return Reply(self.app.test_client().open(f"{self.root}{path}", method=method, data=data, headers=sent))
 
     def get(self, path: str, **headers: str) -> Reply:
         """GET."""
