@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,14 @@ def test_a_document_that_is_read_agrees_with_the_published_schema() -> None:
     whole = document([stroke([POINT])], [erase(200, "s"), clear(300), clear(300, 1)])
     parse_annotations(whole)
     jsonschema.Draft202012Validator(published()).validate(json.loads(whole))
+
+
+def test_the_example_of_the_specification_is_a_document() -> None:
+    page = (Path(__file__).parents[4] / "docs/spec/annotations.md").read_text()
+    example = page.partition("```json\n")[2].partition("```")[0]
+    read = parse_annotations(example.encode())
+    assert [stroke.tool for stroke in read.strokes] == ["pen", "rectangle"]
+    assert [action.at for action in read.actions] == [9000, 15000]
 
 
 def test_the_offset_is_from_the_annotation_clock_to_the_start_of_the_file() -> None:
