@@ -35,22 +35,22 @@ def record_decision(  # noqa: PLR0913, PLR0917 - the parts of one row
     policies: tuple[str, ...],
 ) -> None:
     """Keep a decision, in the caller's own organisation whatever was asked for. Raises Problem: then do not answer."""
-    with records.transaction(caller.organisation_id) as connection:
-        connection.execute(
-            _ADD,
-            (
-                caller.organisation_id,
-                time.time_ns() // 1000,
-                caller.subject,
-                caller.credential_id,
-                action,
-                resource.kind,
-                _harmless(resource.id),
-                outcome,
-                list(policies),
-                caller.request_id,
-            ),
-        )
+    records.write(
+        caller.organisation_id,
+        _ADD,
+        (
+            caller.organisation_id,
+            time.time_ns() // 1000,
+            caller.subject,
+            caller.credential_id,
+            action,
+            resource.kind,
+            _harmless(resource.id),
+            outcome,
+            list(policies),
+            caller.request_id,
+        ),
+    )
 
 
 def _harmless(identifier: str) -> str:

@@ -1,7 +1,7 @@
 """Access to the gateway's records for those who answer requests: blocking, for any number of threads."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from gateway.records.guards import GATEWAY_GUARDS
 from ledger.database.connections import BlockingPool, Connection, make_blocking_pool, reach
 
 POOL_SIZE = 8
+_BE = "SELECT set_config('indelible.organisation', %s, true)"
 _CHECK_SETTINGS = {"statement_timeout": "10s"}
 
 
@@ -41,24 +42,40 @@ class Records:
         Raises Problem: DATABASE_UNAVAILABLE for what a caller may simply try again, INVALID_REQUEST for text that no
         database takes, such as one with a NUL.
         """
-        try:
-            with self._pool.connection() as connection, connection.transaction():
-                connection.execute("SELECT set_config('indelible.organisation', %s, true)", (organisation_id,))
-                yield connection
-        except psycopg.DataError as error:
-            raise Problem(Code.INVALID_REQUEST, "Something in this request cannot be stored as text.") from error
-        except (
-            psycopg.OperationalError,
-            psycopg.InterfaceError,
-            psycopg.errors.QueryCanceled,
-            PoolTimeout,
-            PoolClosed,
-        ) as error:
-            raise Problem(
-                Code.DATABASE_UNAVAILABLE,
-                "The gateway's records cannot be reached now. Try again in a moment.",
-                headers={"Retry-After": "5"},
-            ) from error
+        with _problems(), self._pool.connection() as connection, connection.transaction():
+            connection.execute(_BE, (organisation_id,))
+            yield connection
+
+    def write(self, organisation_id: str, statement: str, parameters: Sequence[object]) -> None:
+        """One statement in a transaction of its own, sent together with what begins and ends it. Raises as above."""
+        with (
+            _problems(),
+            self._pool.connection() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
+            connection.execute(_BE, (organisation_id,))
+            connection.execute(statement.encode(), parameters)
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.DataError as error:
+        raise Problem(Code.INVALID_REQUEST, "Something in this request cannot be stored as text.") from error
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.errors.QueryCanceled,
+        PoolTimeout,
+        PoolClosed,
+    ) as error:
+        raise Problem(
+            Code.DATABASE_UNAVAILABLE,
+            "The gateway's records cannot be reached now. Try again in a moment.",
+            headers={"Retry-After": "5"},
+        ) from error
 
 
 async def _check(dsn: str) -> None:
