@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.auth.commands import credential, key
+from gateway.auth.commands import clear_refusals, credential, key
 from gateway.webhooks.commands import webhook_key
 from ledger.address import Address
 
@@ -136,7 +136,8 @@ def worker() -> None:
 
     settings = WorkerSettings.from_environment()
     configure_logging(settings.log)
-    run_worker(settings)
+    with clear_refusals():
+        run_worker(settings)
 
 
 gateway.add_command(credential)
@@ -152,7 +153,7 @@ def _serve_integrators(settings: "GatewaySettings") -> None:
     from ledger.telemetry import configure_logging  # noqa: PLC0415 - see above
 
     configure_logging(settings.log)
-    with ExitStack() as closing:
+    with clear_refusals(), ExitStack() as closing:
         parts = closing.enter_context(opened_parts(settings))
         client = closing.enter_context(
             BlockingLedgerClient(settings.ledger.address, token=None, tls=settings.ledger.tls)

@@ -16,6 +16,8 @@ Answer = TypeVar("Answer")
 OPEN_SECONDS = 30.0
 # A caller with a key that is not known waits so long for the issuer's answer, then it is refused.
 REFRESH_SECONDS = 6.0
+# So many may wait for it at once. Others are refused directly: made-up keys must not tie up every thread of a server.
+MAX_WAITING = 4
 
 
 class BlockingIdentity:
@@ -28,6 +30,7 @@ class BlockingIdentity:
         """As Identity.open. Raises SettingsError."""
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._thread = threading.Thread(target=self._loop.run_forever, name="token-keys", daemon=True)
         self._thread.start()
         try:
@@ -62,10 +65,14 @@ class BlockingIdentity:
             if refusal.issuer is None:
                 raise
             issuer = refusal.issuer
+        if not self._waiting.acquire(blocking=False):
+            raise UnauthenticatedError
         try:
             self._wait(authenticator.refresh(issuer), REFRESH_SECONDS)
         except TimeoutError:
             raise UnauthenticatedError from None
+        finally:
+            self._waiting.release()
         return authenticator.authenticate(token)
 
     def _wait(self, work: Coroutine[Any, Any, Answer], seconds: float) -> Answer:
