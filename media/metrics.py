@@ -36,6 +36,11 @@ class WorkerMetrics:
         self._oldest = Gauge(
             "indelible_evidence_oldest_waiting_seconds", "How long the oldest of them has waited.", registry=registry
         )
+        self._steps = Gauge(
+            "indelible_evidence_waiting_recording_steps",
+            "Steps of recordings' processing that are still to be done.",
+            registry=registry,
+        )
         self._notes = Gauge(
             "indelible_evidence_waiting_notes", "Events that are still to be told to the ledger.", registry=registry
         )
@@ -53,6 +58,7 @@ class WorkerMetrics:
         oldest = pending.oldest_clip_at
         self._waiting.set(pending.clips)
         self._oldest.set(0 if oldest is None else time.time() - oldest / 1_000_000)
+        self._steps.set(pending.steps)
         self._notes.set(pending.notes)
         self._disposals.set(pending.disposals)
         self._unprotected.set(pending.unprotected)

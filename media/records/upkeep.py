@@ -76,6 +76,7 @@ SELECT (SELECT count(*) FROM evidence.clips
          WHERE state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')) AS clips,
        (SELECT min(requested_at) FROM evidence.clips
          WHERE state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')) AS oldest_clip_at,
+       (SELECT count(*) FROM evidence.recording_jobs WHERE state = 'OPEN') AS steps,
        (SELECT count(*) FROM evidence.notes WHERE sent_at IS NULL AND refusal IS NULL) AS notes,
        (SELECT count(*) FROM evidence.clips WHERE state = 'DISPOSING') AS disposals,
        (SELECT count(*) FROM ({_UNPROTECTED_IDS}) AS due) AS unprotected

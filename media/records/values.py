@@ -255,6 +255,8 @@ class Pending:
 
     clips: int
     oldest_clip_at: int | None
+    # Steps of recordings' processing.
+    steps: int
     notes: int
     disposals: int
     unprotected: int
