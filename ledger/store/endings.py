@@ -62,7 +62,7 @@ class Endings:
         wait_us = _wait(wait_seconds) * _MICROSECONDS
         place = await self._lifecycle.session_chain(organisation_id, chain_id)
         operations = await self._lifecycle.operations_chain(organisation_id)
-        await self._lifecycle.catch_up(place.chain_key)
+        await self._lifecycle.frontiers.catch_up(place.chain_key)
         async with self._transactions.begin(organisation_id) as transaction:
             await transaction.lock(place, operations)
             end = await session_end(transaction.connection, place.chain_key)
@@ -71,7 +71,7 @@ class Endings:
             if end is None:
                 placed = await self._end(transaction, place, operations, canonical, wait_us)
             elif placed is None:  # somebody went round the ledger: it never ends a session without a checkpoint
-                frontier = await self._lifecycle.frontier(transaction.connection, place.chain_key)
+                frontier = await self._lifecycle.frontiers.of(transaction.connection, place.chain_key)
                 placed = await self._checkpoint(transaction, place, frontier, transaction.now_us())
         return place, self._transactions.receipt(place, placed, replayed=replayed)
 
@@ -96,7 +96,7 @@ class Endings:
                 f"more than {MAX_PENDING} recordings and clips are in the making: wait until there are fewer",
                 {"chain_id": place.chain_id, "pending": str(len(pending))},
             )
-        frontier = await self._lifecycle.frontier(transaction.connection, place.chain_key)
+        frontier = await self._lifecycle.frontiers.of(transaction.connection, place.chain_key)
         # One reading for all: the deadline counts from the time that session.ended is stamped with.
         now_us = transaction.now_us()
         closes_by = rfc3339(moment(max(now_us, head.occurred_at_us) + wait_us))

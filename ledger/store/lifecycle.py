@@ -1,6 +1,5 @@
 """Open, checkpoint and close chains. What happens to a chain is noted on the organisation's operations chain too."""
 
-from collections import OrderedDict
 from collections.abc import Collection
 from datetime import datetime
 
@@ -11,6 +10,7 @@ from ledger.chain.processing import MAX_PENDING, PendingItem, item_list
 from ledger.chain.rules import checkpoint, closing, draft_of, opening
 from ledger.database.connections import Connection, Pool
 from ledger.errors import LedgerError, Reason
+from ledger.store.frontiers import Frontiers
 from ledger.store.group import Placed
 from ledger.store.intake import ChainPlace, check_chain_id, invalid_payload
 from ledger.store.processing import pending_items, session_end
@@ -18,11 +18,6 @@ from ledger.store.reads import database_errors
 from ledger.store.transactions import ChainTransaction, Places, Transactions
 from ledger.store.values import OPERATIONS_CHAIN_ID, AnchorSets, Chain, ChainType, Receipt, SessionEnd
 from ledger.timestamps import moment, rfc3339
-
-# Frontiers kept in memory, at most 1.5 KiB each, so that a checkpoint reads only what came after the last one.
-_MAX_FRONTIERS = 10_000
-# Hashes read at a time: 320 KB.
-_HASH_BATCH = 10_000
 
 _INSERT_CHAIN = """
 INSERT INTO indelible.chains (organisation_id, chain_id, type, subject, opened_at)
@@ -35,13 +30,6 @@ _EVENT = """
 SELECT event.sequence, event.hash, event.occurred_at
   FROM indelible.events AS event
  WHERE event.chain_key = %s AND event.sequence = %s
-"""
-_HASHES = """
-SELECT event.hash
-  FROM indelible.events AS event
- WHERE event.chain_key = %s AND event.sequence > %s
- ORDER BY event.sequence
- LIMIT %s
 """
 _INSERT_JOBS = """
 INSERT INTO indelible.anchor_jobs
@@ -64,7 +52,7 @@ class Lifecycle:
         self._transactions = transactions
         self._places = places
         self._anchor_sets = anchor_sets
-        self._frontiers: OrderedDict[int, Frontier] = OrderedDict()
+        self.frontiers = Frontiers(pool)
 
     async def open_chain(self, organisation_id: str, chain_id: str, subject: bytes) -> tuple[Chain, Receipt]:
         """Open a session; the same request again gets the first answer. Raises `LedgerError` CHAIN_EXISTS, ..."""
@@ -104,7 +92,7 @@ class Lifecycle:
     async def checkpoint_chain(self, organisation_id: str, chain_id: str) -> Receipt:
         """Commit to every event so far and ask for anchors; with nothing new, for those the newest checkpoint lacks."""
         place = await self._places.get(organisation_id, chain_id)
-        await self.catch_up(place.chain_key)
+        await self.frontiers.catch_up(place.chain_key)
         async with self._transactions.begin(organisation_id) as transaction:
             await transaction.lock(place)
             head = transaction.head(place)
@@ -112,7 +100,7 @@ class Lifecycle:
                 placed = Placed(first_sequence=head.sequence, hashes=(head.hash,), occurred_at_us=head.occurred_at_us)
                 replayed = True
             else:
-                frontier = await self.frontier(transaction.connection, place.chain_key)
+                frontier = await self.frontiers.of(transaction.connection, place.chain_key)
                 placed = await transaction.append(place, draft_of(CHECKPOINTED, checkpoint(frontier)))
                 replayed = False
             # Also for one that was there: authorities configured since are asked as well, and nobody twice.
@@ -124,7 +112,7 @@ class Lifecycle:
         canonical = canonical_remark(remark, "closing")
         place = await self.session_chain(organisation_id, chain_id)
         operations = await self.operations_chain(organisation_id)
-        await self.catch_up(place.chain_key)
+        await self.frontiers.catch_up(place.chain_key)
         async with self._transactions.begin(organisation_id) as transaction:
             await transaction.lock(place, operations)
             head = transaction.head(place)
@@ -132,7 +120,7 @@ class Lifecycle:
             if replayed:
                 placed = Placed(first_sequence=head.sequence, hashes=(head.hash,), occurred_at_us=head.occurred_at_us)
             else:
-                frontier = await self.frontier(transaction.connection, place.chain_key)
+                frontier = await self.frontiers.of(transaction.connection, place.chain_key)
                 placed = await self._close(transaction, place, operations, frontier, canonical)
         return place, self._transactions.receipt(place, placed, replayed=replayed)
 
@@ -238,27 +226,6 @@ class Lifecycle:
         sequence, digest, occurred_at_us = event
         placed = Placed(first_sequence=sequence, hashes=(bytes(digest),), occurred_at_us=occurred_at_us)
         return _opened(place, name, subject, placed), self._transactions.receipt(place, placed, replayed=True)
-
-    async def catch_up(self, chain_key: int) -> None:
-        """Bring the remembered tree near the head before the chain is locked: others need not wait for that."""
-        async with database_errors(), self._pool.connection() as connection:
-            await self.frontier(connection, chain_key)
-
-    async def frontier(self, connection: Connection, chain_key: int) -> Frontier:
-        """The tree over every committed event of a chain; to be asked before a transaction writes its own."""
-        # Events never change, so a tree over committed ones stays right whatever becomes of this transaction. The
-        # transaction's own event comes after this was read.
-        frontier = self._frontiers.pop(chain_key, Frontier())
-        while True:
-            cursor = await connection.cursor(binary=True).execute(_HASHES, (chain_key, frontier.size, _HASH_BATCH))
-            hashes = [bytes(row[0]) for row in await cursor.fetchall()]
-            frontier = frontier.extended(hashes)
-            if len(hashes) < _HASH_BATCH:
-                break
-        self._frontiers[chain_key] = frontier
-        if len(self._frontiers) > _MAX_FRONTIERS:
-            self._frontiers.popitem(last=False)
-        return frontier
 
     async def ask_for_anchors(self, connection: Connection, place: ChainPlace, placed: Placed) -> None:
         """Ask the organisation's authorities to anchor a checkpoint of this transaction."""
