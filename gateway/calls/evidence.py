@@ -35,7 +35,7 @@ class EvidenceCalls:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._stub: evidence_pb2_grpc.EvidenceServiceAsyncStub = evidence_pb2_grpc.EvidenceServiceStub(wire.channel)
+        self._stub = evidence_pb2_grpc.EvidenceServiceStub(wire.channel)
 
     def request_clip(  # noqa: PLR0913 - what a clip is asked for by
         self,

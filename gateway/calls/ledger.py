@@ -38,7 +38,7 @@ class LedgerCalls:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._stub: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(wire.channel)
+        self._stub = ledger_pb2_grpc.LedgerServiceStub(wire.channel)
 
     def open_session(self, identity: Identity, session_id: str, subject: bytes) -> tuple[Session, Accepted]:
         """Open a session chain; again with the same subject: the first answer."""

@@ -1,28 +1,21 @@
-"""One event loop on a thread of its own, and over it the gateway's connections: shared by every thread that serves.
+"""The gateway's connections to the services behind it, shared by every thread that serves.
 
-A call blocks its thread only. The loop is uvloop's where there is one: the hand-over from thread to loop and back is a
-third of what a request costs here.
+These are gRPC's own blocking channels: a call waits in the thread that asked. The asyncio client on a thread of its own
+that `ledger.client` offers to programs takes four changes of threads a call, which made requests cost a third more.
 """
 
-import asyncio
 import random
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import grpc
 
-from ledger.client import ClientError, ClientTls
-from ledger.client.channel import Connection, Metadata
+from ledger.address import Address
+from ledger.client import ClientTls
+from ledger.client.channel import OPTIONS, Metadata
 from ledger.client.errors import from_rpc_error
-
-try:
-    import uvloop
-except ImportError:  # there is none for Windows
-    uvloop = None  # type: ignore[assignment]  # as the line says
-
-Answer = TypeVar("Answer")
 
 # Nobody in front of a browser or an integration waits longer for one call.
 CALL_SECONDS = 10.0
@@ -30,7 +23,6 @@ CALL_SECONDS = 10.0
 PAUSE_SECONDS = (0.1, 0.3)
 # As the services allow: reading stored files back, and writing a whole bundle.
 LONG_CALL_SECONDS = 1_800.0
-_STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,13 +43,10 @@ class Identity:
 
 
 class Line:
-    """The loop. `close`, or leaving the context, ends its connections and its thread."""
+    """The connections. `close`, or leaving the context, ends them and what runs on them."""
 
     def __init__(self) -> None:
-        self._loop = uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()
-        self._connections: list[Connection] = []
-        self._thread = threading.Thread(target=self._loop.run_forever, name="service-calls", daemon=True)
-        self._thread.start()
+        self._channels: list[grpc.Channel] = []
 
     def __enter__(self) -> Self:
         return self
@@ -66,65 +55,52 @@ class Line:
         self.close()
 
     def connect(self, address: str, *, tls: ClientTls | None, service: str) -> "Wire":
-        """A connection; nothing is sent yet. Raises ValueError for an address that cannot be used."""
+        """A connection; nothing is sent yet. `service` is what errors call the other side.
 
-        async def make() -> Connection:
-            return Connection(address, None, tls, CALL_SECONDS, service=service)
-
-        connection = self.wait(make())
-        self._connections.append(connection)
-        return Wire(self, connection)
-
-    def wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Run `work` on the loop; whatever ends the waiting cancels it there."""
-        running = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return running.result()
-        except BaseException:
-            running.cancel()
-            raise
+        Raises ValueError for an address that is not HOST:PORT, or that lies beyond this machine without TLS.
+        """
+        if tls is not None:
+            credentials = grpc.ssl_channel_credentials(tls.certificate_authority, tls.key, tls.certificate)
+            channel = grpc.secure_channel(address, credentials, options=OPTIONS)
+        elif Address.parse(address).is_loopback:
+            channel = grpc.insecure_channel(address, options=OPTIONS)
+        else:
+            raise ValueError(f"{address} is not on this machine: a token may only be sent there over TLS")
+        self._channels.append(channel)
+        return Wire(channel, f"{service} at {address}")
 
     def close(self) -> None:
         """End everything; calling it again is harmless."""
-        if not self._loop.is_running():
-            return
-        for connection in self._connections:
-            self.wait(connection.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_STOP_SECONDS)
-        self._loop.close()
+        for channel in self._channels:
+            channel.close()
 
 
 class Wire:
     """One connection to one service, for any number of threads."""
 
-    def __init__(self, line: Line, connection: Connection) -> None:
-        self._line = line
-        self._connection = connection
-
-    @property
-    def channel(self) -> grpc.aio.Channel:
-        """What stubs are made of."""
-        return self._connection.channel
+    def __init__(self, channel: grpc.Channel, name: str) -> None:
+        self.channel = channel
+        self._name = name
 
     def call(
         self, method: Callable[..., Any], request: Any, identity: Identity, *, retry: bool = True, long: bool = False
     ) -> Any:
-        """The answer of a unary method. `retry`: doing it twice does no harm. Raises ClientError."""
-        seconds = LONG_CALL_SECONDS if long else CALL_SECONDS
-        return self._line.wait(self._call(method, request, identity.metadata, seconds, retry=retry))
+        """The answer of a unary method. `retry`: doing it twice does no harm. Raises ClientError.
 
-    async def _call(
-        self, method: Callable[..., Any], request: Any, metadata: Metadata, seconds: float, *, retry: bool
-    ) -> Any:
-        """A call, and once more after a moment: a service that is away must not hold every thread of the server."""
+        It is repeated once after a moment and no more: a service that is away must not hold every thread there is.
+        """
+        seconds = LONG_CALL_SECONDS if long else CALL_SECONDS
         try:
-            return await self._connection.call(method, request, timeout_seconds=seconds, retry=False, metadata=metadata)
-        except ClientError as error:
-            if not (retry and error.retryable):
-                raise
-        await asyncio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - spreads load, guards nothing
-        return await self._connection.call(method, request, timeout_seconds=seconds, retry=False, metadata=metadata)
+            return method(request, timeout=seconds, metadata=identity.metadata)
+        except grpc.RpcError as rpc_error:
+            error = from_rpc_error(rpc_error, self._name)
+        if not (retry and error.retryable):
+            raise error
+        time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - spreads load, guards nothing
+        try:
+            return method(request, timeout=seconds, metadata=identity.metadata)
+        except grpc.RpcError as rpc_error:
+            raise from_rpc_error(rpc_error, self._name) from None
 
     def stream(self, method: Callable[..., Any], request: Any, identity: Identity) -> Iterator[bytes]:
         """The pieces of a file. The first has arrived on return, so that a refusal is raised here: ClientError.
@@ -132,35 +108,32 @@ class Wire:
         An error further on is raised where the pieces are taken.
         """
         pieces = self._chunks(method, request, identity)
-        first = self._line.wait(_next(pieces))
-        return self._pieces(first, pieces)
+        return _Begun(next(pieces, b""), pieces)
 
-    def _pieces(self, first: bytes | None, pieces: AsyncIterator[bytes]) -> Iterator[bytes]:
-        piece = first
-        try:
-            while piece is not None:
-                yield piece
-                piece = self._line.wait(_next(pieces))
-        finally:
-            self._line.wait(_close(pieces))
-
-    async def _chunks(self, method: Callable[..., Any], request: Any, identity: Identity) -> AsyncIterator[bytes]:
+    def _chunks(self, method: Callable[..., Any], request: Any, identity: Identity) -> Generator[bytes, None, None]:
         call = method(request, timeout=LONG_CALL_SECONDS, metadata=identity.metadata)
         try:
-            async for message in call:
+            for message in call:
                 yield message.data
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self._connection.name) from None
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self._name) from None
         finally:
             call.cancel()
 
 
-async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(pieces, None)
+class _Begun(Iterator[bytes]):
+    """A file whose first piece has arrived; closing it ends the call, also when nothing was taken."""
 
+    def __init__(self, first: bytes, rest: Generator[bytes, None, None]) -> None:
+        self._first: bytes | None = first
+        self._rest = rest
 
-async def _close(pieces: AsyncIterator[bytes]) -> None:
-    await pieces.aclose()  # type: ignore[attr-defined]  # it is a generator
+    def __next__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return next(self._rest)
 
-
-__all__ = ["CALL_SECONDS", "ClientError", "Identity", "Line", "Wire"]
+    def close(self) -> None:
+        """Called by whoever does not want more."""
+        self._rest.close()

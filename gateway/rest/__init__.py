@@ -70,7 +70,7 @@ def keep_manners(blueprint: Blueprint) -> None:
     @blueprint.after_request
     def finish(response: Response) -> Response:
         if g.rate_headers is not None:
-            response.headers.update(g.rate_headers)
+            response.headers.extend(g.rate_headers)
         _log_request(response)
         return response
 

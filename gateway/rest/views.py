@@ -110,19 +110,16 @@ def _content(asked: Request) -> bytes:
 
 
 def _respond(route: Route, answer: Answer, asked: Request) -> Response:
-    status = answer.status or route.status
+    headers = [("Content-Type", JSON), *answer.headers.items()]
     if answer.etag is not None:
-        etag = f'"{answer.etag}"'
+        headers.append(("ETag", f'"{answer.etag}"'))
         if asked.if_none_match.contains_weak(answer.etag):
-            return Response(status=304, headers={"ETag": etag})
-    response = Response(json_bytes(answer.value), status, answer.headers, content_type=JSON)
-    if answer.etag is not None:
-        response.headers["ETag"] = etag
+            return Response(status=304, headers=headers[-1:])
     if isinstance(answer.value, Page) and answer.value.next_cursor is not None:
-        response.headers["Link"] = f'<{_next_page(asked, answer.value.next_cursor)}>; rel="next"'
+        headers.append(("Link", f'<{_next_page(asked, answer.value.next_cursor)}>; rel="next"'))
     if answer.replayed:
-        response.headers[REPLAYED] = "true"
-    return response
+        headers.append((REPLAYED, "true"))
+    return Response(json_bytes(answer.value), answer.status or route.status, headers)
 
 
 def _next_page(asked: Request, cursor: str) -> str:

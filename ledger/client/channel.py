@@ -23,7 +23,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 # As the service's own limit: whole pages and batches fit.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A silent network is noticed within a minute and a half, also while a stream has nothing to say.
@@ -75,9 +75,9 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         if tls is not None:
             credentials = grpc.ssl_channel_credentials(tls.certificate_authority, tls.key, tls.certificate)
-            self.channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+            self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
         elif Address.parse(address).is_loopback:
-            self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+            self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         else:
             raise ValueError(f"{address} is not on this machine: a token may only be sent there over TLS")
 

@@ -50,8 +50,8 @@ class ClientError(Exception):
         return self.reason == UNREACHABLE
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError, name: str) -> ClientError:
-    """The error a failed call to a service, called `name`, stands for."""
+def from_rpc_error(error: grpc.RpcError, name: str) -> ClientError:
+    """The error a failed call to a service, called `name`, stands for; of asyncio's calls and of blocking ones."""
     code = error.code()
     details = error.details() or code.name
     reason, metadata, request_id = _read_details(error)
@@ -67,7 +67,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, name: str) -> ClientError:
     return ClientError(code.name, details, retryable=retryable, status=code.name)
 
 
-def _read_details(error: grpc.aio.AioRpcError) -> tuple[str, dict[str, str], str]:
+def _read_details(error: grpc.RpcError) -> tuple[str, dict[str, str], str]:
     """Reason, metadata and request id from google.rpc details; a foreign server's nonsense counts as none."""
     reason, metadata, request_id = "", {}, ""
     try:
