@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.auth.web import register as register_auth
 from gateway.door import MAX_DOWNLOADS, make_door, refusal
+from gateway.graphql import register as register_graphql
 from gateway.parts import Parts
 from gateway.problems import MEDIA_TYPE, Code, Problem, not_found
 from gateway.ratelimit import RateLimiter
@@ -23,7 +24,7 @@ from ledger.client import BlockingLedgerClient
 __all__ = ["MAX_DOWNLOADS", "create_app"]
 
 # What integrators are served; each registers its routes.
-DOORS: tuple[Callable[[Flask, Parts], None], ...] = (register_auth, register_rest, register_webhooks)
+DOORS: tuple[Callable[[Flask, Parts], None], ...] = (register_auth, register_rest, register_graphql, register_webhooks)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _HEADERS = {
@@ -48,6 +49,8 @@ def create_app(
 ) -> Flask:
     """The gateway in front of `ledger`; without `parts` it is the door of verify links and nothing else."""
     app = Flask(__name__, static_folder=None)
+    # Else "//" is redirected to an address that begins with http://, and a bearer token would follow it there.
+    app.url_map.merge_slashes = False
     _add_manners(app)
     if parts is None:
         _tell_in_sentences(app)

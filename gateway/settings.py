@@ -89,6 +89,8 @@ class GatewaySettings:
     cors_origins: frozenset[str]
     # What one caller may ask for in the long run.
     requests_per_second: int
+    # Whether GraphQL tells its schema to those who have a token.
+    graphql_introspection: bool
     log: LogSettings
     tracing: bool
 
@@ -111,6 +113,7 @@ class GatewaySettings:
             requests_per_second=read.value(
                 "INDELIBLE_GATEWAY_REQUESTS_PER_SECOND", whole_number(1), DEFAULT_REQUESTS_PER_SECOND
             ),
+            graphql_introspection=read.value("INDELIBLE_GATEWAY_GRAPHQL_INTROSPECTION", _on_or_off, True),
             log=read_log(read),
             tracing=wants_tracing(environ),
         )
@@ -238,6 +241,12 @@ def _origins(text: str) -> frozenset[str]:
         if _ORIGIN.fullmatch(origin) is None:
             raise ValueError(f"{origin} is no origin; write https://desk.example.org, with commas between several")
     return frozenset(origins)
+
+
+def _on_or_off(text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ValueError("write on or off")
+    return text == "on"
 
 
 def _ip_address(text: str) -> str:

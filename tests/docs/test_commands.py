@@ -34,7 +34,7 @@ _BLOCK = re.compile(
 _MARK = "-- end of command --"
 OWNERS_TOKEN = "INDELIBLE_TOKEN_OF_EXAMPLE"
 # Whose clips are asked for.
-_ABOUT_CAMERAS = frozenset({"integrate.md"})
+_ABOUT_CAMERAS = frozenset({"graphql.md", "integrate.md"})
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("openssl", "sha256sum", "curl")),
