@@ -52,7 +52,7 @@ def _takes_hours(anchor: Anchor) -> bool:
 
 def describe_anchor(anchor: Anchor) -> str:
     """One line: who, what kind, and when or how far."""
-    who = f"{anchor.authority:<17}{_KINDS.get(anchor.backend, anchor.backend):<22}"
+    who = f"#{anchor.sequence:<4}{anchor.authority:<17}{_KINDS.get(anchor.backend, anchor.backend):<22}"
     if anchor.anchored_at is None:
         return f"{who} pending: {anchor.last_error}"
     return f"{who} {anchor.anchored_at:%Y-%m-%d %H:%M:%S} UTC"

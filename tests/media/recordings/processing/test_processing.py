@@ -149,11 +149,15 @@ ODD: dict[int, tuple[Left, str | None, bool]] = {
 async def test_egresses_that_went_wrong_cost_the_others_nothing_and_are_told(
     stage: Stage, wrong: dict[int, tuple[Left, str | None, bool]]
 ) -> None:
-    recording_id = await stage.recorded(Left(tile=0), *(left for left, _, _ in wrong.values()))
-    work = await stage.processed(recording_id)
+    lefts = [left for left, _, _ in wrong.values()]
+    work = await stage.processed(await stage.recorded(Left(tile=0), *lefts, expected=wrong is ODD))
     contents = nothing_is_lost(stage, work)
     assert {"participant-0.mp4", "composite.mp4"} <= contents.keys()
     (end,) = stage.payloads("recording.completed")
+    # Annotations that were announced and never come are not waited for for ever.
+    assert (end["notes"][0] == "no annotations were handed over in time, so the files are without strokes") == (
+        wrong is ODD
+    )
     for tile, (left, why, has_file) in wrong.items():
         account = next(one for one in end["egresses"] if one["tile"] == tile)
         assert (account["outcome"], account["outcome_detail"]) == (left.outcome.lower(), left.error)
@@ -224,15 +228,6 @@ async def test_the_rooms_own_composite_is_used_where_livekit_made_one(stage: Sta
     notes = stage.payloads("recording.completed")[0]["notes"]
     assert any("built of the participants' files" in note for note in notes) == fails
     assert (file_of(work, "composite.mp4").raw_sha256 == (sha256(room),)) == (not fails)
-
-
-async def test_annotations_that_never_come_are_not_waited_for_for_ever(stage: Stage) -> None:
-    recording_id = await stage.recorded(Left(tile=0, seconds=0.5), expected=True)
-    await stage.advance()
-    work = await stage.processed(recording_id)
-    assert "annotations.json" not in nothing_is_lost(stage, work)
-    (end,) = stage.payloads("recording.completed")
-    assert end["notes"] == ["no annotations were handed over in time, so the files are without strokes"]
 
 
 async def test_annotations_that_cannot_be_used_leave_files_without_strokes_and_every_raw_object(stage: Stage) -> None:

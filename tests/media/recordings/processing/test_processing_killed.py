@@ -79,8 +79,19 @@ def noted(database: Database, recording_id: UUID) -> Counter[tuple[str, str]]:
     return Counter((str(chain_id), str(kind)) for chain_id, kind in rows)
 
 
-async def test_many_workers_at_once_make_each_file_once(stage: Stage) -> None:
-    recording_id = await stage.recorded(SHORT, Left(tile=1, seconds=0.5))
+async def test_many_workers_at_once_make_each_file_once_and_unexpected_errors_lose_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([ZeroDivisionError("a defect"), OSError("the disk is full"), ZeroDivisionError("again")])
+
+    async def failing(job: RecordingJob, *arguments: object) -> object:
+        error = next(failures, None)
+        if error is not None:
+            raise error
+        return await process(job, *arguments)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr("media.recordings.lanes.process", failing)
+    recording_id = await stage.recorded(SHORT)
     others = [Stage(stage.records, stage.store, stage.directory, stage.told, stage.keys) for _ in range(2)]
     works = await asyncio.gather(*(one.processed(recording_id) for one in (stage, *others)))
     nothing_is_lost(stage, works[0])
@@ -93,26 +104,24 @@ async def claimed(stage: Stage, lease_seconds: float) -> RecordingJob:
     return job
 
 
-async def test_a_worker_that_lost_its_lease_commits_nothing(stage: Stage) -> None:
+async def test_neither_a_worker_without_its_lease_nor_one_gone_mad_changes_the_record(
+    stage: Stage, module_database: Database
+) -> None:
     recording_id = await stage.recorded(SHORT)
     slow = await claimed(stage, 0.2)
     await asyncio.sleep(0.25)
-    taken = await claimed(stage, 60)
-    assert taken.attempt == 2
+    job = await claimed(stage, 60)
+    assert job.attempt == 2
     with pytest.raises(LeaseLostError):
         await stage.records.recording_jobs.acquired(slow, [], [], at=1)
     work = await stage.work_of(recording_id)
     assert (work.raws, [task.state for task in work.tasks]) == ((), ["OPEN"])
 
-
-async def test_the_database_itself_drops_no_raw_object_before_the_chains_know(
-    stage: Stage, module_database: Database
-) -> None:
-    recording_id = await stage.recorded(SHORT)
     lanes = Lanes(stage.studio, WorkerMetrics(CollectorRegistry()), name="one", lease_seconds=60)
+    await lanes.work(job)
     while (await stage.work_of(recording_id)).state != "COMPLETED":
         await lanes.work(await claimed(stage, 60))
-    # Completed, and nothing told yet: not even a worker gone mad can decide a drop.
+    # Completed, and nothing told yet: the database itself refuses to drop a raw object.
     raw = (await stage.work_of(recording_id)).raws[0]
     with (
         psycopg.connect(module_database.evidence_worker_dsn) as connection,
@@ -160,18 +169,3 @@ async def test_a_file_that_never_reads_back_costs_only_itself_and_keeps_every_ra
     (egress,) = end["egresses"]
     assert [raw["kept"] for raw in egress["raws"]] == ["the composite could not be made"]
     assert any(note.startswith("the composite could not be made: ") for note in end["notes"])
-
-
-async def test_an_unexpected_error_is_tried_again_and_never_loses_the_recording(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failures = iter([ZeroDivisionError("a defect"), OSError("the disk is full")])
-
-    async def failing(job: RecordingJob, *arguments: object) -> object:
-        error = next(failures, None)
-        if error is not None:
-            raise error
-        return await process(job, *arguments)  # type: ignore[arg-type]  # passed through
-
-    monkeypatch.setattr("media.recordings.lanes.process", failing)
-    nothing_is_lost(stage, await stage.processed(await stage.recorded(SHORT)))
