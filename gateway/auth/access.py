@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway.auth.actions import ACTIONS, Action
 from gateway.auth.decisions import Outcome, record_decision
-from gateway.auth.policies import Decision, Place, Policies, Reaches
+from gateway.auth.policies import Decision, Place, Policies, Reach, Reaches
 from gateway.auth.standing import Standings
 from gateway.auth.values import GatewayCaller, Kind, Resource
 from gateway.problems import Code, Problem, not_found
@@ -64,11 +64,14 @@ class AccessControl:
         record_decision(self._records, caller, action, resource, Outcome.NOT_FOUND, ())
         return not_found()
 
+    def note_refusal(self, caller: GatewayCaller, action: Action, resource: Resource) -> None:
+        """Record that what the policies permit was refused all the same: by a service, or for what it would give."""
+        record_decision(self._records, caller, action, resource, Outcome.DENIED, ())
+
     def allowed_actions(self, caller: GatewayCaller) -> frozenset[Action]:
         """What the caller may do anywhere in its organisation. Raises Problem (DATABASE_UNAVAILABLE)."""
-        reaches = self._standings.of(caller).reaches
-        actions = self._actions_of(caller.organisation_id, reaches)
-        return frozenset(action for action in actions if ACTIONS[action].scopes <= caller.scopes)
+        rights = self._rights_of(caller.organisation_id, self._standings.of(caller).reaches)
+        return frozenset(action for action, _ in rights if ACTIONS[action].scopes <= caller.scopes)
 
     def require_grantable(self, caller: GatewayCaller, roles: Iterable[str]) -> None:
         """Nobody gives more than they have: raises Problem FORBIDDEN for roles that permit what the caller may not do.
@@ -79,12 +82,29 @@ class AccessControl:
             reaches = self._standings.of_roles(caller.organisation_id, (role,))
             if not reaches:
                 raise Problem(Code.INVALID_REQUEST, f"There is no role {role!r} in this organisation.", field="roles")
-            self.require_grantable_actions(caller, self._actions_of(caller.organisation_id, reaches))
+            self._require_within(caller, reaches)
 
     def require_grantable_actions(self, caller: GatewayCaller, actions: Iterable[Action]) -> None:
-        """Raises Problem (FORBIDDEN) unless the caller's own roles permit every one of `actions`."""
-        own = self._actions_of(caller.organisation_id, self._standings.of(caller).reaches)
-        beyond = sorted(set(actions) - own)
+        """Raises Problem (FORBIDDEN) unless the caller's own roles permit `actions`, wherever they apply."""
+        self._require_within(caller, frozenset((str(action), Reach(everywhere=True)) for action in actions))
+
+    def require_no_more_than(self, caller: GatewayCaller, other: GatewayCaller) -> None:
+        """Raises Problem (FORBIDDEN) when `other`, a credential of the organisation, has rights that the caller lacks.
+
+        Whoever is given its secret can act as it does.
+        """
+        require_scopes(caller, other.scopes)
+        held = self._standings.of(other).reaches
+        self._require_within(caller, frozenset((name, Reach(everywhere=True)) for name, _ in held))
+
+    def changed(self) -> None:
+        """To be called after roles, assignments, places or credentials were changed: they count at once here."""
+        self._standings.forget()
+
+    def _require_within(self, caller: GatewayCaller, reaches: Reaches) -> None:
+        """Kind by kind: who may list the events of sessions cannot give a right to those of the operations chain."""
+        own = self._rights_of(caller.organisation_id, self._standings.of(caller).reaches)
+        beyond = sorted({action for action, _ in self._rights_of(caller.organisation_id, reaches) - own})
         if beyond:
             raise Problem(
                 Code.FORBIDDEN,
@@ -92,19 +112,16 @@ class AccessControl:
                 field="roles",
             )
 
-    def changed(self) -> None:
-        """To be called after roles, assignments, places or credentials were changed: they count at once here."""
-        self._standings.forget()
-
-    def _actions_of(self, organisation_id: str, reaches: Reaches) -> frozenset[Action]:
+    def _rights_of(self, organisation_id: str, reaches: Reaches) -> frozenset[tuple[Action, Kind]]:
         return frozenset(
-            action
+            (action, kind)
             for action, kinds in self._policies.kinds.items()
+            for kind in kinds
             if self._policies.decide(
                 organisation_id=organisation_id,
                 reaches=reaches,
                 action=action,
-                place=Place(kind=kinds[0], organisation_id=organisation_id),
+                place=Place(kind=kind, organisation_id=organisation_id),
             ).allowed
         )
 
@@ -130,6 +147,15 @@ class AccessControl:
             organisation_id=resource.organisation_id,
             camera_id=camera,
             site_id=None if camera is None else self._standings.site_of(resource.organisation_id, camera),
+        )
+
+
+def require_scopes(caller: GatewayCaller, scopes: Iterable[str]) -> None:
+    """Raises Problem (FORBIDDEN) for scopes that the caller's token lacks."""
+    beyond = sorted(set(scopes) - caller.scopes)
+    if beyond:
+        raise Problem(
+            Code.FORBIDDEN, f"You cannot give scopes that your own token lacks: {', '.join(beyond)}.", field="scopes"
         )
 
 

@@ -5,7 +5,6 @@ these functions authorises; the use case that calls them has done so.
 """
 
 import re
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from gateway.auth.actions import Action
+from gateway.auth.identifiers import microseconds, read_uuid
 from gateway.auth.values import ALERT_SOURCE, GatewayCaller, Role
 from gateway.parts import Parts
 from gateway.problems import Code, Problem
@@ -119,7 +119,7 @@ def put_assignment(  # noqa: PLR0913 - the parts of one row
     parts.access.require_grantable(caller, (role,))
     row = (caller.organisation_id, subject, role, site_id, camera_id)
     with parts.records.transaction(caller.organisation_id) as connection:
-        connection.execute(_ADD, (*row, caller.subject, _now()))
+        connection.execute(_ADD, (*row, caller.subject, microseconds()))
         given = _one(connection, _SAME, row)
     if given is None:
         raise Problem(Code.CONFLICT, "This role was taken away again just now.")
@@ -131,7 +131,7 @@ def list_assignments(
     parts: Parts, caller: GatewayCaller, *, subject: str | None = None, after: str | None = None, limit: int = 100
 ) -> list[Assignment]:
     """The organisation's assignments, or those of one subject, oldest first. Raises Problem (INVALID_REQUEST)."""
-    start = _uuid(after) if after else UUID(int=0)
+    start = read_uuid(after) if after else UUID(int=0)
     if start is None:
         raise Problem(Code.INVALID_REQUEST, "The cursor is not one of this list.", field="cursor")
     with parts.records.transaction(caller.organisation_id) as connection:
@@ -141,11 +141,11 @@ def list_assignments(
 
 def remove_assignment(parts: Parts, caller: GatewayCaller, assignment_id: str) -> Assignment | None:
     """Take a role away; None when there is no such assignment. Raises Problem."""
-    found = _uuid(assignment_id)
+    found = read_uuid(assignment_id)
     if found is None:
         return None
     with parts.records.transaction(caller.organisation_id) as connection:
-        connection.execute(_REMOVE, (caller.subject, _now(), caller.organisation_id, found))
+        connection.execute(_REMOVE, (caller.subject, microseconds(), caller.organisation_id, found))
         removed = _one(connection, _FIND, (caller.organisation_id, found))
     parts.access.changed()
     return removed
@@ -163,7 +163,7 @@ def put_role(parts: Parts, caller: GatewayCaller, *, name: str, permissions: Ite
             Code.INVALID_REQUEST, f"Give permissions from this list: {', '.join(sorted(Action))}.", field="permissions"
         )
     parts.access.require_grantable_actions(caller, [Action(one) for one in wanted])
-    now = _now()
+    now = microseconds()
     with parts.records.transaction(caller.organisation_id) as connection:
         connection.execute(_PUT_ROLE, (caller.organisation_id, name, wanted, caller.subject, now))
         if len(connection.execute(_ROLES, (caller.organisation_id,)).fetchall()) > MAX_ROLES:
@@ -205,16 +205,3 @@ def check_name(field: str, name: str) -> None:
 def _one(connection: psycopg.Connection[Any], query: str, parameters: tuple[object, ...]) -> Assignment | None:
     cursor = connection.cursor(row_factory=class_row(Assignment))
     return cursor.execute(query.encode(), parameters).fetchone()
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        found = UUID(text)
-    except ValueError:
-        return None
-    # Braces and "urn:uuid:" are spellings of the same, which no link of ours has.
-    return found if str(found) == text else None
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -6,10 +6,10 @@ gateway's tokens are for the gateway alone, and those with which it calls the se
 
 import math
 from typing import Self
-from uuid import UUID
 
 from flask import Request
 
+from gateway.auth.identifiers import read_uuid
 from gateway.auth.signing import OwnKeys, SigningKeys
 from gateway.auth.standing import Standings
 from gateway.auth.values import GatewayCaller
@@ -88,13 +88,9 @@ class Callers:
 def _credential_of(caller: Caller) -> str:
     """The credential a token of the gateway was given for. Raises UnauthenticatedError when it names none."""
     organisation_id, _, identifier = (caller.client_id or "").partition(".")
-    try:
-        credential_id = str(UUID(identifier))
-    except ValueError:
-        raise UnauthenticatedError from None
-    if organisation_id != caller.organisation_id or credential_id != identifier:
+    if organisation_id != caller.organisation_id or read_uuid(identifier) is None:
         raise UnauthenticatedError
-    return credential_id
+    return identifier
 
 
 def _bearer_token(request: Request) -> str:

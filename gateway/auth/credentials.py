@@ -7,9 +7,9 @@ ends the credential, and the tokens it was given, within `REMEMBER_SECONDS` of `
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,9 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
+from gateway.auth.access import require_scopes
 from gateway.auth.actions import Scope
+from gateway.auth.identifiers import microseconds, read_uuid
 from gateway.auth.values import GatewayCaller
 from gateway.parts import Parts
 from gateway.problems import Code, Problem
@@ -135,11 +137,7 @@ def create_credential(  # noqa: PLR0913 - the parts of one row
     Raises Problem: INVALID_REQUEST, FORBIDDEN.
     """
     wanted = sorted(set(scopes))
-    beyond = sorted(set(wanted) - caller.scopes)
-    if beyond:
-        raise Problem(
-            Code.FORBIDDEN, f"You cannot give scopes that your own token lacks: {', '.join(beyond)}.", field="scopes"
-        )
+    require_scopes(caller, wanted)
     given = sorted(set(roles))
     parts.access.require_grantable(caller, given)
     return add_credential(
@@ -177,7 +175,7 @@ def add_credential(  # noqa: PLR0913 - the parts of one row
             f"Tokens last from {MIN_TOKEN_SECONDS} to {MAX_TOKEN_SECONDS} seconds.",
             field="token_seconds",
         )
-    now = _now()
+    now = microseconds()
     with records.transaction(organisation_id) as connection:
         credential = _row(connection, _ADD, (organisation_id, name, list(roles), scopes, token_seconds, by, now))
         if credential is None:
@@ -187,7 +185,7 @@ def add_credential(  # noqa: PLR0913 - the parts of one row
 
 def get_credential(parts: Parts, caller: GatewayCaller, credential_id: str) -> Credential | None:
     """The credential; None when the caller's organisation has none of that name."""
-    found = _uuid(credential_id)
+    found = read_uuid(credential_id)
     if found is None:
         return None
     with parts.records.transaction(caller.organisation_id) as connection:
@@ -198,7 +196,7 @@ def list_credentials(
     parts: Parts, caller: GatewayCaller, *, after: str | None = None, limit: int = 100
 ) -> list[Credential]:
     """The organisation's credentials, oldest first, from the one after `after` on."""
-    start = _uuid(after) if after else UUID(int=0)
+    start = read_uuid(after) if after else UUID(int=0)
     if start is None:
         raise Problem(Code.INVALID_REQUEST, "The cursor is not one of this list.", field="cursor")
     with parts.records.transaction(caller.organisation_id) as connection:
@@ -211,16 +209,19 @@ def rotate_credential(
 ) -> CreatedCredential | None:
     """A new secret; the one before works on for `overlap_seconds`, older ones end. None for an unknown credential.
 
-    Raises Problem: INVALID_REQUEST, CONFLICT for a revoked credential.
+    Raises Problem: INVALID_REQUEST, FORBIDDEN for a credential that may do more than the caller, CONFLICT for a revoked
+    one.
     """
     if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
         raise Problem(
             Code.INVALID_REQUEST, f"The overlap is 0 to {MAX_OVERLAP_SECONDS} seconds.", field="overlap_seconds"
         )
-    found = _uuid(credential_id)
-    if found is None:
+    known = get_credential(parts, caller, credential_id)
+    if known is None:
         return None
-    now = _now()
+    parts.access.require_no_more_than(caller, _holder(known, caller.request_id))
+    found = known.credential_id
+    now = microseconds()
     with parts.records.transaction(caller.organisation_id) as connection:
         credential = _row(connection, _LOCKED, (caller.organisation_id, found))
         if credential is None:
@@ -242,11 +243,11 @@ def rotate_credential(
 def revoke_credential(parts: Parts, caller: GatewayCaller, credential_id: str, *, reason: str) -> Credential | None:
     """End a credential for ever; ending it again changes nothing. None for an unknown one. Raises Problem."""
     _check_text("reason", reason, MAX_REASON_CHARACTERS)
-    found = _uuid(credential_id)
+    found = read_uuid(credential_id)
     if found is None:
         return None
     with parts.records.transaction(caller.organisation_id) as connection:
-        connection.execute(_REVOKE, (caller.subject, reason, _now(), caller.organisation_id, found))
+        connection.execute(_REVOKE, (caller.subject, reason, microseconds(), caller.organisation_id, found))
         credential = _row(connection, _ONE, (caller.organisation_id, found))
     parts.access.changed()
     return credential
@@ -258,7 +259,7 @@ def check_secret(records: Records, client_id: str, client_secret: str) -> Creden
     Takes the same course whether the client, the secret or both are wrong.
     """
     organisation_id, _, identifier = client_id.partition(".")
-    found = _uuid(identifier)
+    found = read_uuid(identifier)
     if _ORGANISATION.fullmatch(organisation_id) is None:
         organisation_id = "nobody"
         found = None
@@ -266,11 +267,24 @@ def check_secret(records: Records, client_id: str, client_secret: str) -> Creden
     with records.transaction(organisation_id) as connection:
         wanted = found or UUID(int=0)
         credential = _row(connection, _ONE, (organisation_id, wanted))
-        kept = [row[0] for row in connection.execute(_LIVE_SECRETS, (organisation_id, wanted, _now()))]
+        kept = [row[0] for row in connection.execute(_LIVE_SECRETS, (organisation_id, wanted, microseconds()))]
     matches = [hmac.compare_digest(one, digest) for one in kept or [_NOBODY]]
     if credential is None or credential.revoked_at is not None or not any(matches):
         return None
     return credential
+
+
+def _holder(credential: Credential, request_id: str) -> GatewayCaller:
+    """Whoever has the credential's secret, as the gateway will know them."""
+    return GatewayCaller(
+        organisation_id=credential.organisation_id,
+        subject=credential.client_id,
+        roles=frozenset(credential.roles),
+        scopes=frozenset(credential.scopes),
+        expires_at=math.inf,
+        request_id=request_id,
+        credential_id=str(credential.credential_id),
+    )
 
 
 def _with_secret(
@@ -290,16 +304,3 @@ def _row(connection: psycopg.Connection[Any], query: str, parameters: tuple[obje
 def _check_text(field: str, text: str, longest: int) -> None:
     if not text.strip() or len(text) > longest or not text.isprintable():
         raise Problem(Code.INVALID_REQUEST, f"Give 1 to {longest} printable characters.", field=field)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        found = UUID(text)
-    except ValueError:
-        return None
-    # Braces and "urn:uuid:" are spellings of the same, which no link of ours has.
-    return found if str(found) == text else None
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -1,9 +1,9 @@
 """The record of what was decided: written before the answer goes out, relayed to the operations chain by the worker."""
 
-import time
 from enum import StrEnum
 
 from gateway.auth.actions import Action
+from gateway.auth.identifiers import microseconds
 from gateway.auth.values import GatewayCaller, Resource
 from gateway.records.records import Records
 
@@ -40,7 +40,7 @@ def record_decision(  # noqa: PLR0913, PLR0917 - the parts of one row
         _ADD,
         (
             caller.organisation_id,
-            time.time_ns() // 1000,
+            microseconds(),
             caller.subject,
             caller.credential_id,
             action,
