@@ -35,6 +35,8 @@ def register(app: Flask, parts: Parts) -> None:
     # The other doors count the same callers.
     app.extensions["indelible.limits"] = limits
     app.extensions["indelible.slow"] = around.slow
+    # Two slashes are no spelling of one: a redirect would send a request, token and all, a second time.
+    app.url_map.merge_slashes = False
     app.register_blueprint(make_blueprint(ALL_ROUTES, around, parts.settings.cors_origins))
 
 
