@@ -5,6 +5,7 @@ often it stands in the query, and questions that become known together are asked
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextvars import copy_context
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import Any
 
-import orjson
 from graphql import DocumentNode
 from strawberry.dataloader import DataLoader
 
@@ -33,9 +33,9 @@ class Question:
     given: Mapping[str, Any]
 
     @property
-    def key(self) -> bytes:
-        """The question as text."""
-        return orjson.dumps([self.operation.name, self.given], option=orjson.OPT_SORT_KEYS)
+    def key(self) -> str:
+        """The question as text, whatever was asked: what is wrong with it is found further on."""
+        return json.dumps([self.operation.name, self.given], sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

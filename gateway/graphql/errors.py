@@ -8,6 +8,8 @@ from graphql import GraphQLError
 
 from gateway.problems import Code, Problem
 
+MAX_MESSAGE_CHARACTERS = 1_000
+
 _log = structlog.stdlib.get_logger("gateway")
 _FAILED = "The gateway failed to carry this out; its log has the details."
 
@@ -19,12 +21,12 @@ def told(errors: Iterable[GraphQLError], request_id: str) -> list[dict[str, Any]
 
 def refused(problem: Problem, request_id: str) -> dict[str, Any]:
     """A request that was not carried out at all."""
-    return {"message": problem.detail, "extensions": _extensions(problem, request_id)}
+    return {"message": _sentence(problem.detail), "extensions": _extensions(problem, request_id)}
 
 
 def _told(error: GraphQLError, request_id: str) -> dict[str, Any]:
     problem = _problem_of(error, request_id)
-    answer = {"message": problem.detail, "extensions": _extensions(problem, request_id)}
+    answer = refused(problem, request_id)
     formatted = error.formatted
     return answer | {name: formatted[name] for name in ("locations", "path") if formatted.get(name)}
 
@@ -41,6 +43,11 @@ def _problem_of(error: GraphQLError, request_id: str) -> Problem:
         return Problem(Code.INVALID_REQUEST, error.message)
     _log.error("a resolver failed", request_id=request_id, path=error.path, exc_info=cause or error)
     return Problem(Code.INTERNAL, _FAILED)
+
+
+def _sentence(message: str) -> str:
+    """Messages about a request quote it, and it may hold half of a surrogate pair."""
+    return message[:MAX_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
 
 
 def _extensions(problem: Problem, request_id: str) -> dict[str, object]:

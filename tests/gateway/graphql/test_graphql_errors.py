@@ -224,3 +224,23 @@ def test_a_change_counts_even_if_something_behind_it_was_refused(world: World) -
     assert answer["data"]["appendEvents"] == {"lastSequence": 2, "session": None}
     assert answer["errors"][0]["path"] == ["appendEvents", "session"]
     assert narrow.send(query, {"id": name}, Idempotency_Key=key).json["data"] == answer["data"]
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("query ($a: ID!) { session(sessionId: $a) { head } }", {"a": "\ud800"}),
+        ("query ($a: ChainState) { sessions(state: $a) { edges { cursor } } }", {"a": "\ud800"}),
+        ("query ($a: String) { sessions(after: $a) { edges { cursor } } }", {"a": "\ud800"}),
+        ('query ($a: [String!]) { events(sessionId: "x", kinds: $a) { edges { cursor } } }', {"a": ["\udfff"]}),
+        ('mutation ($a: JSON) { openSession(sessionId: "x", subject: $a) { __typename } }', {"a": {"b": "\ud800"}}),
+        ('{ session(sessionId: "\ud800") { head } }', {}),
+        ("{ \ud800 }", {}),
+        ("{ a }", {"\ud800": "\ud800"}),
+    ],
+)  # fmt: skip
+def test_half_a_character_is_refused_and_not_echoed(ann: Asker, query: str, variables: dict[str, Any]) -> None:
+    answer = ann.send(query, variables)
+    assert answer.status_code in {200, 400}, answer.text
+    (error,) = answer.json.get("errors", [{"extensions": answer.json}])
+    assert error["extensions"]["code"] in {"INVALID_REQUEST", "INVALID_PAYLOAD"}
