@@ -178,6 +178,7 @@ def test_a_clip_that_is_not_there_yet_gives_nothing_out(world: World) -> None:
         ("TRACE", "/sessions", 405),
         ("GET", "/nothing", 404),
         ("GET", "/sessions/", 404),
+        ("GET", "//sessions", 404),
         ("GET", "/sessions/a/../b", 404),
     ],
 )
