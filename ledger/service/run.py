@@ -82,11 +82,12 @@ def load_materials(settings: LedgerSettings) -> Materials:
         link_keys = load_link_keys(settings.link_keys)
     except LinkKeysError as error:
         problems.append(f"INDELIBLE_LINK_KEYS: {error}")
-    if isinstance(settings.token.keys, Path):
-        try:
-            KeyFile(settings.token.keys)
-        except SettingsError as error:
-            problems.extend(error.problems)
+    for issuer in (settings.token, settings.gateway):
+        if issuer is not None and isinstance(issuer.keys, Path):
+            try:
+                KeyFile(issuer.keys, variable=issuer.variable)
+            except SettingsError as error:
+                problems.extend(error.problems)
     if problems or signer is None or authorities is None or link_keys is None:
         raise SettingsError(tuple(problems))
     return Materials(signer=signer, authorities=authorities, link_keys=link_keys)

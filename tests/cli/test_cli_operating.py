@@ -93,8 +93,10 @@ def test_settings_are_checked_without_connecting_anywhere(service: Service, tmp_
         "INDELIBLE_RECEIPT_KEY": str(tmp_path / "links.toml"),
         "INDELIBLE_AUTHORITIES": str(tmp_path / "authorities.toml"),
         "INDELIBLE_TOKEN_JWKS": str(tmp_path / "links.toml"),
+        "INDELIBLE_GATEWAY_JWKS": str(tmp_path / "links.toml"),
     }
-    ran = run("settings", "check", environment=service.environment | broken)
+    gateway = {"INDELIBLE_GATEWAY_ISSUER": "https://gateway.example"}
+    ran = run("settings", "check", environment=service.environment | broken | gateway)
     assert ran.code == UNUSABLE
     for name in broken:
         assert f"{name}: " in ran.err
