@@ -166,6 +166,9 @@ async def _follow_active(control: Control, recording: Recording, stay: Stay, egr
         return await give_up(control, recording, stay, "LiveKit never finished it after it was stopped")
     if not stay.is_open and egress.status is EgressStatus.ENDING:
         return False
+    if stay.state == "STOPPING" and egress.status is not EgressStatus.ENDING:
+        # It said that it would end this, and did not: it may have been restarted since.
+        await control.livekit.stop_egress(egress.egress_id)
     return await follow(control, recording, stay, egress, scene.consents)
 
 

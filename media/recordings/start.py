@@ -69,7 +69,7 @@ async def start_recording(
     lacking = lacking_consent(wanted, consents)
     if lacking:
         raise consent_missing(lacking)
-    # 4.
+    # 4. Those that the chain refuses do not count any more in 5.
     if not await tell_session(control, organisation_id, wish.session_chain_id):
         raise _ledger_unavailable()
     # 5.

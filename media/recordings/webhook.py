@@ -10,6 +10,8 @@ changes nothing. Only reports about recordings on record are remembered; the oth
 import hashlib
 from collections.abc import Sequence
 
+import structlog
+
 from media.errors import MediaError, Reason
 from media.recordings.attend import stop_running
 from media.recordings.control import Control
@@ -17,6 +19,10 @@ from media.recordings.following import follow, microseconds
 from media.recordings.livekit_values import ApiKey, WebhookEvent, WebhookKind
 from media.recordings.livekit_webhook import read_webhook
 from media.records.recording_values import RUNNING, Recording, Webhook
+
+SECOND_US = 1_000_000
+
+_log = structlog.stdlib.get_logger("evidence.recordings")
 
 _WITH_NEWS = frozenset(
     {
@@ -87,8 +93,22 @@ async def _take_room(control: Control, event: WebhookEvent) -> Recording | None:
     recording = await control.records.attendance.of_room(event.room) if event.room else None
     if recording is None:
         return None
-    # A room of that name that ended before is another one.
-    is_this_room = (microseconds(event.created_at) or 0) > recording.started_at
-    if event.kind is WebhookKind.ROOM_FINISHED and is_this_room:
+    if event.kind is WebhookKind.ROOM_FINISHED and await _is_its_room(control, recording, event):
         await stop_running(control, recording, "the room ended")
     return recording
+
+
+async def _is_its_room(control: Control, recording: Recording, event: WebhookEvent) -> bool:
+    """Whether the room that ended is the recorded one, and not one of that name before it.
+
+    LiveKit's times are in whole seconds; so a report of the second in which it began decides with LiveKit's own list.
+    """
+    reported_at = microseconds(event.created_at) or 0
+    if reported_at + SECOND_US <= recording.started_at:
+        return False
+    try:
+        people = await control.livekit.list_participants(recording.room)
+    except MediaError as error:
+        _log.warning("room_not_known", recording_id=str(recording.recording_id), reason=str(error.reason))
+        return False
+    return not any(person.is_person for person in people)

@@ -47,7 +47,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _TRY = """
 UPDATE evidence.recording_stays SET attempts = attempts + 1, tried_at = %s
- WHERE stay_id = %s AND state = 'ASKED' AND egress_id IS NULL
+ WHERE stay_id = %s AND state = 'ASKED' AND egress_id IS NULL AND tried_at IS NOT DISTINCT FROM %s
 """
 _NOT_TRIED = """
 UPDATE evidence.recording_stays SET tried_at = NULL WHERE stay_id = %s AND state = 'ASKED' AND egress_id IS NULL
@@ -191,9 +191,9 @@ class RecordingAttendance:
             await connection.execute(_NOT_TRIED, (stay.stay_id,))
 
     async def trying(self, stay: Stay, *, at: int) -> bool:
-        """LiveKit is being asked now; False when the egress is known, or over, by now."""
+        """LiveKit is being asked now; False when the egress is known, or over, or somebody else is asking for it."""
         async with worker_transaction(self._worker) as connection:
-            return (await connection.execute(_TRY, (at, stay.stay_id))).rowcount == 1
+            return (await connection.execute(_TRY, (at, stay.stay_id, stay.tried_at))).rowcount == 1
 
     async def note_active(
         self, recording: Recording, stay: Stay, *, egress_id: str, started_at: int, note: Note

@@ -25,13 +25,20 @@ SELECT recording.*, coalesce(retention.days, {DEFAULT_RETENTION_DAYS}) AS retent
                       LIMIT 1) AS retention ON true
 """  # noqa: S608 - constants of our own
 _BY_ID = SELECT_RECORDINGS + " WHERE recording.recording_id = %(recording_id)s"
-# The newest act of each that is no banner: it decides.
+# The newest act of each that is no banner: it decides. A consent that the session's chain refused (it was not there
+# yet, or had ended) is none: whoever is recorded must have consented on that chain.
 _CONSENTS = """
-SELECT DISTINCT ON (participant) consent_id, organisation_id, session_chain_id, participant, role, act, notice,
-       recorded_by, recorded_at
-  FROM evidence.recording_consents
- WHERE organisation_id = %s AND session_chain_id = %s AND act <> 'BANNER_SHOWN'
- ORDER BY participant, consent_number DESC
+SELECT newest.*
+  FROM (SELECT DISTINCT ON (participant) consent_id, organisation_id, session_chain_id, participant, role, act, notice,
+               recorded_by, recorded_at
+          FROM evidence.recording_consents
+         WHERE organisation_id = %s AND session_chain_id = %s AND act <> 'BANNER_SHOWN'
+         ORDER BY participant, consent_number DESC) AS newest
+ WHERE newest.act <> 'GIVEN'
+    OR NOT EXISTS (SELECT FROM evidence.notes AS note
+                    WHERE note.organisation_id = newest.organisation_id AND note.chain_id = newest.session_chain_id
+                      AND note.kind = 'consent.given' AND note.subject_id = newest.consent_id
+                      AND note.refusal IS NOT NULL)
 """
 _SAME_NAME: tuple[str, ...] = (
     *("recording_id", "organisation_id", "session_chain_id", "room", "operator", "composite", "annotations_expected"),

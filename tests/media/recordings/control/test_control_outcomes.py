@@ -154,6 +154,21 @@ async def test_an_egress_that_runs_twice_is_stopped_once(studio: Studio) -> None
     assert "twice" in recording.remarks[0]
 
 
+async def test_an_egress_that_goes_on_although_it_was_stopped_is_stopped_again(studio: Studio) -> None:
+    studio.double.misbehave(EgressFaults(outcome=Outcome.NEVER_ENDS), identity="bob")
+    session = await recorded(studio, "ann", "bob")
+    await session.consent("bob", "WITHDRAWN")
+    (bob,) = (await session.recording()).stays_of("bob")
+    assert bob.egress_id is not None
+    with studio.double.lock:  # as if LiveKit had been restarted from what it knew before
+        run = studio.double.egress[bob.egress_id]
+        run.activate()
+        run.ordered_to_end = False
+    assert session.recorded() == ["ann", "bob"]
+    await studio.look()
+    assert session.recorded() == ["ann"]
+
+
 async def test_everybody_leaving_ends_the_recording_after_a_while(studio: Studio) -> None:
     session = await recorded(studio, "ann", "bob")
     session.room.leave("ann")

@@ -227,6 +227,26 @@ async def test_nothing_is_recorded_while_the_ledger_is_away(studio: Studio, toke
     assert await session.kinds() == ["consent.given", "consent.given", "consent.withdrawn"]
 
 
+async def test_a_consent_that_the_sessions_chain_refused_is_no_consent(studio: Studio, tokens: Path) -> None:
+    session = await studio.session("ann")
+    away = Ledgers(f"127.0.0.1:{free_port()}", None, tokens)
+    limits = dataclasses.replace(studio.control.limits, ledger=0.5)
+    session.chain_id = f"opened-later-{session.chain_id}"
+    try:
+        await session.consent("ann", control=dataclasses.replace(studio.control, ledgers=away, limits=limits))
+    finally:
+        await away.close()
+    await relay_all(studio.control)
+    async with studio.ledger() as client:
+        await client.open_chain(session.chain_id, {})
+    assert await reason_of(session.start()) is Reason.CONSENT_MISSING
+    told = [(kind, content["session_chain_id"]) for kind, content in await session.events("operations")]
+    assert ("consent.given", session.chain_id) in told
+    await session.consent("ann")
+    await session.start()
+    assert session.recorded() == ["ann"]
+
+
 async def test_a_ledger_that_goes_away_between_the_check_and_the_start_stops_what_did_not_begin(
     studio: Studio, tokens: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
