@@ -4,6 +4,7 @@ What is told of each file goes to the session's chain. The end goes to the opera
 happens after it: raw objects that are dropped, files that come too late, and the disposal.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,8 +23,12 @@ FAILED = "recording.failed"
 RAW_DROPPED = "recording.raw_dropped"
 DISPOSED = "recording.disposed"
 
-# An event holds at most 256 KiB; recording.json, whose digest it carries, tells everything.
+# An event holds at most 256 KiB; recording.json, whose digest it carries, tells everything. Who comes and goes a
+# hundred times must not make an event that no chain takes: every file is in it, and the rest as far as it fits.
+MAX_BYTES = 240 * 1024
 MAX_ACCOUNTS = 100
+MAX_RAWS = 10
+MAX_FULL_ENTRIES = 300
 MAX_NOTES = 50
 MAX_TEXT = 500
 
@@ -81,15 +86,15 @@ def completed_notes(
     recording: RecordingWork, files: Sequence[RecordingFile], notes: Sequence[str], *, completed_at: int
 ) -> list[Note]:
     """Every file of the recording, tied together: for the session's chain and the operations chain."""
+    entry = file_entry if len(files) <= MAX_FULL_ENTRIES else _short_entry
     payload = {
         **_about(recording),
         **_span(recording),
-        "artefacts": [file_entry(file) for file in files],
-        "egresses": accounts(recording, files)[:MAX_ACCOUNTS],
+        "artefacts": [entry(file) for file in files],
         "notes": [note[:MAX_TEXT] for note in notes[:MAX_NOTES]],
         "completed_at": time_text(completed_at),
     }
-    return _on_both_chains(COMPLETED, recording, payload)
+    return _on_both_chains(COMPLETED, recording, _with_accounts(payload, accounts(recording, files)))
 
 
 def failed_notes(recording: RecordingWork, reason: str, message: str, *, failed_at: int) -> list[Note]:
@@ -99,10 +104,9 @@ def failed_notes(recording: RecordingWork, reason: str, message: str, *, failed_
         **_span(recording),
         "reason": reason,
         "message": message[:MAX_TEXT],
-        "egresses": accounts(recording, ())[:MAX_ACCOUNTS],
         "failed_at": time_text(failed_at),
     }
-    return _on_both_chains(FAILED, recording, payload)
+    return _on_both_chains(FAILED, recording, _with_accounts(payload, accounts(recording, ())))
 
 
 def dropped_note(recording: RecordingWork, raw: Raw, *, decided_at: int) -> Note:
@@ -118,10 +122,14 @@ def late_note(recording: RecordingWork, raw: Raw) -> Note:
 
 def disposed_note(recording: RecordingWork, disposal: Disposal, *, disposed_at: int) -> Note:
     """The bytes of a recording are gone; the digests stay here for ever."""
+    entry = file_entry if len(recording.files) <= MAX_FULL_ENTRIES else _short_entry
+    kept = [_object(raw.stored) for raw in recording.raws if raw.drop_decided_at is None]
     payload = {
         **_about(recording),
-        "artefacts": [file_entry(file) for file in recording.files],
-        "raws": [_object(raw.stored) for raw in recording.raws if raw.drop_decided_at is None],
+        "artefacts": [entry(file) for file in recording.files],
+        # Every one of them is on a chain since it was read.
+        "raws": kept[:MAX_ACCOUNTS],
+        "raw_count": len(kept),
         "decided_by": disposal.by,
         "reason": disposal.reason,
         "decided_at": time_text(disposal.decided_at),
@@ -145,6 +153,23 @@ def file_entry(file: RecordingFile) -> dict[str, Any]:
         **_object(file.stored),
         "raw_sha256": list(file.raw_sha256),
     }
+
+
+def _short_entry(file: RecordingFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "size": file.stored.size,
+        "sha256": file.stored.sha256,
+        "raw_sha256": list(file.raw_sha256),
+    }
+
+
+def _with_accounts(payload: dict[str, Any], told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The payload with as many accounts of egresses as fit."""
+    fitting = [{**account, "raws": account["raws"][:MAX_RAWS]} for account in told[:MAX_ACCOUNTS]]
+    while fitting and len(json.dumps({**payload, "egresses": fitting}, ensure_ascii=False).encode()) > MAX_BYTES:
+        del fitting[len(fitting) // 2 :]
+    return {**payload, "egresses": fitting}
 
 
 def _account(recording: RecordingWork, egress: Egress, files: Sequence[RecordingFile]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from media.video.strokes.document import parse_annotations
 from media.video.values import Limits, Probe, Tool
 
 _SECOND = 1_000_000
+# In a recording of more stays than this, somebody came and went all the time; their files can still be taken apart.
+MAX_SEPARATED = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,14 +81,14 @@ class Maker:
             progress=tick,
             may_copy=recording.stream_copy,
         )
-        parts = await separate_apart(encoded.path, directory / "apart", limits=limits)
         truncated = {"truncated": True} if probe.truncated else {}
         whole = _facts(encoded) | strokes.facts(encoded.strokes_painted) | truncated
         whole["notes"] = [*encoded.notes, *strokes.notes]
-        files = [
-            made(participant_name(egress), "participant", encoded, whole),
-            made(participant_name(egress, part="-video"), "video", parts.video, _facts(parts.video)),
-        ]
+        files = [made(participant_name(egress), "participant", encoded, whole)]
+        if len(recording.egresses) > MAX_SEPARATED:
+            return files
+        parts = await separate_apart(encoded.path, directory / "apart", limits=limits)
+        files.append(made(participant_name(egress, part="-video"), "video", parts.video, _facts(parts.video)))
         if parts.audio is not None:
             files.append(made(audio_name, "audio", parts.audio, _facts(parts.audio)))
         return files
