@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.auth.actions import Scope
 from gateway.auth.passes import ServicePasses
-from gateway.auth.relay import relay_decisions
+from gateway.auth.relay import RelayMetrics, relay_decisions
 from gateway.auth.signing import SigningKeys
 from gateway.parts import open_signing_keys
 from gateway.records.guards import GATEWAY_GUARDS
@@ -63,7 +63,7 @@ class WorkerParts:
 
 
 async def _relay(parts: WorkerParts, stop: asyncio.Event) -> None:
-    await relay_decisions(parts.pool, parts.ledger_of, stop)
+    await relay_decisions(parts.pool, parts.ledger_of, RelayMetrics(parts.registry), stop)
 
 
 async def _tell(parts: WorkerParts, stop: asyncio.Event) -> None:

@@ -8,7 +8,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import structlog
+from prometheus_client import CollectorRegistry, Gauge
 from psycopg.rows import class_row
 from psycopg_pool import PoolTimeout
 
@@ -34,7 +35,8 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 # Whoever looks for a decision of yesterday may still find it beside the chain.
 KEPT = timedelta(days=7)
-TRIM_EVERY = 600
+TRIM_EVERY_SECONDS = 300.0
+COUNT_EVERY_SECONDS = 10.0
 MAX_TRIMMED = 10_000
 
 # The batch that waits longest, or the next decisions of the organisation that waits longest, as a new batch.
@@ -70,6 +72,11 @@ _AGAIN = "UPDATE gateway.decisions SET next_attempt_at = now() + %s WHERE batch_
 _TRIM = """
 DELETE FROM gateway.decisions
  WHERE decision_id IN (SELECT decision_id FROM gateway.decisions WHERE sent_at < now() - %s::interval LIMIT %s)
+"""
+
+_WAITING = """
+SELECT count(*), coalesce(greatest(extract(epoch FROM now()) - min(decided_at) / 1e6, 0), 0)::float8
+  FROM gateway.decisions WHERE sent_at IS NULL
 """
 
 LedgerOf = Callable[[str, str, Collection[str]], LedgerClient]
@@ -110,20 +117,33 @@ class WaitingDecision:
         return NewEvent(kind=KIND, payload=payload)
 
 
-async def relay_decisions(pool: Pool, ledger_of: LedgerOf, stop: asyncio.Event) -> None:
+class RelayMetrics:
+    """What operators watch of decisions; the gauges say the same in every worker."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.waiting = Gauge(
+            "indelible_decisions_waiting", "Decisions that are not on an operations chain yet.", registry=registry
+        )
+        self.oldest_waiting_seconds = Gauge(
+            "indelible_decisions_oldest_waiting_seconds",
+            "Age of the oldest decision that is not on an operations chain yet; 0 when none is.",
+            registry=registry,
+        )
+
+
+async def relay_decisions(pool: Pool, ledger_of: LedgerOf, metrics: RelayMetrics, stop: asyncio.Event) -> None:
     """Relay until `stop` is set; whatever fails in passing is tried again."""
-    turn = 0
-    while not stop.is_set():
-        try:
-            busy = await relay_once(pool, ledger_of)
-            if turn % TRIM_EVERY == 0:
-                await trim(pool)
-        except (psycopg.Error, PoolTimeout) as error:
-            _log.warning("decisions_wait", error=type(error).__name__)
-            busy = False
-        turn += 1
-        if not busy:
-            await _pause(stop, IDLE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load only
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_every(COUNT_EVERY_SECONDS, lambda: count(pool, metrics), stop))
+        tasks.create_task(_every(TRIM_EVERY_SECONDS, lambda: trim(pool), stop))
+        while not stop.is_set():
+            try:
+                busy = await relay_once(pool, ledger_of)
+            except (psycopg.Error, PoolTimeout) as error:
+                _log.warning("decisions_wait", error=type(error).__name__)
+                busy = False
+            if not busy:
+                await _pause(stop, IDLE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load only
 
 
 async def relay_once(pool: Pool, ledger_of: LedgerOf) -> bool:
@@ -164,6 +184,24 @@ async def trim(pool: Pool) -> None:
     """Remove decisions that have been on their chain for a while. Raises psycopg.Error, PoolTimeout."""
     async with pool.connection() as connection:
         await connection.execute(_TRIM, (KEPT, MAX_TRIMMED))
+
+
+async def count(pool: Pool, metrics: RelayMetrics) -> None:
+    """Say how many decisions wait, and for how long. Raises psycopg.Error, PoolTimeout."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute(_WAITING)).fetchone()
+    waiting, oldest = row or (0, 0.0)
+    metrics.waiting.set(waiting)
+    metrics.oldest_waiting_seconds.set(oldest)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            await work()
+        except (psycopg.Error, PoolTimeout) as error:
+            _log.warning("decisions_upkeep_failed", error=type(error).__name__)
+        await _pause(stop, seconds)
 
 
 async def _take(connection: Connection) -> UUID | None:

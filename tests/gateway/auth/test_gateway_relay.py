@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gateway.auth.actions import Action
-from gateway.auth.relay import MAX_BATCH, relay_once, trim
+from gateway.auth.relay import MAX_BATCH, RelayMetrics, count, relay_once, trim
 from gateway.auth.values import Resource
 from gateway.problems import Problem
 from ledger.client import Event, LedgerClient
@@ -210,15 +211,22 @@ def test_what_the_ledger_has_is_removed_after_a_week_and_nothing_else(relaying: 
         (recent,) = decide(relaying, 1)
         relay(relaying, ledger)
 
+        registry = CollectorRegistry()
+
         async def run() -> None:
             pool = make_pool(relaying.database.gateway_worker_dsn, "trim", size=1, check=False)
             await pool.open()
             await trim(pool)
+            decide(relaying, 1)
+            await count(pool, RelayMetrics(registry))
             await pool.close()
 
         asyncio.run(run())
+        assert registry.get_sample_value("indelible_decisions_waiting") == 1
+        assert 0 <= (registry.get_sample_value("indelible_decisions_oldest_waiting_seconds") or 0) < 60
         kept = connection.execute("SELECT request_id FROM gateway.decisions ORDER BY decision_id").fetchall()
-    assert kept == [(waiting,), (recent,)]
+    assert kept[:2] == [(waiting,), (recent,)]
+    assert len(kept) == 3
 
 
 def test_nobody_else_can_write_what_was_decided(ledger: Service, relaying: Bench) -> None:
