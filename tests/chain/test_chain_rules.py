@@ -86,8 +86,13 @@ def test_any_other_kind_is_refused(kind: str) -> None:
 
 def test_a_remark_on_closing_stands_beside_the_root() -> None:
     frontier = Frontier().extended([bytes(32)])
-    assert closing(frontier, "") == checkpoint(frontier)
-    assert closing(frontier, '{"by":"x"}') == checkpoint(frontier) | {"closing": {"by": "x"}}
+    assert closing(frontier, "", None) == checkpoint(frontier)
+    assert closing(frontier, '{"by":"x"}', None) == checkpoint(frontier) | {"closing": {"by": "x"}}
+
+
+def test_a_closing_names_what_an_ended_session_left_unfinished() -> None:
+    frontier = Frontier().extended([bytes(32)])
+    assert closing(frontier, "", []) == checkpoint(frontier) | {"unfinished": []}
 
 
 def naive_root(hashes: list[bytes]) -> bytes:
