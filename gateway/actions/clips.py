@@ -5,7 +5,7 @@ from datetime import datetime
 
 from gateway.actions.desk import Desk
 from gateway.auth.actions import Action
-from gateway.auth.values import GatewayCaller, Resource
+from gateway.auth.values import OPERATIONS_CHAIN, GatewayCaller, Resource
 from gateway.calls.refusals import problem_of
 from gateway.problems import Problem
 from gateway.values import (
@@ -112,6 +112,11 @@ def restore_clip(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> ClipRest
 def export_clip(desk: Desk, caller: GatewayCaller, *, clip_id: str, session_id: str | None = None) -> Bytes:
     """The bundle of the operations chain, or of the session the clip is noted on, with the clip in it."""
     with desk.authorise(caller, Action.CLIP_EXPORT, clip_resource(desk, caller, clip_id)) as identity:
+        # The bundle holds every event of the chain: a right to one clip is none to what else happened, nor to who
+        # looked at what.
+        desk.authorise(
+            caller, Action.BUNDLE_EXPORT, Resource.chain_of(caller.organisation_id, session_id or OPERATIONS_CHAIN)
+        )
         return Bytes(pieces=desk.evidence.export_clip(identity, clip_id, session_id), name=f"clip-{clip_id}.zip")
 
 

@@ -10,7 +10,7 @@ from gateway.auth.values import GatewayCaller, Resource
 from gateway.calls import EvidenceCalls, Identity, LedgerCalls
 from gateway.calls.refusals import problem_of
 from gateway.parts import Parts
-from gateway.problems import Code
+from gateway.problems import Code, Problem
 from ledger.client import ClientError
 
 
@@ -57,12 +57,19 @@ class Permit:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """What is not there is told as what belongs to somebody else is, and recorded as well."""
+        """What is not there is told as what belongs to somebody else is; that and refusals of rights are recorded."""
         if isinstance(error, ClientError):
             problem = problem_of(error)
             if error.status == "NOT_FOUND" or problem.code is Code.NOT_FOUND:
                 problem = self._desk.parts.access.not_found(self._caller, self._action, self._resource)
+            self._note(problem)
             raise problem from error
+        if isinstance(error, Problem):
+            self._note(error)
+
+    def _note(self, problem: Problem) -> None:
+        if problem.code is Code.FORBIDDEN:
+            self._desk.parts.access.note_refusal(self._caller, self._action, self._resource)
 
 
 def service_key(caller: GatewayCaller, key: str | None) -> str:

@@ -92,6 +92,9 @@ def ask(caller: Caller, route: Route, things: Things, **headers: str) -> Any:
         "camera_id": "matrix-camera",
     }
     path = re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], str(uuid.UUID(int=7))), route.path)
+    if route.name == "download_clip_bundle":
+        # That of the operations chain is for those alone who may have it without a clip, too.
+        path += f"?session_id={things.session_id}"
     return caller.ask(route.method, path, None if route.method in {"GET", "DELETE"} else body, **headers)
 
 
