@@ -41,6 +41,9 @@ MAX_LIVEKIT_BYTES = 1024 * 1024
 MAX_AUTHORIZATION_CHARACTERS = 8_192
 ALERTS_PER_SECOND = 10.0
 BURST_ALERTS = 200
+# Of one address, whatever sources it names: looking one up costs a turn of the database.
+REQUESTS_PER_SECOND = 100.0
+BURST_REQUESTS = 1_000
 MAX_SENDERS = 10_000
 BODY_SIGNATURE_HEADERS = ("X-Signature", "X-Hub-Signature-256")
 
@@ -62,10 +65,12 @@ def register(app: Flask, parts: Parts) -> None:
     web = Blueprint("webhooks", __name__, url_prefix="/webhooks/in")
     desk = Desk.of(parts)
     alerts = RateLimiter(per_second=ALERTS_PER_SECOND, burst=BURST_ALERTS, max_keys=MAX_SENDERS)
+    requests = RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, max_keys=MAX_SENDERS)
 
     @web.post("/<organisation_id>/alerts/<uuid:alert_source_id>")
     def receive_alert(organisation_id: str, alert_source_id: UUID) -> Response:
         """An alert of one source."""
+        _require_patience(requests.wait_seconds(request.remote_addr or ""))
         _require_patience(alerts.wait_seconds(f"{request.remote_addr} {alert_source_id}"))
         message = _believe(desk, organisation_id, alert_source_id, _body(MAX_ALERT_BYTES))
         if was_seen(parts.records, organisation_id, alert_source_id, message.message_id):

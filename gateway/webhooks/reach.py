@@ -20,6 +20,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 RESOLVE_SECONDS = 5.0
 # Addresses in which another one is written: what is behind them is not what they look like.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Addresses of a site's own, until RFC 3879 gave them up: networks that still use them are private.
+_SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")
 _WRAPPING = (
     ipaddress.IPv6Network("2002::/16"),
     ipaddress.IPv6Network("2001::/32"),
@@ -41,7 +43,7 @@ def may_reach(address: Address, allowed: Sequence[Network] = ()) -> bool:
     if any(address in network for network in allowed if network.version == address.version):
         return True
     if isinstance(address, ipaddress.IPv6Address) and (
-        address.scope_id is not None or any(address in network for network in _WRAPPING)
+        address.scope_id is not None or any(address in network for network in (*_WRAPPING, _SITE_LOCAL))
     ):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
