@@ -20,7 +20,6 @@ from ledger.settings_reader import (
     LogSettings,
     Reader,
     TokenSettings,
-    nats_address,
     read_dsn,
     read_log,
     read_token_settings,
@@ -136,7 +135,6 @@ class WorkerSettings:
     ledger: Upstream
     # None: there are no webhooks.
     webhooks: WebhookSettings | None
-    nats_url: str | None
     metrics_listen: Address | None
     log: LogSettings
 
@@ -149,7 +147,6 @@ class WorkerSettings:
             issuing=_issuing(read, read_token_settings(read)),
             ledger=_upstream(read, "INDELIBLE_LEDGER", "INDELIBLE_LEDGER_CA", DEFAULT_LEDGER),
             webhooks=_webhooks(read),
-            nats_url=read.value("INDELIBLE_NATS_URL", nats_address, None),
             metrics_listen=read.value("INDELIBLE_GATEWAY_METRICS_LISTEN", Address.parse, None),
             log=read_log(read),
         )

@@ -55,7 +55,6 @@ class GatewayNeighbours:
     issuer: Issuer
     ledger_address: str
     evidence_address: str
-    nats_url: str
 
     def environment(self, files: GatewayFiles) -> dict[str, str]:
         """What neither the gateway nor its worker can do without."""
@@ -72,7 +71,6 @@ class GatewayNeighbours:
             "INDELIBLE_TOKEN_JWKS": str(self.issuer.jwks_file),
             "INDELIBLE_LEDGER": self.ledger_address,
             "INDELIBLE_EVIDENCE": self.evidence_address,
-            "INDELIBLE_NATS_URL": self.nats_url,
         }
 
 

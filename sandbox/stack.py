@@ -251,7 +251,6 @@ class Stack:
             issuer=self.issuer,
             ledger_address=self.ledger_address,
             evidence_address=self.evidence.address,
-            nats_url=self.nats.url,
         )
         return self.directory, self.gateway_files, neighbours, self.ports
 
