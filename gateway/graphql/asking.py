@@ -23,6 +23,8 @@ from gateway.rest.routing import Call
 
 # Of one request.
 MAX_AT_ONCE = 8
+# After so long nothing more is begun: a request must not wait for a service that is away, call after call.
+MAX_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +60,7 @@ class Conversation:
         self._call = call
         self._shared = shared
         self._calls = 0
+        self._ends_at = asyncio.get_running_loop().time() + MAX_SECONDS
         self._bound = asyncio.Semaphore(MAX_AT_ONCE)
         self._reading = self._loader()
 
@@ -85,6 +88,10 @@ class Conversation:
             if self._calls > 1:
                 self._shared.limits.spend(self._call.caller)
             loop = asyncio.get_running_loop()
+            if loop.time() > self._ends_at:
+                raise Problem(
+                    Code.SERVICE_UNAVAILABLE, "This takes too long. Ask for less at once, or try again later."
+                )
             return await loop.run_in_executor(self._shared.threads, copy_context().run, self._answer, question)
 
     def _answer(self, question: Question) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.graphql import limits, view
+from gateway.graphql import asking, limits, view
 from gateway.ratelimit import RateLimiter
 from tests.gateway.graphql.asking import Asker
 from tests.gateway.rest.world import World
@@ -179,11 +179,30 @@ def test_whoever_asks_for_much_in_one_request_pays_for_each_call(
 
 def test_what_takes_long_is_not_begun_when_too_much_of_it_is_under_way(world: World, ann: Asker) -> None:
     slots = world.app.extensions["indelible.slow"]
+    query = f'{{ checkSession(sessionId: "{world.session()}") {{ ok }} }}'
     taken = 0
     while slots.acquire(blocking=False):
         taken += 1
     try:
-        assert ann.code('{ checkSession(sessionId: "operations") { ok } }') == "OVERLOADED"
+        assert ann.code(query) == "OVERLOADED"
     finally:
         slots.release(taken)
-    assert ann.data('{ checkSession(sessionId: "operations") { ok } }') == {"checkSession": {"ok": True}}
+    assert ann.data(query) == {"checkSession": {"ok": True}}
+
+
+def test_a_request_that_takes_too_long_begins_nothing_more(
+    world: World, ann: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = world.parts.ledger.get_session
+
+    def dawdle(*asked: Any) -> Any:
+        time.sleep(0.3)
+        return real(*asked)
+
+    name = world.session()
+    monkeypatch.setattr(asking, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(world.parts.ledger, "get_session", dawdle)
+    query = "query ($id: ID!) { session(sessionId: $id) { state anchors { edges { cursor } } } }"
+    answer = ann.send(query, {"id": name})
+    assert answer.json["data"] == {"session": {"state": "OPEN", "anchors": None}}
+    assert [error["extensions"]["code"] for error in answer.json["errors"]] == ["SERVICE_UNAVAILABLE"]
