@@ -64,6 +64,18 @@ def picture(video: bytes, at: float) -> av.VideoFrame:
         return next(frame for frame in container.decode(video=0) if frame.time is not None and frame.time >= at)
 
 
+def heard_only(video: bytes) -> bytes:
+    """The sound of a file."""
+    target = io.BytesIO()
+    with av.open(io.BytesIO(video), "r") as source, av.open(target, "w", format="mp4") as output:
+        stream = output.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    return target.getvalue()
+
+
 def redness(video: bytes, at: float, *, x: float, y: float) -> int:
     """How red the picture shown at a time is at a place."""
     frame = picture(video, at)
@@ -150,9 +162,15 @@ async def test_egresses_that_went_wrong_cost_the_others_nothing_and_are_told(
     stage: Stage, wrong: dict[int, tuple[Left, str | None, bool]]
 ) -> None:
     lefts = [left for left, _, _ in wrong.values()]
+    if wrong is ODD:
+        lefts.append(Left(tile=4, uploads=(heard_only(film(4)),)))
     work = await stage.processed(await stage.recorded(Left(tile=0), *lefts, expected=wrong is ODD))
     contents = nothing_is_lost(stage, work)
     assert {"participant-0.mp4", "composite.mp4"} <= contents.keys()
+    # Of who was heard and never seen there is the sound.
+    assert ({name for name in contents if name.startswith("participant-4")} == {"participant-4-audio.m4a"}) == (
+        wrong is ODD
+    )
     (end,) = stage.payloads("recording.completed")
     # Annotations that were announced and never come are not waited for for ever.
     assert (end["notes"][0] == "no annotations were handed over in time, so the files are without strokes") == (
