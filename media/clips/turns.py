@@ -27,9 +27,12 @@ class Turn:
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Keep the turn that was taken while the block runs."""
+        is_over = asyncio.Event()
 
         async def renew() -> None:
-            while True:
+            # Cancelling is not enough: the database's answer to a cancelled statement, which is passed over here, may
+            # take the place of the cancellation.
+            while not is_over.is_set():
                 await asyncio.sleep(self._seconds / _RENEWALS)
                 # Two processes at the same work do nothing twice, only needlessly: there is no need to stop this one.
                 with contextlib.suppress(MediaError):
@@ -39,6 +42,7 @@ class Turn:
         try:
             yield
         finally:
+            is_over.set()
             renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await renewing
