@@ -12,6 +12,7 @@ they should.
 """
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -29,7 +30,10 @@ _POLL_SECONDS = 0.02
 # Below the range from which systems pick the ports of outgoing connections (32768 on Linux), so that the port of a
 # stopped server is still free when it is started again.
 _PORTS = range(15_000, 32_000)
-_PORT_ATTEMPTS = 200
+# Ports are picked some time before their servers listen. So that neither this process nor one that runs beside it picks
+# them again meanwhile, each takes them in turn, from where its process id and chance let it begin.
+_PORT_TURNS = itertools.count(os.getpid() * 250 + random.randrange(100))  # noqa: S311 - spreads, hides nothing
+_PORT_ATTEMPTS = 500
 _LAUNCHER = Path(__file__).with_name("launch.py")
 
 
@@ -40,7 +44,7 @@ class StartError(RuntimeError):
 def free_port() -> int:
     """A TCP port on the loopback interface that nothing listens on."""
     for _ in range(_PORT_ATTEMPTS):
-        port = random.choice(_PORTS)  # noqa: S311 - spreads parallel sandboxes, hides nothing
+        port = _PORTS[next(_PORT_TURNS) % len(_PORTS)]
         with socket.socket() as candidate:
             try:
                 candidate.bind((LOOPBACK, port))
