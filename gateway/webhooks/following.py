@@ -79,12 +79,27 @@ async def follow_once(pool: Pool, ledger_of: LedgerOf) -> int | None:
             await connection.execute(_MOVE, (next_sequence, timedelta(seconds=5 * LOOK_SECONDS), organisation_id))
             return 0
         for event in events:
-            notice = notice_of(organisation_id, OPERATIONS_CHAIN_ID, event)
+            notice = _notice(organisation_id, event)
             if notice is not None:
                 await connection.execute(_ADD, _values(organisation_id, notice, event))
         pause = LOOK_SECONDS if len(events) < MAX_EVENTS else 0.0
         await connection.execute(_MOVE, (next_sequence + len(events), timedelta(seconds=pause), organisation_id))
     return len(events)
+
+
+def _notice(organisation_id: str, event: Event) -> Notice | None:
+    """What to tell of an event. One of another form than its kind has is left out: nobody else may wait for it."""
+    try:
+        return notice_of(organisation_id, OPERATIONS_CHAIN_ID, event)
+    except Exception as error:  # noqa: BLE001 - whatever a payload can break
+        _log.error(
+            "event_not_told",
+            organisation_id=organisation_id,
+            sequence=event.sequence,
+            kind=event.kind,
+            error=f"{type(error).__name__}: {error}",
+        )
+        return None
 
 
 async def _read(ledger_of: LedgerOf, organisation_id: str, next_sequence: int) -> list[Event]:
