@@ -38,6 +38,7 @@ class Lease:
         self._heartbeat = heartbeat
         self._lease_seconds = job.lease_seconds
         self._lost = False
+        self._over = False
         self._moved_at = time.monotonic()
         self._runs_until = job.taken_at + job.lease_seconds
 
@@ -53,6 +54,10 @@ class Lease:
         """Let no thread that still works for this job do anything more."""
         self._lost = True
 
+    def end(self) -> None:
+        """The work is over. Cancelling a beat is not enough: the database may answer in place of the cancellation."""
+        self._over = True
+
     async def enter(self, state: ClipState) -> None:
         """Say how far the job is. Raises LeaseLostError."""
         self.tick()
@@ -60,7 +65,7 @@ class Lease:
 
     async def beat(self) -> None:
         """Extend the lease until the work is over. Raises LeaseLostError, MediaError (TOO_SLOW) when it is stuck."""
-        while True:
+        while not self._over:
             await asyncio.sleep(self._lease_seconds / _BEATS_PER_LEASE)
             if time.monotonic() - self._moved_at > MAX_SILENT_SECONDS:
                 raise MediaError(Reason.TOO_SLOW, f"nothing happened for {MAX_SILENT_SECONDS:.0f} seconds")
@@ -89,6 +94,7 @@ async def held(heartbeat: Heartbeat, job: Leased) -> AsyncIterator[Lease]:
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(lease.beat())
             yield lease
+            lease.end()
             beating.cancel()
     except BaseExceptionGroup as failures:
         raise _first(failures) from None
