@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # it ships no types
+from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]  # as above
 from waitress.server import create_server  # type: ignore[import-untyped]  # as above
 
 from gateway.door import MAX_DOWNLOADS
@@ -61,6 +62,21 @@ def make_server(
     return server
 
 
+class _StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress publishes no types
+    """Waitress's own parser, but one request has one length.
+
+    Of a request with both a Content-Length and chunks, waitress reads the chunks and goes on with what follows as the
+    next request (RFC 9112 section 6.1 wants the connection closed): a proxy that counted otherwise would have let a
+    hidden request through.
+    """
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the headers. Raises ParsingError, which is answered with 400 and ends the connection."""
+        super().parse_header(header_plus)
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+
+
 class _PacedChannel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no types
     """A connection whose reader must keep pace.
 
@@ -68,6 +84,7 @@ class _PacedChannel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no
     they can next be written to, which a reader who stopped reading never lets happen.
     """
 
+    parser_class = _StrictParser
     # What had been sent, and when, as the present minute of waiting began; None while nothing waits.
     _pace: tuple[int, float] | None = None
     _sent_bytes = 0
