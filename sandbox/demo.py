@@ -21,18 +21,14 @@ from ledger.messaging.streams import APPEND_SUBJECT
 from sandbox.demo_anchors import DemoError, await_anchors, decide_trust, describe_anchor
 from sandbox.demo_clip import ask_for_clip, await_clip, explain_clip, export_clip, show_forged_clip
 from sandbox.demo_publish import publish
-from sandbox.demo_recording import Recorder
+from sandbox.demo_recording import PICTURE, Recorder, tell_end, tell_recording
 from sandbox.narrator import Narrator
 from sandbox.outside import ExtraAuthority, OutsideOptions
 from sandbox.processes import as_typed, find_program
 from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Stack, running_stack
 from sandbox.story import (
     CLOSING,
-    FIELD,
-    LATE,
-    OPERATOR,
     PRESERVED_MEANING,
-    RECORDED_MEANING,
     SCENES,
     SUBJECT,
     TAMPERED_FROM,
@@ -43,7 +39,6 @@ from sandbox.story import (
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _VERIFIER_SECONDS = 120.0
-PICTURE = "recording.png"
 _EXIT_CODES = {"VERIFIED": 0, "FAILED": 1}
 
 
@@ -110,13 +105,13 @@ def _tell(directory: Path, narrator: Narrator, stack: Stack, ledger: BlockingLed
 
     clip_id = _preserve(narrator, stack, ledger, token, chain_id) if stack.makes_clips else None
     recorder = Recorder(stack=stack, ledger=ledger, token=token, chain_id=chain_id) if stack.makes_clips else None
-    recording_id = _record(narrator, recorder) if recorder is not None else None
+    recording_id = tell_recording(narrator, recorder) if recorder is not None else None
 
     narrator.step(
         "Close the session", "The closing event commits to every event before it. From now on the chain is sealed."
     )
     if recorder is not None and recording_id is not None:
-        _end_while_processing(directory, narrator, recorder, recording_id)
+        tell_end(directory, narrator, recorder, recording_id)
         chain = _await_closed(ledger, chain_id)
     else:
         chain, _ = ledger.close_chain(chain_id, CLOSING)
@@ -197,43 +192,6 @@ def _preserve(narrator: Narrator, stack: Stack, ledger: BlockingLedgerClient, to
     for artefact in event.content["artefacts"]:
         narrator.line(f"{artefact['size']:>8} bytes  {artefact['name']:<15} {artefact['sha256'][:16]}…")
     return str(event.content["clip_id"])
-
-
-def _record(narrator: Narrator, recorder: Recorder) -> str:
-    narrator.step(
-        "Record the call, with everybody's consent",
-        "Nobody is recorded who was not asked: each consent is an event of the chain, and the database itself refuses "
-        "a recording without them.",
-    )
-    recorder.gather()
-    narrator.line(f"Recording before anybody was asked: {recorder.try_without_consent()}")
-    for participant in (OPERATOR, FIELD):
-        recorder.consent(participant)
-    recording_id = recorder.start()
-    narrator.line(f"{OPERATOR} and {FIELD} agreed, and are recorded: {recording_id}")
-    recorder.go_on(recording_id)
-    narrator.line(f"{LATE} joined late, agreed, and is recorded as well; the picture makes room for a third.")
-    recorder.stop(recording_id)
-    return recording_id
-
-
-def _end_while_processing(directory: Path, narrator: Narrator, recorder: Recorder, recording_id: str) -> None:
-    """End the session before the recording's files are ready, and wait for them."""
-    chain, receipt = recorder.ledger.end_session(recorder.chain_id, CLOSING)
-    if [item.item_id for item in chain.pending] != [recording_id]:
-        raise DemoError(f"the session ended with {chain.pending} pending, not with the recording")
-    digest = receipt.event_hashes[0].hex()
-    narrator.event(chain.event_count, "grpc", "session.ended", digest, "Over, and anchored at once as it stands.")
-    narrator.line(
-        "The recording is still being processed: the chain takes its events, and no others, until it is done."
-    )
-    narrator.line(f"The operator's {recorder.hand_over_strokes(recording_id)} strokes are handed over, and burned in.")
-    event = recorder.await_completed()
-    narrator.event(event.sequence, "grpc", event.kind, event.hash.hex(), RECORDED_MEANING)
-    for artefact in event.content["artefacts"]:
-        narrator.line(f"{artefact['size']:>8} bytes  {artefact['name']:<23} {artefact['sha256'][:16]}…")
-    narrator.line(f"On this picture: {recorder.show(recording_id, directory / PICTURE)}.")
-    narrator.line(str(directory / PICTURE))
 
 
 def _await_closed(ledger: BlockingLedgerClient, chain_id: str) -> Chain:

@@ -20,15 +20,18 @@ from media.recordings.events import COMPLETED, FAILED
 from media.recordings.tiles import tile_layout
 from media.settings import CallerSettings
 from sandbox.demo_anchors import DemoError
+from sandbox.narrator import Narrator
 from sandbox.stack import ORGANISATION_ID, Stack
 from sandbox.story import (
     BANNER,
+    CLOSING,
     DRAWN,
     FIELD,
     FILMED_BEFORE_SECONDS,
     FILMED_TOGETHER_SECONDS,
     LATE,
     OPERATOR,
+    RECORDED_MEANING,
     SHOWN_AFTER_SECONDS,
 )
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 # Encoding takes some seconds; a busy machine may take long to start what encodes.
 _WAIT_SECONDS = 150.0
 _POLL_SECONDS = 0.1
+PICTURE = "recording.png"
 _COMPOSITE = "composite.mp4"
 # Red above the other two colours of a pixel by so much, of 255, is the pen of the story.
 _RED = 80
@@ -205,6 +209,44 @@ class Recorder:
     def _service(self) -> EvidenceCaller:
         address = self.stack.evidence.address
         return EvidenceCaller(CallerSettings(address=address, token=self.token, certificate_authority=None))
+
+
+def tell_recording(narrator: Narrator, recorder: Recorder) -> str:
+    """Ask everybody, record, and stop; the recording's id."""
+    narrator.step(
+        "Record the call, with everybody's consent",
+        "Nobody is recorded who was not asked: each consent is an event of the chain, and the database itself refuses "
+        "a recording without them.",
+    )
+    recorder.gather()
+    narrator.line(f"Recording before anybody was asked: {recorder.try_without_consent()}")
+    for participant in (OPERATOR, FIELD):
+        recorder.consent(participant)
+    recording_id = recorder.start()
+    narrator.line(f"{OPERATOR} and {FIELD} agreed, and are recorded: {recording_id}")
+    recorder.go_on(recording_id)
+    narrator.line(f"{LATE} joined late, agreed, and is recorded as well; the picture makes room for a third.")
+    recorder.stop(recording_id)
+    return recording_id
+
+
+def tell_end(directory: Path, narrator: Narrator, recorder: Recorder, recording_id: str) -> None:
+    """End the session before the recording's files are ready, and wait for them."""
+    chain, receipt = recorder.ledger.end_session(recorder.chain_id, CLOSING)
+    if [item.item_id for item in chain.pending] != [recording_id]:
+        raise DemoError(f"the session ended with {chain.pending} pending, not with the recording")
+    digest = receipt.event_hashes[0].hex()
+    narrator.event(chain.event_count, "grpc", "session.ended", digest, "Over, and anchored at once as it stands.")
+    narrator.line(
+        "The recording is still being processed: the chain takes its events, and no others, until it is done."
+    )
+    narrator.line(f"The operator's {recorder.hand_over_strokes(recording_id)} strokes are handed over, and burned in.")
+    event = recorder.await_completed()
+    narrator.event(event.sequence, "grpc", event.kind, event.hash.hex(), RECORDED_MEANING)
+    for artefact in event.content["artefacts"]:
+        narrator.line(f"{artefact['size']:>8} bytes  {artefact['name']:<23} {artefact['sha256'][:16]}…")
+    narrator.line(f"On this picture: {recorder.show(recording_id, directory / PICTURE)}.")
+    narrator.line(str(directory / PICTURE))
 
 
 def _strokes_on(frame: "VideoFrame") -> int:
