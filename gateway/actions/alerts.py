@@ -20,6 +20,7 @@ def create_source(  # noqa: PLR0913 - what a source is made of
 ) -> SourceSecret:
     """Take alerts from a system. Its secret is shown this once."""
     with desk.authorise(caller, Action.SOURCE_MANAGE, Resource.organisation(caller.organisation_id)):
+        _require_clips(desk, caller)
         return sources.create_source(
             desk.parts.records,
             Sealer(require_webhooks(desk).keys),
@@ -65,6 +66,7 @@ def change_source(  # noqa: PLR0913 - what can be changed
     """Change what is given."""
     resource = Resource.source(caller.organisation_id, str(alert_source_id))
     with desk.authorise(caller, Action.SOURCE_MANAGE, resource):
+        _require_clips(desk, caller)
         changed = sources.change_source(
             desk.parts.records, caller, alert_source_id, name=name, cameras=cameras, mapping=mapping
         )
@@ -87,6 +89,7 @@ def replace_source_secret(
     """Replace its secret. Until the overlap ends, either is believed."""
     resource = Resource.source(caller.organisation_id, str(alert_source_id))
     with desk.authorise(caller, Action.SOURCE_MANAGE, resource):
+        _require_clips(desk, caller)
         replaced = sources.replace_source_secret(
             desk.parts.records,
             Sealer(require_webhooks(desk).keys),
@@ -97,3 +100,8 @@ def replace_source_secret(
         if replaced is None:
             raise desk.parts.access.not_found(caller, Action.SOURCE_MANAGE, resource)
         return replaced
+
+
+def _require_clips(desk: Desk, caller: GatewayCaller) -> None:
+    """Whoever has a source's secret can ask for clips: nobody gets that without the right to. Raises Problem."""
+    desk.parts.access.require_grantable_actions(caller, (Action.CLIP_REQUEST,))

@@ -26,6 +26,10 @@ _PUT_CAMERA = """
 INSERT INTO gateway.cameras (organisation_id, camera_id, site_id) VALUES (%s, %s, %s)
 ON CONFLICT (organisation_id, camera_id) DO UPDATE SET site_id = excluded.site_id
 """
+# Who has one of these at the site has it for the camera as well.
+_ROLES_AT = (
+    "SELECT DISTINCT role FROM gateway.assignments WHERE organisation_id = %s AND site_id = %s AND removed_at IS NULL"
+)
 _CAMERAS = """
 SELECT camera_id, site_id FROM gateway.cameras
  WHERE organisation_id = %s AND camera_id > %s ORDER BY camera_id LIMIT %s
@@ -78,9 +82,16 @@ def remove_site(parts: Parts, caller: GatewayCaller, site_id: str) -> bool:
 
 
 def put_camera(parts: Parts, caller: GatewayCaller, *, camera_id: str, site_id: str) -> CameraPlace:
-    """Say at which site a camera stands. Raises Problem (INVALID_REQUEST), also for a site that is not there."""
+    """Say at which site a camera stands.
+
+    Raises Problem: INVALID_REQUEST, also for a site that is not there; FORBIDDEN when somebody has a role at the site
+    that the caller could not give.
+    """
     check_name("camera_id", camera_id)
     check_name("site_id", site_id)
+    with parts.records.transaction(caller.organisation_id) as connection:
+        roles = [row[0] for row in connection.execute(_ROLES_AT, (caller.organisation_id, site_id))]
+    parts.access.require_grantable(caller, roles)
     try:
         with parts.records.transaction(caller.organisation_id) as connection:
             connection.execute(_PUT_CAMERA, (caller.organisation_id, camera_id, site_id))

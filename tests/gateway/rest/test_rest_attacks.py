@@ -117,6 +117,28 @@ def test_a_clip_does_not_bring_a_chain_with_it_that_its_holder_may_not_have(worl
     assert investigator.get(f"/clips/{clip}/bundle?session_id={session}").status_code != 403
 
 
+def test_nobody_moves_a_camera_to_where_they_may_do_more(world: World) -> None:
+    site, camera, ann = f"s-{secrets.token_hex(4)}", f"c-{secrets.token_hex(4)}", world.caller()
+    assert ann.ask("PUT", f"/access/sites/{site}", {"name": "North"}).status_code == 200
+    mover = world.caller(roles=[role(world, "access.manage")], subject="mover")
+    assert mover.ask("PUT", f"/access/cameras/{camera}", {"site_id": site}).status_code == 200
+    assert ann.post("/access/assignments", {"subject": "mover", "role": "investigator", "site_id": site}).json[
+        "site_id"
+    ]
+    assert mover.ask("PUT", f"/access/cameras/{camera}", {"site_id": site}).status_code == 403
+    assert ann.ask("PUT", f"/access/cameras/{camera}", {"site_id": site}).status_code == 200
+
+
+def test_nobody_asks_for_clips_by_way_of_a_source_of_alerts(world: World) -> None:
+    body = {"name": "s", "cameras": ["gate-1"]}
+    keeper = world.caller(roles=[role(world, "source.manage")], subject="keeper")
+    assert keeper.post("/alert-sources", body).json["code"] == "FORBIDDEN"
+    made = world.caller().post("/alert-sources", body).json["source"]["alert_source_id"]
+    assert keeper.post(f"/alert-sources/{made}/secret").json["code"] == "FORBIDDEN"
+    assert keeper.ask("PATCH", f"/alert-sources/{made}", {"cameras": ["x"]}).json["code"] == "FORBIDDEN"
+    assert keeper.ask("DELETE", f"/alert-sources/{made}").status_code == 200
+
+
 def test_a_role_that_is_taken_away_is_gone_for_the_tokens_there_are(world: World) -> None:
     subject = f"s-{secrets.token_hex(4)}"
     ann, sue = world.caller(), world.caller(roles=[], subject=subject)
