@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.door import BURST_REQUESTS
 from gateway.cli import gateway as command
+from gateway.door import BURST_REQUESTS
 from gateway.ratelimit import RateLimiter
 from ledger.client import BlockingLedgerClient
 from sandbox.database import Database
