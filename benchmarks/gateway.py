@@ -71,7 +71,6 @@ def running_doors(stage: Stage) -> Iterator[Doors]:
         issuer=issuer,
         ledger_address=ledger,
         evidence_address=f"{LOOPBACK}:{free_port()}",
-        nats_url=f"nats://{LOOPBACK}:{free_port()}",
     )
     with ExitStack() as stack:
         stack.enter_context(_ledger(directory, stage, issuer, files, ledger))
