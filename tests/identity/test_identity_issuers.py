@@ -167,8 +167,8 @@ def test_a_key_that_was_published_a_moment_ago_is_found_by_a_thread(blocking: Bl
 
 def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     settings = TokenSettings(issuer=ISSUER, audience=AUDIENCE, keys=tmp_path / "nowhere", variable="INDELIBLE_X")
+    before = set(threading.enumerate())
     with pytest.raises(SettingsError, match="INDELIBLE_X"):
         BlockingIdentity(settings)
-    assert not [thread for thread in threading.enumerate() if thread.name == "token-keys"], (
-        "and nothing is left running"
-    )
+    left = [thread.name for thread in threading.enumerate() if thread not in before]
+    assert "token-keys" not in left, "and nothing is left running"
