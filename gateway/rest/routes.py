@@ -1,6 +1,6 @@
 """Every route of the API."""
 
-from gateway.rest import access, clips, credentials, events, holds, proofs, recordings, sessions, webhooks
+from gateway.rest import access, alerts, clips, credentials, events, holds, proofs, recordings, sessions, webhooks
 from gateway.rest.routing import Route
 
 ALL_ROUTES: tuple[Route, ...] = (
@@ -13,4 +13,5 @@ ALL_ROUTES: tuple[Route, ...] = (
     *credentials.ROUTES,
     *access.ROUTES,
     *webhooks.ROUTES,
+    *alerts.ROUTES,
 )
