@@ -12,6 +12,7 @@ import click
 
 from verifier.bundle import UnusableBundle
 from verifier.policy import TrustPolicy, UnusablePolicyError, load_policy
+from verifier.printing import print_report
 from verifier.report import EXIT_CODES
 from verifier.report_text import render
 from verifier.rfc3161 import load_certificates
@@ -77,9 +78,9 @@ def bundle(  # noqa: PLR0913 - one parameter per option
     except OSError as error:
         raise Unusable(f"The bundle cannot be read: {error.strerror}") from error
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=True))
+        print_report(json.dumps(report.to_json(), indent=2, ensure_ascii=True))
     else:
-        click.echo(render(report), nl=False)
+        print_report(render(report))
     ctx.exit(EXIT_CODES[report.verdict])
 
 

@@ -15,10 +15,12 @@ from verifier.opentimestamps import UnusableHeadersError, check_proof, read_head
 from verifier.opentimestamps.proof import MAX_PROOF_BYTES
 from verifier.policy import UnusablePolicyError, load_policy
 from verifier.policy_ledgers import is_block_hash
+from verifier.printing import print_report
 from verifier.report import EXIT_CODES, TokenReport, Verdict
 from verifier.rfc3161.names import printable
 from verifier.tezos import NodeWitnesses, Observer, ReceiptResult, TezosTrust, check_receipt
 from verifier.tezos.receipt import MAX_RECEIPT_BYTES
+from verifier.unusable import Unusable
 
 _VERDICTS: dict[str, Verdict] = {"valid": "VERIFIED", "invalid": "FAILED"}
 _MEANINGS: dict[Verdict, str] = {
@@ -104,7 +106,7 @@ def ots(  # noqa: PLR0913 - one parameter per option
     try:
         known = read_headers(headers) if headers is not None else {}
     except (OSError, UnusableHeadersError) as error:
-        raise click.UsageError(f"{headers}: {error}") from error
+        raise Unusable(f"{headers}: {getattr(error, 'strerror', None) or error}") from error
     result = check_proof(_read(proof, MAX_PROOF_BYTES + 1), digest=expected, headers=known)
     token = opentimestamps_token(result, authority="", sequence=0)
     _show(ctx, token, [("Proof", printable(proof.name)), ("Data", f"sha256 {expected.hex()}")], as_json=as_json)
@@ -117,9 +119,9 @@ def _tezos_trusts(path: Path | None, block_hashes: frozenset[str]) -> Sequence[T
     try:
         tables = load_policy(path).tezos
     except UnusablePolicyError as error:
-        raise click.UsageError(str(error)) from error
+        raise Unusable(str(error)) from error
     if not tables:
-        raise click.UsageError(f'the trust policy {path} has no authority with backend = "tezos"')
+        raise Unusable(f'the trust policy {path} has no authority with backend = "tezos"')
     return tuple(replace(table, block_hashes=table.block_hashes | block_hashes) for table in tables.values())
 
 
@@ -134,9 +136,9 @@ def _show(ctx: click.Context, token: TokenReport, heading: list[tuple[str, str]]
     if as_json:
         # A file by itself belongs to no event.
         members = {**token.to_json(), "sequence": None}
-        click.echo(json.dumps({"verdict": verdict, "tokens": [members], "findings": []}, indent=2, ensure_ascii=True))
+        print_report(json.dumps({"verdict": verdict, "tokens": [members], "findings": []}, indent=2, ensure_ascii=True))
     else:
-        click.echo("\n".join(_lines(token, verdict, heading)))
+        print_report("\n".join(_lines(token, verdict, heading)))
     ctx.exit(EXIT_CODES[verdict])
 
 
@@ -164,7 +166,7 @@ def _hash(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise Unusable(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _read(path: Path, limit: int) -> bytes:
@@ -172,4 +174,4 @@ def _read(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             return file.read(limit)
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise Unusable(f"{path} cannot be read: {error.strerror}") from error

@@ -39,8 +39,8 @@ _NOT_PROVED = (
 
 
 def render(report: Report) -> str:
-    """Return the report as plain text."""
-    return "\n".join(_lines(report)) + "\n"
+    """Return the report as plain text, without its last line end."""
+    return "\n".join(_lines(report))
 
 
 def _lines(report: Report) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from verifier.findings import Finding
+from verifier.printing import print_report
 from verifier.rfc3161 import (
     TimestampTrust,
     TokenResult,
@@ -118,10 +119,10 @@ def token(  # noqa: PLR0913 - one parameter per option
     )
     verdict = VERDICTS[result.status]
     if as_json:
-        click.echo(json.dumps(_report(result, verdict), indent=2, ensure_ascii=True))
+        print_report(json.dumps(_report(result, verdict), indent=2, ensure_ascii=True))
     else:
         heading = [("Time-stamp", printable(tsr.name)), ("Data", f"{algorithm} {expected.hex()}")]
-        click.echo("\n".join(explain(result, verdict, heading)))
+        print_report("\n".join(explain(result, verdict, heading)))
     ctx.exit(EXIT_CODES[verdict])
 
 

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from tests.verifier.bundle_forge import Authority, Chain, Files, data_files, sealed, write_directory, zipped
 from verifier.cli import main
 
+PROGRAM = [sys.executable, "-c", "from verifier.cli import main; main()"]
+
 
 @pytest.fixture
 def bundle(tmp_path: Path, good_files: Files) -> Path:
@@ -161,9 +163,28 @@ def test_names_in_a_bundle_cannot_move_the_cursor_or_turn_the_text_round(tmp_pat
     assert "\u202e" not in result.output
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_a_name_in_letters_that_the_terminal_lacks_does_not_change_the_exit_code(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "demo-1.zip"
+    chain = Chain(organisation={"id": "acme", "name": "Łódź ☃"}).open().close()
+    path.write_bytes(zipped(sealed(data_files(chain))))
+    done = subprocess.run(
+        [*PROGRAM, "bundle", path], check=False, capture_output=True, env={"PYTHONIOENCODING": encoding}
+    )
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert b"INDETERMINATE" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is Linux's /dev/full")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_report_that_cannot_be_written_exits_2_with_a_reason(form: list[str], bundle: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*PROGRAM, "bundle", bundle, *form], check=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (2, b"Error: The report cannot be written: No space left on device\n")
+
+
 def test_the_program_runs_as_a_process_and_lists_its_commands() -> None:
-    command = [sys.executable, "-c", "from verifier.cli import main; main()", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True)
     for name in ("bundle", "ots", "serve", "tezos", "token"):
         assert f"\n  {name} " in done.stdout
     assert "..." not in done.stdout.split("Commands:")[1], "a summary that is cut off tells half"
