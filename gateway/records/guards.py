@@ -2,29 +2,22 @@
 
 from gateway.records.migrations import read_sql
 from gateway.records.schema import SCHEMA
-from gateway.records.tables import metadata
 from ledger.database.guards import OWN_ORGANISATION, Guards
 
-# Rows are never changed and never removed: `SELECT gateway.keep(...)` in the migrations.
-INSERT_ONLY: tuple[str, ...] = ()
 # Rows are never removed: `SELECT gateway.never_remove(...)`.
 NEVER_REMOVED = ("credentials", "credential_secrets", "assignments", "webhook_endpoints", "alert_sources")
-# Tables that belong to no organisation; under row-level security without a policy, they are the worker's only.
-UNOWNED: tuple[str, ...] = ()
+_TABLES = (
+    *NEVER_REMOVED,
+    *("sites", "cameras", "custom_roles", "decisions", "idempotency_keys", "webhook_secrets", "webhook_deliveries"),
+    *("webhook_attempts", "webhook_cursors", "alerts_seen"),
+)
 # The migrations that create functions.
 _WITH_FUNCTIONS = ("0001_access",)
 
 GATEWAY_GUARDS = Guards(
     schema=SCHEMA,
-    policies={table.name: () if table.name in UNOWNED else (OWN_ORGANISATION,) for table in metadata.tables.values()},
+    policies=dict.fromkeys(_TABLES, (OWN_ORGANISATION,)),
     triggers={
-        **{
-            (table, "refuse_change"): (
-                f"CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE OR TRUNCATE ON gateway.{table} "
-                "FOR EACH STATEMENT EXECUTE FUNCTION gateway.refuse_change()"
-            )
-            for table in INSERT_ONLY
-        },
         **{
             (table, "refuse_removal"): (
                 f"CREATE TRIGGER refuse_removal BEFORE DELETE OR TRUNCATE ON gateway.{table} "
@@ -56,7 +49,6 @@ GATEWAY_GUARDS = Guards(
     ),
     forbidden=(
         *((table, privilege) for table in NEVER_REMOVED for privilege in ("DELETE", "UPDATE", "TRUNCATE", "TRIGGER")),
-        *((table, privilege) for table in INSERT_ONLY for privilege in ("DELETE", "UPDATE", "TRUNCATE", "TRIGGER")),
         *(("decisions", privilege) for privilege in ("UPDATE", "TRUNCATE", "TRIGGER")),
     ),
 )

@@ -2,8 +2,6 @@
 
 from importlib.resources import files
 
-from alembic import op
-
 
 def read_sql(package: str, name: str) -> str:
     """The text of one file of the folder `sql` of `package`, by its name without the ending."""
@@ -12,6 +10,8 @@ def read_sql(package: str, name: str) -> str:
 
 def run_sql(package: str, name: str) -> None:
     """Run one file of `package` in the migration that calls this."""
+    from alembic import op  # noqa: PLC0415 - services read these texts too, and should not wait for what only migrates
+
     connection = op.get_bind().connection.driver_connection
     if connection is None:
         raise RuntimeError("migrations run on a live connection only")

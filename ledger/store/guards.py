@@ -2,7 +2,6 @@
 
 from ledger.database.guards import OWN_ORGANISATION, Guards
 from ledger.store.migrations import read_sql
-from ledger.store.tables import metadata
 
 _RECORD = (
     "organisations",
@@ -84,7 +83,8 @@ _TRIGGERS = {
 LEDGER_GUARDS = Guards(
     schema="indelible",
     policies={
-        table.name: () if table.name in _OF_THE_WORKER else (OWN_ORGANISATION,) for table in metadata.tables.values()
+        **dict.fromkeys((*_RECORD, *_OF_ONE_ORGANISATION, "outbox"), (OWN_ORGANISATION,)),
+        **dict.fromkeys(_OF_THE_WORKER, ()),
     },
     triggers=_TRIGGERS,
     functions=read_sql("0002_guards") + read_sql("0007_sessions"),

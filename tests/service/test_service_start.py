@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -18,6 +20,14 @@ from sandbox.processes import StartError
 from tests.service.certificates import make_certificate
 from tests.service.serving import Service, make_directory
 from tests.service.test_service_lifecycle import _until
+
+
+def test_services_start_without_what_only_migrations_and_some_backends_need() -> None:
+    script = "import sys, ledger.service.run, gateway.app, gateway.worker; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "ledger" in loaded
+    assert not loaded & {"alembic", "sqlalchemy", "pytezos", "rfc3161ng", "requests"}
 
 
 def test_a_service_refuses_to_start_on_a_database_without_its_guards(

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ledger.chain.canonical import canonicalise
 from ledger.errors import LedgerError
 from ledger.store.admin import add_organisation, list_organisations
+from ledger.store.guards import LEDGER_GUARDS
 from ledger.store.migrate import MigrationError, migrate
 from ledger.store.tables import SCHEMA, metadata
 from sandbox.database import Database
@@ -35,6 +36,10 @@ def empty_database(postgres: Postgres, request: pytest.FixtureRequest) -> Iterat
 
 def test_the_migrated_database_equals_the_declared_tables(database: Database, empty_database: str) -> None:
     assert catalogue(database.admin_dsn, SCHEMA) == declared_catalogue(empty_database, metadata)
+
+
+def test_the_row_level_security_of_every_declared_table_is_looked_at() -> None:
+    assert LEDGER_GUARDS.policies.keys() == {table.name for table in metadata.tables.values()}
 
 
 def test_migrating_again_changes_nothing(database: Database, sandbox_passwords: dict[str, str]) -> None:

@@ -2,8 +2,6 @@
 
 import secrets
 
-import rfc3161ng
-
 DIGEST_BYTES = 32
 _NONCE_BITS = 64
 
@@ -16,6 +14,8 @@ def build_request(digest: bytes) -> bytes:
     """
     if len(digest) != DIGEST_BYTES:
         raise ValueError(f"a checkpoint's hash has {DIGEST_BYTES} bytes, this one has {len(digest)}")
+    import rfc3161ng  # noqa: PLC0415 - it brings an HTTP client of its own, which a service should not wait for to start
+
     # 64 bits, as openssl sends: enough never to meet twice, and some servers refuse longer ones.
     nonce = secrets.randbits(_NONCE_BITS)
     request = rfc3161ng.make_timestamp_request(

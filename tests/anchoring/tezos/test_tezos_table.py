@@ -1,7 +1,5 @@
 import json
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +149,3 @@ def test_the_problems_of_a_tezos_table_are_told_with_the_file_and_the_table(tmp_
     path.write_text('[authorities.tezos]\nbackend = "tezos"\n')
     with pytest.raises(AuthoritiesError, match=r"\[authorities.tezos\], contract: missing"):
         load_authorities(path)
-
-
-def test_the_service_needs_no_pytezos() -> None:
-    script = "import ledger.service.run, sys; sys.exit(any(name.split('.')[0] == 'pytezos' for name in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0

@@ -37,6 +37,10 @@ def test_the_migrations_build_the_tables_that_are_declared(module_database: Data
     assert catalogue(module_database.admin_dsn, SCHEMA) == declared_catalogue(empty_dsn, metadata)
 
 
+def test_the_row_level_security_of_every_declared_table_is_looked_at() -> None:
+    assert GATEWAY_GUARDS.policies.keys() == {table.name for table in metadata.tables.values()}
+
+
 def test_migrating_again_changes_nothing(databases: Databases, module_database: Database) -> None:
     before = catalogue(module_database.admin_dsn, SCHEMA)
     databases.migrated(module_database.name)
