@@ -15,9 +15,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
+try:
+    from fcntl import F_SETPIPE_SZ, fcntl
+except ImportError:  # only on Linux can a pipe's size be chosen
+    fcntl = None  # type: ignore[assignment]  # absent, and looked for before it is used
+
 _START = "import sys; sys.path[:] = sys.argv[1].split(sys.argv[2]); from verifier.workers import serve; serve()"
 _OPTIONS = ("-I", "-S", "-B")
 """A worker finds modules where this process does: it needs nothing of what an interpreter looks for at its start."""
+
+_ANSWER_BYTES = 1024 * 1024
+"""Answers a worker can give without waiting until they are read. Ordinary users may ask for no more."""
 
 _THREADS = Path("/proc/self/task")
 _FIRST_OTHER_DESCRIPTOR = 3
@@ -38,6 +46,15 @@ class Process(Protocol):
 
 def start_process(serve: Callable[[IO[bytes], IO[bytes]], None]) -> Process:
     """Start a process that runs `serve` on what it hears and says; raises `OSError` when the system does not let us."""
+    process = _start(serve)
+    if fcntl is not None and process.stdout is not None:
+        # It is only slower where the system refuses.
+        with suppress(OSError):
+            fcntl(process.stdout.fileno(), F_SETPIPE_SZ, _ANSWER_BYTES)
+    return process
+
+
+def _start(serve: Callable[[IO[bytes], IO[bytes]], None]) -> Process:
     if hasattr(os, "fork") and _has_one_thread():
         return _Copy(serve)
     # Where this package lies comes first: an editable installation finds it by other means than the path.

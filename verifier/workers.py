@@ -154,9 +154,11 @@ class _Pool:
                     under_way.append(batch)
                     _ask(process, batch, self._pin)
                 if not under_way:
-                    return
+                    break
                 self._finish_batch(under_way[0], _answer(process, len(under_way[0])))
                 under_way.popleft()
+            # Then it ends, which takes it some time, while this process still works.
+            _hang_up(process)
         except (OSError, EOFError, pickle.UnpicklingError):
             with self._changed:
                 for batch in under_way:
@@ -197,6 +199,11 @@ def _ask(process: Process, batch: list[_Task], pin: str | None) -> None:
     if process.stdin is None:
         raise EOFError
     _send(process.stdin, ([task for _, task in batch], pin))
+
+
+def _hang_up(process: Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _answer(process: Process, count: int) -> list[SliceResult]:
