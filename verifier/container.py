@@ -34,7 +34,7 @@ class Container(Protocol):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Sizes in bytes, by path."""
+        """Sizes in bytes, by path: the same dictionary each time, for it is asked for with every file."""
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """Yield a file's bytes in blocks."""
@@ -64,11 +64,7 @@ class ZipContainer:
                 raise UnusableBundle(f"This is not a bundle: {entry.name!r:.100} is outside the bag or there twice.")
             self._entries[entry.name[len(base) :]] = entry
         check_paths(self._entries)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Sizes in bytes, by path."""
-        return {path: entry.size for path, entry in self._entries.items()}
+        self.sizes = {path: entry.size for path, entry in self._entries.items()}
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """Yield a file's bytes in blocks; raise `DamagedFileError`."""
@@ -95,7 +91,7 @@ class DirectoryContainer:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._sizes: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
         pending = [""]
         while pending:
             for entry in self._scan(pending.pop()):
@@ -104,17 +100,12 @@ class DirectoryContainer:
                 if stat.S_ISDIR(status.st_mode) and len(path) <= MAX_PATH_CHARACTERS:
                     pending.append(path)
                 elif stat.S_ISREG(status.st_mode):
-                    self._sizes[path] = status.st_size
+                    self.sizes[path] = status.st_size
                 else:
                     raise UnusableBundle(f"This is not a bundle: {path!r:.100} is a link, a special file or too deep.")
-                if len(self._sizes) + len(pending) > MAX_FILES:
+                if len(self.sizes) + len(pending) > MAX_FILES:
                     raise UnusableBundle(f"This is not a bundle: it has more than {MAX_FILES} files.")
-        check_paths(self._sizes)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Sizes in bytes, by path."""
-        return dict(self._sizes)
+        check_paths(self.sizes)
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """Yield a file's bytes in blocks; raise `DamagedFileError`."""
@@ -127,12 +118,12 @@ class DirectoryContainer:
                     yield block
         except OSError as error:
             raise DamagedFileError(f"it cannot be read: {error.strerror}") from error
-        if length != self._sizes[path]:
+        if length != self.sizes[path]:
             raise DamagedFileError("its length changed while it was read")
 
     def file_range(self, path: str) -> FileRange | None:
         """Return the whole file."""
-        return FileRange(path=str(self._root / path), offset=0, length=self._sizes[path])
+        return FileRange(path=str(self._root / path), offset=0, length=self.sizes[path])
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -2,7 +2,7 @@
 
 import ipaddress
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from verifier.rfc3161 import der
 
@@ -39,9 +39,18 @@ OTHER, EMAIL, DNS, X400, DIRECTORY, EDI, URI, IP, REGISTERED = range(9)
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A distinguished name in comparable form: two names are equal when RFC 5280, 7.1 says that they match."""
+    """A distinguished name in comparable form.
+
+    `key` is what it has in common with every name that it matches by RFC 5280, 7.1: made once, for a bundle may have
+    thousands of certificates that are looked through for each of thousands of time-stamps.
+    """
 
     rdns: tuple[frozenset[tuple[str, str]], ...]
+    key: tuple[frozenset[tuple[str, str]], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        key = tuple(frozenset((oid, value.casefold()) for oid, value in rdn) for rdn in self.rdns)
+        object.__setattr__(self, "key", key)
 
     @property
     def readable(self) -> str:
@@ -106,12 +115,7 @@ def _comparable(value: der.Node) -> str:
 
 def same_name(one: Name, other: Name) -> bool:
     """Whether two names match, case ignored."""
-    return match_key(one) == match_key(other)
-
-
-def match_key(name: Name) -> tuple[frozenset[tuple[str, str]], ...]:
-    """What two matching names have in common: a key for lookups."""
-    return tuple(frozenset((oid, value.casefold()) for oid, value in rdn) for rdn in name.rdns)
+    return one.key == other.key
 
 
 def read_general_name(node: der.Node, what: str) -> GeneralName:
@@ -193,8 +197,8 @@ def broken_constraint(
 def _within(name: GeneralName, tree: GeneralName, *, unknown: bool = False) -> bool:
     """Whether `name` lies in `tree`; for kinds of names not interpreted here, `unknown`."""
     if isinstance(name.value, Name) and isinstance(tree.value, Name):
-        prefix = match_key(tree.value)
-        return match_key(name.value)[: len(prefix)] == prefix
+        prefix = tree.value.key
+        return name.value.key[: len(prefix)] == prefix
     if isinstance(name.value, str) and isinstance(tree.value, str):
         value, base = name.value.casefold(), tree.value.casefold()
         if name.kind == DNS:

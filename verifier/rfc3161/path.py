@@ -16,7 +16,7 @@ from verifier.rfc3161.algorithms import NotAllowedError, read_scheme, verify_sig
 from verifier.rfc3161.certificate import Certificate
 from verifier.rfc3161.codes import Rule
 from verifier.rfc3161.extensions import EXTENDED_KEY_USAGE, KEY_CERT_SIGN, UNDERSTOOD
-from verifier.rfc3161.names import NameConstraints, broken_constraint, match_key, same_name
+from verifier.rfc3161.names import NameConstraints, broken_constraint, same_name
 from verifier.rfc3161.policies import PolicyWalk
 from verifier.rfc3161.results import TimestampTrust
 
@@ -95,10 +95,10 @@ class _Search:
     def __init__(self, anchors: Iterable[Anchor], pool: Iterable[Certificate]) -> None:
         self._anchors = defaultdict(list)
         for anchor in anchors:
-            self._anchors[match_key(anchor.certificate.subject)].append(anchor)
+            self._anchors[anchor.certificate.subject.key].append(anchor)
         self._pool = defaultdict(list)
         for certificate in {c.encoded: c for c in pool}.values():
-            self._pool[match_key(certificate.subject)].append(certificate)
+            self._pool[certificate.subject.key].append(certificate)
         self._links: dict[tuple[bytes, bytes], bool] = {}
         self._refusals: list[Fault] = []
         self._steps = 0
@@ -110,12 +110,12 @@ class _Search:
             self.exhausted = True
             return
         tip = path[-1]
-        for anchor in self._anchors.get(match_key(tip.subject), ()):
+        for anchor in self._anchors.get(tip.subject.key, ()):
             if anchor.certificate.encoded == tip.encoded:
                 yield path, anchor
         if len(path) == MAX_PATH:
             return
-        issuer = match_key(tip.issuer)
+        issuer = tip.issuer.key
         for anchor in self._anchors.get(issuer, ()):
             if anchor.certificate.encoded != tip.encoded and self._signed_by(tip, anchor.certificate):
                 yield (*path, anchor.certificate), anchor
