@@ -316,6 +316,27 @@ def children() -> set[str]:
     return {pid for one in Path("/proc/self/task").glob("*/children") for pid in one.read_text().split()}
 
 
+def give_a_long_answer(_tasks: IO[bytes], answers: IO[bytes]) -> None:
+    answers.write(bytes(500_000))
+    answers.flush()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has pipes of a chosen size")
+@pytest.mark.usefixtures("threads")
+def test_a_worker_goes_on_while_nobody_has_read_its_answer() -> None:
+    before = children()
+    process = worker_start.start_process(give_a_long_answer)
+    (pid,) = children() - before
+    deadline = time.monotonic() + 20
+    while " Z " not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
+
+
 @pytest.mark.parametrize("copied", [True, False])
 def test_no_process_and_no_thread_is_left_behind(
     copied: bool,  # noqa: FBT001 - as named
