@@ -53,8 +53,8 @@ _NUMBER = (
 HEAD_AT = len('{"hash":"') + 64
 _AFTER_PAYLOAD = len(',"prev_hash":""') + 64 + len(',"sequence":')
 _LINE = (
-    rf'(?m:^).{{{{{HEAD_AT}}}}}(.{{{{{len(BEFORE_KIND)}}}}}[^"]{{{{3,64}}}}+.{{{{{AFTER_KIND}}}}})'
-    rf"({{payloads}}).{{{{{_AFTER_PAYLOAD}}}}}[^\n]*+\n"
+    rf'(?m:^).{{{{{HEAD_AT}}}}}+(.{{{{{len(BEFORE_KIND)}}}}}+[^"]{{{{3,64}}}}+.{{{{{AFTER_KIND}}}}}+)'
+    rf"({{payloads}}).{{{{{_AFTER_PAYLOAD}}}}}+[^\n]*+\n"
 )
 """A line by its lengths, with its head (`line_heads.py`) and its payload as groups."""
 
