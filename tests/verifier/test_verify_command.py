@@ -175,6 +175,19 @@ def test_a_name_in_letters_that_the_terminal_lacks_does_not_change_the_exit_code
     assert b"INDETERMINATE" in done.stdout
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory in use is read from Linux's /proc")
+def test_a_machine_without_enough_memory_does_not_make_the_evidence_wrong(bundle: Path) -> None:
+    script = (
+        "import resource, verifier.cli, verifier.verify\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, used + 2**20))\n"
+        "verifier.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "bundle", bundle], check=False, capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"Error: This program failed and has decided nothing: MemoryError")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is Linux's /dev/full")
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_a_report_that_cannot_be_written_exits_2_with_a_reason(form: list[str], bundle: Path) -> None:
