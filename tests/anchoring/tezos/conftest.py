@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,19 @@ from ledger.anchoring.tezos.originate import originate
 from sandbox.database import Database
 from sandbox.tezos import TezosSandbox, start_tezos
 from tests.anchoring.tezos.tezos_under_test import TTL_BLOCKS, Anchoring, require_pytezos
+from tests.folders import shared_in_folder
 
 
-@pytest.fixture(scope="session")
-def running_tezos(sandbox_directory: Path) -> Iterator[tuple[TezosSandbox, str]]:
+@pytest.fixture(scope="module")
+def running_tezos(request: pytest.FixtureRequest, sandbox_directory: Path) -> tuple[TezosSandbox, str]:
     require_pytezos()
-    with start_tezos(sandbox_directory / "tezos", ttl=TTL_BLOCKS) as network:
-        yield network, _originate(network)
+
+    @contextmanager
+    def start() -> Iterator[tuple[TezosSandbox, str]]:
+        with start_tezos(sandbox_directory / "tezos", ttl=TTL_BLOCKS) as network:
+            yield network, _originate(network)
+
+    return shared_in_folder(request, Path(__file__).parent, start)
 
 
 def _originate(network: TezosSandbox) -> str:
