@@ -1,5 +1,6 @@
 """Real servers for every test: started once per run when first asked for, stopped with it, even when it is killed."""
 
+import gc
 import os
 import shutil
 import sys
@@ -18,6 +19,15 @@ from sandbox.postgres import Postgres
 
 # What the interpreter allows when it starts, and so in every product process.
 RECURSION_LIMIT = sys.getrecursionlimit()
+
+# httpcore looks for this library, which is not installed, at every request: all of the path, each time.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # Python's way to say that there is none
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay until the end of the run: garbage is not looked for among them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
