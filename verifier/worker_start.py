@@ -97,8 +97,10 @@ class _Copy:
 
     def kill(self) -> None:
         """End it now."""
+        # It may have ended by itself, and be waited for by another thread.
         if not self._ended:
-            os.kill(self._pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def wait(self) -> int:
         """Wait until it has ended."""

@@ -157,8 +157,8 @@ class _Pool:
                     break
                 self._finish_batch(under_way[0], _answer(process, len(under_way[0])))
                 under_way.popleft()
-            # Then it ends, which takes it some time, while this process still works.
-            _hang_up(process)
+            # It takes some time to end, while this process still works.
+            _see_off(process)
         except (OSError, EOFError, pickle.UnpicklingError):
             with self._changed:
                 for batch in under_way:
@@ -201,9 +201,11 @@ def _ask(process: Process, batch: list[_Task], pin: str | None) -> None:
     _send(process.stdin, ([task for _, task in batch], pin))
 
 
-def _hang_up(process: Process) -> None:
+def _see_off(process: Process) -> None:
+    """Let a worker end by itself, and wait for it."""
     if process.stdin is not None:
         process.stdin.close()
+    process.wait()
 
 
 def _answer(process: Process, count: int) -> list[SliceResult]:

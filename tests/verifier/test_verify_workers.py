@@ -294,6 +294,21 @@ def test_a_process_is_copied_only_while_it_has_a_single_thread(threads: Path) ->
             pipe.close()
 
 
+def test_a_program_that_does_not_want_to_hear_of_ended_processes_changes_nothing(
+    long_chain: Chain, tmp_path: Path, threads: Path
+) -> None:
+    assert threads.exists()
+    whole = on_disk(long_chain.events, tmp_path)
+    expected = by_workers(whole, 1)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert by_workers(whole, 3) == expected
+        (threads / "2").mkdir()
+        assert by_workers(whole, 3) == expected
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def show_what_is_open(tasks: IO[bytes], answers: IO[bytes]) -> None:
     tasks.read(1)
     answers.write(" ".join(sorted(one.name for one in Path("/proc/self/fd").iterdir())).encode())
