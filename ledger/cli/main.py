@@ -7,7 +7,8 @@
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -47,6 +48,25 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click declares it a class variable, and reads it by instance
 
 
+@contextmanager
+def clear_failures() -> Iterator[None]:
+    """What may be expected to go wrong becomes a Failure: one clear line and an exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        raise Failure("\n".join(("these settings cannot be used:", *error.problems)), UNUSABLE) from error
+    except LedgerError as error:
+        code = UNREACHABLE if error.reason is Reason.DATABASE_UNAVAILABLE else REFUSED
+        raise Failure(f"{error.message} [{error.reason}]", code) from error
+    except ClientError as error:
+        code = UNREACHABLE if error.unreachable else REFUSED
+        raise Failure(f"{error.message} [{error.reason}]", code) from error
+    except OperationalError as error:
+        raise Failure(f"the database cannot be reached: {_first_line(error)}", UNREACHABLE) from error
+    except DatabaseError as error:
+        raise Failure(f"the database refused: {_first_line(error)}", REFUSED) from error
+
+
 class Commands(click.Group):
     """The product's own commands and those other packages offer, loaded when used."""
 
@@ -70,20 +90,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; expected errors become one clear line and an exit code."""
-        try:
+        with clear_failures():
             return super().invoke(ctx)
-        except SettingsError as error:
-            raise Failure("\n".join(("these settings cannot be used:", *error.problems)), UNUSABLE) from error
-        except LedgerError as error:
-            code = UNREACHABLE if error.reason is Reason.DATABASE_UNAVAILABLE else REFUSED
-            raise Failure(f"{error.message} [{error.reason}]", code) from error
-        except ClientError as error:
-            code = UNREACHABLE if error.unreachable else REFUSED
-            raise Failure(f"{error.message} [{error.reason}]", code) from error
-        except OperationalError as error:
-            raise Failure(f"the database cannot be reached: {_first_line(error)}", UNREACHABLE) from error
-        except DatabaseError as error:
-            raise Failure(f"the database refused: {_first_line(error)}", REFUSED) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
