@@ -1,6 +1,7 @@
 """One event read, and one appended, for each request: through the gateway, against the same call by gRPC.
 
-Both go to the same ledger service, with as many callers; the gateway is one process more on the same machine.
+Both go to the same ledger service, with as many callers; the gateway, with the processes it makes by itself, is on the
+same machine.
 """
 
 from collections.abc import Callable, Iterator

@@ -6,20 +6,35 @@ its own routes and registers itself.
 
 import re
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.auth.web import register as register_auth
-from gateway.door import MAX_DOWNLOADS, make_door, refusal
+from gateway.door import (
+    BURST_REQUESTS,
+    MAX_DOWNLOADS,
+    MAX_DOWNLOADS_OF_ONE,
+    REQUESTS_PER_SECOND,
+    make_door,
+    refusal,
+)
 from gateway.graphql import register as register_graphql
+from gateway.metrics import count_requests
 from gateway.parts import Parts
 from gateway.problems import MEDIA_TYPE, Code, Problem, not_found
 from gateway.ratelimit import RateLimiter
 from gateway.rest import register as register_rest
+from gateway.shared import Table
+from gateway.slots import Slots
 from gateway.webhooks.incoming import register as register_webhooks
 from ledger.client import BlockingLedgerClient
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 __all__ = ["MAX_DOWNLOADS", "create_app"]
 
@@ -27,13 +42,14 @@ __all__ = ["MAX_DOWNLOADS", "create_app"]
 DOORS: tuple[Callable[[Flask, Parts], None], ...] = (register_auth, register_rest, register_graphql, register_webhooks)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+# What an answer has unless it says something else itself.
+_HEADERS = (
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+)
 _CODES = {
     400: Code.INVALID_REQUEST,
     405: Code.METHOD_NOT_ALLOWED,
@@ -44,11 +60,28 @@ _CODES = {
 _FAILED = "The gateway failed to carry this out; its log has the details."
 
 
-def create_app(
-    ledger: BlockingLedgerClient, limiter: RateLimiter | None = None, *, parts: Parts | None = None
-) -> Flask:
+class _Application(Flask):
+    """Flask without what costs time with every request and is of no use here."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Nothing here is asynchronous: no need to look at each function whether it is."""
+        return func
+
+    def wsgi_app(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer, and add the headers that protect whoever reads the answer."""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            given = {name.lower() for name, _ in headers}
+            added = [(name, value) for name, value in _HEADERS if name not in given]
+            return start_response(status, headers + added, exc_info)
+
+        answer: Iterable[bytes] = super().wsgi_app(environ, start)
+        return answer
+
+
+def create_app(ledger: BlockingLedgerClient, *, parts: Parts | None = None) -> Flask:
     """The gateway in front of `ledger`; without `parts` it is the door of verify links and nothing else."""
-    app = Flask(__name__, static_folder=None)
+    app = _Application(__name__, static_folder=None)
     # Else "//" is redirected to an address that begins with http://, and a bearer token would follow it there.
     app.url_map.merge_slashes = False
     _add_manners(app)
@@ -56,7 +89,8 @@ def create_app(
         _tell_in_sentences(app)
     else:
         _tell_as_problems(app)
-    app.register_blueprint(make_door(ledger, limiter))
+        count_requests(app, parts.metrics)
+    app.register_blueprint(_make_door(ledger, parts))
 
     @app.get("/healthz")
     def report_health() -> Response:
@@ -68,19 +102,26 @@ def create_app(
     return app
 
 
+def _make_door(ledger: BlockingLedgerClient, parts: Parts | None) -> Blueprint:
+    table = parts.shared.link_requests if parts else Table()
+    limits = RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, table=table)
+    metrics = parts.metrics if parts else None
+    slots = Slots("links", at_once=MAX_DOWNLOADS, of_one=MAX_DOWNLOADS_OF_ONE, metrics=metrics)
+    return make_door(ledger, limits, slots)
+
+
 def _add_manners(app: Flask) -> None:
     """What holds for every request and every answer."""
 
     @app.before_request
     def name_request() -> None:
         """The caller's own x-request-id when it is harmless, else a new one."""
+        g.began = time.perf_counter()
         asked = request.headers.get("X-Request-Id", "")
         g.request_id = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(8)
 
     @app.after_request
-    def protect(response: Response) -> Response:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
+    def tell_name(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
         return response
 

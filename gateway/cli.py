@@ -5,12 +5,13 @@ What a command needs is imported when it runs: `indelible --help` lists them, an
 
 import os
 import signal
+import socket
 import threading
-from contextlib import ExitStack
+from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -96,6 +97,7 @@ def gateway(
     if context.invoked_subcommand is not None:
         return
     from gateway.app import create_app  # noqa: PLC0415 - see above
+    from gateway.server import make_server, serve_until_stopped  # noqa: PLC0415 - see above
     from gateway.settings import GatewaySettings, serves_integrators  # noqa: PLC0415 - see above
     from ledger.client import BlockingLedgerClient, ClientTls  # noqa: PLC0415 - see above
 
@@ -115,8 +117,11 @@ def gateway(
         client = BlockingLedgerClient(str(ledger), token=None, tls=tls)
     except ValueError as error:
         raise click.UsageError(f"--ledger: {error}; give --ledger-ca") from error
-    with client:
-        _run(_listening(create_app(client), listen, trusted_proxy), listen, "verify links")
+    with client, closing(_bound(listen)) as bound:
+        server = make_server(create_app(client), bound, trusted_proxy)
+        _stop_on_signals()
+        _announce(listen, bound, "verify links")
+        serve_until_stopped(server)
 
 
 @gateway.command()
@@ -146,42 +151,29 @@ gateway.add_command(webhook_key)
 
 
 def _serve_integrators(settings: "GatewaySettings") -> None:
-    from gateway.app import create_app  # noqa: PLC0415 - see above
-    from gateway.parts import opened_parts  # noqa: PLC0415 - see above
-    from gateway.server import INTEGRATORS_THREADS, MAX_BODY_BYTES  # noqa: PLC0415 - see above
-    from ledger.client import BlockingLedgerClient  # noqa: PLC0415 - see above
+    from gateway.serving import serve_integrators  # noqa: PLC0415 - see above
     from ledger.telemetry import configure_logging  # noqa: PLC0415 - see above
 
     configure_logging(settings.log)
-    with clear_refusals(), ExitStack() as closing:
-        parts = closing.enter_context(opened_parts(settings))
-        client = closing.enter_context(
-            BlockingLedgerClient(settings.ledger.address, token=None, tls=settings.ledger.tls)
+    with clear_refusals(), closing(_bound(settings.listen)) as bound:
+        code = serve_integrators(
+            settings, bound, lambda: _announce(settings.listen, bound, "integrators and verify links")
         )
-        app = create_app(client, parts=parts)
-        server = _listening(
-            app, settings.listen, settings.trusted_proxy, threads=INTEGRATORS_THREADS, max_body_bytes=MAX_BODY_BYTES
-        )
-        _run(server, settings.listen, "integrators and verify links")
+    if code:
+        raise SystemExit(code)
 
 
-def _listening(app: Any, listen: Address, trusted_proxy: str | None, **limits: int) -> Any:
-    from gateway.server import make_server  # noqa: PLC0415 - see above
+def _bound(listen: Address) -> socket.socket:
+    from gateway.server import bind  # noqa: PLC0415 - see above
 
     try:
-        return make_server(app, listen, trusted_proxy, **limits)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise _CannotListen(f"cannot listen on {listen}: {reason}") from error
+        return bind(listen)
+    except OSError as error:
+        raise _CannotListen(f"cannot listen on {listen}: {error.strerror or error}") from error
 
 
-def _run(server: Any, listen: Address, what: str) -> None:
-    _stop_on_signals()
-    click.echo(f"Serving {what} at http://{listen.host}:{server.effective_port}", err=True)
-    try:
-        server.run()
-    finally:
-        server.close()
+def _announce(listen: Address, bound: socket.socket, what: str) -> None:
+    click.echo(f"Serving {what} at http://{listen.host}:{bound.getsockname()[1]}", err=True)
 
 
 def _stop_on_signals() -> None:

@@ -2,35 +2,36 @@
 
 import math
 import re
-import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
+from itsdangerous import URLSafeSerializer
 
+from gateway.problems import Problem
 from gateway.ratelimit import RateLimiter
+from gateway.slots import RETRY_SECONDS, Slot, Slots
 from ledger.client import BlockingLedgerClient, ClientError
 
 # Per address. One verify page asks for all of its readers and limits each of those by itself.
 REQUESTS_PER_SECOND = 20.0
 BURST_REQUESTS = 100
-MAX_ADDRESSES = 10_000
 # Bundles sent at once; the server has more threads than this, so that /healthz always answers.
-MAX_DOWNLOADS = 12
+MAX_DOWNLOADS = 20
+# Those of one organisation's links: its readers cannot keep the readers of others waiting.
+MAX_DOWNLOADS_OF_ONE = 12
 # A reader that takes longer than this for one bundle is cut off, however steadily it drips.
 MAX_DOWNLOAD_SECONDS = 600.0
-RETRY_AFTER_SECONDS = 5
 
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,1024}", re.ASCII)
 _GONE = frozenset({"LINK_EXPIRED", "LINK_REVOKED"})
 _UNKNOWN = frozenset({"LINK_UNKNOWN", "CHAIN_NOT_FOUND"})
 
 
-def make_door(ledger: BlockingLedgerClient, limiter: RateLimiter | None = None) -> Blueprint:
+def make_door(ledger: BlockingLedgerClient, limits: RateLimiter, slots: Slots) -> Blueprint:
     """The door in front of `ledger`, with a limit of its own for each address."""
     door = Blueprint("verify-links", __name__)
-    limits = limiter or RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, max_keys=MAX_ADDRESSES)
-    downloads = threading.BoundedSemaphore(MAX_DOWNLOADS)
 
     @door.before_request
     def limit_rate() -> Response | None:
@@ -43,16 +44,26 @@ def make_door(ledger: BlockingLedgerClient, limiter: RateLimiter | None = None) 
     def send_linked_bundle(token: str) -> Response:
         if _TOKEN.fullmatch(token) is None:
             return refusal(404, "There is no such verify link.")
-        if not downloads.acquire(blocking=False):
-            return refusal(503, "Too many bundles are being sent. Try again in a moment.", RETRY_AFTER_SECONDS)
         try:
-            download = _Download(ledger.stream_linked_bundle(token), downloads)
+            slot = slots.take()
+        except Problem:
+            return refusal(503, "Too many bundles are being sent. Try again in a moment.", RETRY_SECONDS)
+        try:
+            download = _Download(ledger.stream_linked_bundle(token), slot)
         except ClientError as error:
-            downloads.release()
+            slot.release()
             return _refusal_of(error)
         except BaseException:
-            downloads.release()
+            slot.release()
             raise
+        try:
+            # The ledger believed the token, so what it says is true.
+            slot.count_for(_organisation_of(token))
+        except Problem:
+            download.close()
+            return refusal(
+                429, "Too many bundles of this organisation are being sent. Try again in a moment.", RETRY_SECONDS
+            )
         return Response(
             download,
             mimetype="application/zip",
@@ -62,6 +73,12 @@ def make_door(ledger: BlockingLedgerClient, limiter: RateLimiter | None = None) 
     return door
 
 
+def _organisation_of(token: str) -> str:
+    """The organisation that a genuine token names (docs/guides/verify-page.md: KEYID "." SIGNED)."""
+    claims: Any = URLSafeSerializer("").loads_unsafe(token.partition(".")[2])[1]
+    return str(claims["org"]) if isinstance(claims, dict) and "org" in claims else ""
+
+
 class _Download:
     """The pieces of one bundle. The first is fetched at once, so that a refusal can still become a status.
 
@@ -69,7 +86,7 @@ class _Download:
     bundle for a whole one.
     """
 
-    def __init__(self, pieces: Iterator[bytes], slot: threading.BoundedSemaphore) -> None:
+    def __init__(self, pieces: Iterator[bytes], slot: Slot) -> None:
         """Raises ClientError."""
         self._pieces = pieces
         self._slot = slot
@@ -103,7 +120,7 @@ def _refusal_of(error: ClientError) -> Response:
         return refusal(410, "This verify link has expired or was revoked.")
     if error.reason in _UNKNOWN:
         return refusal(404, "There is no such verify link.")
-    return refusal(503, "The ledger cannot answer now. Try again in a moment.", RETRY_AFTER_SECONDS)
+    return refusal(503, "The ledger cannot answer now. Try again in a moment.", RETRY_SECONDS)
 
 
 def refusal(status: int, sentence: str, retry_after: int | None = None) -> Response:

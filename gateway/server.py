@@ -9,12 +9,13 @@ from flask import Flask
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # it ships no types
 from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]  # as above
 from waitress.server import create_server  # type: ignore[import-untyped]  # as above
+from waitress.task import WSGITask  # type: ignore[import-untyped]  # as above
 
 from gateway.door import MAX_DOWNLOADS
 from ledger.address import Address
 
 THREADS = MAX_DOWNLOADS + 4
-# With integrators, whose requests mostly wait for the services behind the gateway.
+# With integrators, whose requests mostly wait for the services behind the gateway; of each process.
 INTEGRATORS_THREADS = MAX_DOWNLOADS + 36
 # A thousand events of 4 KiB, or ten of the largest; the services behind the gateway take no more than 16 MiB.
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -30,13 +31,24 @@ PACE_BYTES = 1024 * 1024
 PACE_SECONDS = 60.0
 
 
-def make_server(
-    app: Flask, address: Address, trusted_proxy: str | None, *, threads: int = THREADS, max_body_bytes: int = 0
-) -> Any:
-    """The server of `app`, listening; its `run` serves. Bodies of requests may have `max_body_bytes`.
+def bind(address: Address) -> socket.socket:
+    """A socket at an address, for any number of servers; it does not listen yet. Raises OSError."""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, where = found[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(where)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
-    Raises OSError or ValueError for an address it cannot have.
-    """
+
+def make_server(
+    app: Flask, bound: socket.socket, trusted_proxy: str | None, *, threads: int = THREADS, max_body_bytes: int = 0
+) -> Any:
+    """The server of `app`, listening; its `run` serves. Bodies of requests may have `max_body_bytes`."""
     proxy: dict[str, object] = {}
     if trusted_proxy:
         proxy = {
@@ -46,8 +58,7 @@ def make_server(
         }
     server = create_server(
         app,
-        host=address.host,
-        port=address.port,
+        sockets=[bound],
         threads=threads,
         connection_limit=MAX_CONNECTIONS,
         channel_timeout=SILENCE_SECONDS,
@@ -60,6 +71,14 @@ def make_server(
     )
     server.channel_class = _PacedChannel
     return server
+
+
+def serve_until_stopped(server: Any) -> None:
+    """Serve until SystemExit or KeyboardInterrupt is raised here, then finish what is under way."""
+    try:
+        server.run()
+    finally:
+        server.close()
 
 
 class _StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress publishes no types
@@ -77,6 +96,22 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress publis
             raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
 
 
+class _Task(WSGITask):  # type: ignore[misc]  # waitress publishes no types
+    """One request; an answer that comes in one piece goes out in one piece, not headers first."""
+
+    wrote_header: bool
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the answer."""
+        if self.wrote_header or not self.complete or not self.has_body or self.content_length != len(data):
+            super().write(data)
+            return
+        head = self.build_response_header()
+        self.channel.write_soon(head + data)
+        self.wrote_header = True
+        self.content_bytes_written = len(data)
+
+
 class _PacedChannel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no types
     """A connection whose reader must keep pace.
 
@@ -85,6 +120,7 @@ class _PacedChannel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no
     """
 
     parser_class = _StrictParser
+    task_class = _Task
     # What had been sent, and when, as the present minute of waiting began; None while nothing waits.
     _pace: tuple[int, float] | None = None
     _sent_bytes = 0
@@ -97,10 +133,11 @@ class _PacedChannel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no
 
     def readable(self) -> bool:
         """Called at least once a second: the place to notice who does not keep pace."""
-        now = time.monotonic()
         if not self.total_outbufs_len:
             self._pace = None
-        elif self._pace is None:
+            return bool(super().readable())
+        now = time.monotonic()
+        if self._pace is None:
             self._pace = self._sent_bytes, now
         elif now - self._pace[1] > PACE_SECONDS:
             if self._sent_bytes - self._pace[0] < PACE_BYTES:

@@ -33,6 +33,10 @@ DEFAULT_EVIDENCE = "127.0.0.1:50052"
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 # For each caller; five times as much at once.
 DEFAULT_REQUESTS_PER_SECOND = 100
+# Where Prometheus finds what a process tells: the gateway or its worker, each at an address of its own.
+METRICS_VARIABLE = "INDELIBLE_GATEWAY_METRICS_LISTEN"
+# More serve better only where the gateway has a machine for itself.
+MAX_DEFAULT_PROCESSES = 4
 # Set where integrators are served; without it the gateway is the door of verify links only.
 RECORDS_VARIABLE = "INDELIBLE_GATEWAY_DSN"
 
@@ -90,6 +94,9 @@ class GatewaySettings:
     requests_per_second: int
     # Whether GraphQL tells its schema to those who have a token.
     graphql_introspection: bool
+    # How many processes serve.
+    processes: int
+    metrics_listen: Address | None
     log: LogSettings
     tracing: bool
 
@@ -113,6 +120,8 @@ class GatewaySettings:
                 "INDELIBLE_GATEWAY_REQUESTS_PER_SECOND", whole_number(1), DEFAULT_REQUESTS_PER_SECOND
             ),
             graphql_introspection=read.value("INDELIBLE_GATEWAY_GRAPHQL_INTROSPECTION", _on_or_off, True),
+            processes=read.value("INDELIBLE_GATEWAY_PROCESSES", whole_number(1), default_processes()),
+            metrics_listen=read.value(METRICS_VARIABLE, Address.parse, None),
             log=read_log(read),
             tracing=wants_tracing(environ),
         )
@@ -147,7 +156,7 @@ class WorkerSettings:
             issuing=_issuing(read, read_token_settings(read)),
             ledger=_upstream(read, "INDELIBLE_LEDGER", "INDELIBLE_LEDGER_CA", DEFAULT_LEDGER),
             webhooks=_webhooks(read),
-            metrics_listen=read.value("INDELIBLE_GATEWAY_METRICS_LISTEN", Address.parse, None),
+            metrics_listen=read.value(METRICS_VARIABLE, Address.parse, None),
             log=read_log(read),
         )
         read.finish()
@@ -167,6 +176,12 @@ class OperatorSettings:
         settings = cls(records_dsn=read_dsn(read, RECORDS_VARIABLE, role=DOOR_ROLE))
         read.finish()
         return settings
+
+
+def default_processes() -> int:
+    """One for each core that this process may use, within reason."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_DEFAULT_PROCESSES)
 
 
 def serves_integrators(environ: Mapping[str, str] = os.environ) -> bool:

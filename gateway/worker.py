@@ -15,7 +15,7 @@ from gateway.auth.relay import RelayMetrics, relay_decisions
 from gateway.auth.signing import SigningKeys
 from gateway.parts import open_signing_keys
 from gateway.records.guards import GATEWAY_GUARDS
-from gateway.settings import WorkerSettings
+from gateway.settings import METRICS_VARIABLE, WorkerSettings
 from gateway.webhooks.metrics import WebhookMetrics
 from gateway.webhooks.sealing import Sealer
 from gateway.webhooks.sending import Sender
@@ -106,8 +106,7 @@ async def _work(settings: WorkerSettings, keys: SigningKeys) -> None:
     async with AsyncExitStack() as closing:
         registry = CollectorRegistry()
         if settings.metrics_listen is not None:
-            variable = "INDELIBLE_GATEWAY_METRICS_LISTEN"
-            closing.callback(serve_metrics(settings.metrics_listen, registry, variable=variable))
+            closing.callback(serve_metrics(settings.metrics_listen, registry, variable=METRICS_VARIABLE))
         pool = make_pool(settings.worker_dsn, "gateway-worker", size=POOL_SIZE, check=True)
         closing.push_async_callback(pool.close)
         await pool.open()

@@ -15,6 +15,7 @@ from gateway.auth.decisions import Outcome, record_decision
 from gateway.auth.policies import Decision, Place, Policies, Reach, Reaches
 from gateway.auth.standing import Standings
 from gateway.auth.values import GatewayCaller, Kind, Resource
+from gateway.metrics import GatewayMetrics
 from gateway.problems import Code, Problem, not_found
 from gateway.records.records import Records
 
@@ -22,10 +23,11 @@ from gateway.records.records import Records
 class AccessControl:
     """Decides by the policies, the token and the records."""
 
-    def __init__(self, policies: Policies, records: Records, standings: Standings) -> None:
+    def __init__(self, policies: Policies, records: Records, standings: Standings, metrics: GatewayMetrics) -> None:
         self._policies = policies
         self._records = records
         self._standings = standings
+        self._metrics = metrics
 
     def authorise(self, caller: GatewayCaller, action: Action, resource: Resource) -> None:
         """Return when `caller` may do `action` to `resource`.
@@ -37,16 +39,18 @@ class AccessControl:
         lacking = rule.scopes - caller.scopes
         if resource.organisation_id == caller.organisation_id and lacking:
             policies = tuple(f"scope.{scope}" for scope in sorted(lacking))
-            record_decision(self._records, caller, action, resource, Outcome.DENIED, policies)
+            self._record(caller, action, resource, Outcome.DENIED, policies)
             raise _insufficient(rule.scopes)
         decision = self._decide(caller, action, resource)
         if decision.allowed:
             if rule.recorded:
-                record_decision(self._records, caller, action, resource, Outcome.ALLOWED, decision.policies)
+                self._record(caller, action, resource, Outcome.ALLOWED, decision.policies)
+            else:
+                self._count(action, Outcome.ALLOWED)
             return
         foreign = resource.organisation_id != caller.organisation_id
         outcome = Outcome.FOREIGN if foreign else Outcome.DENIED
-        record_decision(self._records, caller, action, resource, outcome, decision.policies)
+        self._record(caller, action, resource, outcome, decision.policies)
         raise not_found() if foreign else _forbidden(action)
 
     def permitted(self, caller: GatewayCaller, action: Action, resources: Sequence[Resource]) -> list[bool]:
@@ -61,12 +65,12 @@ class AccessControl:
         That may be another organisation's under the same name: the answer is the same for both, and for those alone who
         were permitted to ask.
         """
-        record_decision(self._records, caller, action, resource, Outcome.NOT_FOUND, ())
+        self._record(caller, action, resource, Outcome.NOT_FOUND, ())
         return not_found()
 
     def note_refusal(self, caller: GatewayCaller, action: Action, resource: Resource) -> None:
         """Record that what the policies permit was refused all the same: by a service, or for what it would give."""
-        record_decision(self._records, caller, action, resource, Outcome.DENIED, ())
+        self._record(caller, action, resource, Outcome.DENIED, ())
 
     def allowed_actions(self, caller: GatewayCaller) -> frozenset[Action]:
         """What the caller may do anywhere in its organisation. Raises Problem (DATABASE_UNAVAILABLE)."""
@@ -100,6 +104,15 @@ class AccessControl:
     def changed(self) -> None:
         """To be called after roles, assignments, places or credentials were changed: they count at once here."""
         self._standings.forget()
+
+    def _record(
+        self, caller: GatewayCaller, action: Action, resource: Resource, outcome: Outcome, policies: tuple[str, ...]
+    ) -> None:
+        record_decision(self._records, caller, action, resource, outcome, policies)
+        self._count(action, outcome)
+
+    def _count(self, action: Action, outcome: Outcome) -> None:
+        self._metrics.decisions.labels(action, outcome).inc()
 
     def _require_within(self, caller: GatewayCaller, reaches: Reaches) -> None:
         """Kind by kind: who may list the events of sessions cannot give a right to those of the operations chain."""

@@ -16,6 +16,7 @@ from gateway.auth.values import GatewayCaller
 from gateway.problems import Code, Problem
 from gateway.ratelimit import RateLimiter
 from gateway.settings import GatewaySettings
+from gateway.shared import Table
 from ledger.identity import BlockingIdentity, Caller, UnauthenticatedError
 from ledger.settings_reader import TokenSettings
 
@@ -23,19 +24,18 @@ REALM = 'Bearer realm="indelible"'
 # Of one address, tokens that cannot be believed; a client whose token has just expired asks again once or twice.
 REFUSALS_PER_SECOND = 2.0
 BURST_REFUSALS = 40
-MAX_ADDRESSES = 10_000
 
 
 class Callers:
     """Finds out who makes a request."""
 
-    def __init__(self, settings: GatewaySettings, keys: SigningKeys, standings: Standings) -> None:
+    def __init__(self, settings: GatewaySettings, keys: SigningKeys, standings: Standings, refused: Table) -> None:
         """Read or fetch the identity provider's keys. Raises SettingsError."""
         self._issuer = settings.issuing.issuer
         own = TokenSettings(issuer=self._issuer, audience=self._issuer, keys=settings.issuing.keys)
         self._identity = BlockingIdentity(settings.token, known=[(own, OwnKeys(keys))])
         self._standings = standings
-        self._refusals = RateLimiter(per_second=REFUSALS_PER_SECOND, burst=BURST_REFUSALS, max_keys=MAX_ADDRESSES)
+        self._refusals = RateLimiter(per_second=REFUSALS_PER_SECOND, burst=BURST_REFUSALS, table=refused)
 
     def __enter__(self) -> Self:
         return self
@@ -95,19 +95,19 @@ def _credential_of(caller: Caller) -> str:
 
 def _bearer_token(request: Request) -> str:
     """RFC 6750 section 2.1, and no other way: an address with a token in it ends up in logs."""
-    if "access_token" in request.args:
+    if request.query_string and "access_token" in request.args:
         raise _malformed("A token is sent in the Authorization header, never in the address.")
-    headers = request.headers.getlist("Authorization")
-    if not headers or headers[0].partition(" ")[0].lower() != "bearer":
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
         raise Problem(
             Code.UNAUTHENTICATED,
             "This needs a bearer token: Authorization: Bearer TOKEN.",
             # Section 3.1: without a token, the challenge says nothing of an error.
             headers={"WWW-Authenticate": REALM},
         )
-    token = headers[0].partition(" ")[2].strip(" ")
+    token = token.strip(" ")
     # Two headers reach us as one, joined by a comma.
-    if len(headers) > 1 or not token or "," in token or " " in token:
+    if not token or "," in token or " " in token:
         raise _malformed("Send exactly one Authorization header: Bearer TOKEN.")
     return token
 

@@ -1,7 +1,7 @@
 """What the gateway's records say about a caller: whether its credential still stands, and how far its roles reach.
 
 Looked up for every request and remembered for a few seconds: a revocation or a removed role takes effect everywhere
-within `REMEMBER_SECONDS`, and at once in the process that carried it out.
+within `REMEMBER_SECONDS`, and at once in the gateway that carried it out, in all of its processes.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from gateway.auth.memory import Memory
 from gateway.auth.policies import Reach, Reaches
 from gateway.auth.values import ALERT_SOURCE, GatewayCaller, Role
 from gateway.records.records import Records
+from gateway.shared import Counter
 
 REMEMBER_SECONDS = 5.0
 # Callers of a busy gateway; each takes about a kilobyte.
@@ -44,10 +45,13 @@ class Standing:
 class Standings:
     """Finds and remembers standings."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, changes: Counter) -> None:
         self._records = records
-        self._known: Memory[_Key, Standing] = Memory(seconds=REMEMBER_SECONDS, size=MAX_REMEMBERED)
-        self._sites: Memory[tuple[str, str], str | None] = Memory(seconds=REMEMBER_SECONDS, size=MAX_REMEMBERED)
+        self._changes = changes
+        self._known: Memory[_Key, Standing] = Memory(seconds=REMEMBER_SECONDS, size=MAX_REMEMBERED, changes=changes)
+        self._sites: Memory[tuple[str, str], str | None] = Memory(
+            seconds=REMEMBER_SECONDS, size=MAX_REMEMBERED, changes=changes
+        )
 
     def of(self, caller: GatewayCaller) -> Standing:
         """The caller's standing. Raises Problem (DATABASE_UNAVAILABLE)."""
@@ -73,9 +77,8 @@ class Standings:
         return self._sites.get((organisation_id, camera_id), find)
 
     def forget(self) -> None:
-        """Look everything up anew: the records were changed."""
-        self._known.forget()
-        self._sites.forget()
+        """Have every process of this gateway look everything up anew: the records were changed."""
+        self._changes.add()
 
     def _find(self, caller: GatewayCaller) -> Standing:
         organisation_id = caller.organisation_id

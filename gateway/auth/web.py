@@ -22,7 +22,6 @@ BURST_ATTEMPTS = 30
 # Of one address, whatever clients it names.
 REQUESTS_PER_SECOND = 5.0
 BURST_REQUESTS = 100
-MAX_REMEMBERED = 10_000
 MAX_FORM_BYTES = 8 * 1024
 # Verifiers may keep the keys so long; a new key is published at least this long before it signs.
 KEYS_MAX_AGE_SECONDS = 300
@@ -51,8 +50,8 @@ class _Client:
 def register(app: Flask, parts: Parts) -> None:
     """Add the token endpoint and the keys."""
     web = Blueprint("oauth", __name__)
-    requests = RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, max_keys=MAX_REMEMBERED)
-    attempts = RateLimiter(per_second=ATTEMPTS_PER_SECOND, burst=BURST_ATTEMPTS, max_keys=MAX_REMEMBERED)
+    requests = RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, table=parts.shared.token_requests)
+    attempts = RateLimiter(per_second=ATTEMPTS_PER_SECOND, burst=BURST_ATTEMPTS, table=parts.shared.token_attempts)
 
     @web.post("/oauth/token")
     def issue_token() -> Response:

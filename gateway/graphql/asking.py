@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextvars import copy_context
 from dataclasses import dataclass
-from threading import BoundedSemaphore
 from typing import Any
 
 from graphql import DocumentNode
@@ -20,6 +19,7 @@ from gateway.graphql.operations import Operation
 from gateway.problems import Code, Problem
 from gateway.rest.limits import CallerLimits
 from gateway.rest.routing import Call
+from gateway.slots import Slots
 
 # Of one request.
 MAX_AT_ONCE = 8
@@ -46,7 +46,7 @@ class Shared:
 
     limits: CallerLimits
     threads: Executor
-    slow: BoundedSemaphore
+    slow: Slots
 
 
 class Conversation:
@@ -98,9 +98,5 @@ class Conversation:
         operation = question.operation
         if not operation.route.slow:
             return operation.run(self._call, question.given)
-        if not self._shared.slow.acquire(blocking=False):
-            raise Problem(Code.OVERLOADED, "Too many files are being sent or checked. Try again in a moment.")
-        try:
+        with self._shared.slow.take(self._call.caller.organisation_id):
             return operation.run(self._call, question.given)
-        finally:
-            self._shared.slow.release()

@@ -18,10 +18,14 @@ from gateway.rest.routes import ALL_ROUTES
 from gateway.rest.routing import Route
 from gateway.rest.views import Surroundings, make_view
 from gateway.rest.writing import JSON, json_bytes
+from gateway.slots import Slots
 
-MAX_CALLERS = 10_000
 # What a caller may ask for at once, in seconds of its long run.
 BURST_SECONDS = 5
+# Downloads and checks of whole clips or chains at once in one process, which has three times as many threads; and those
+# of one organisation.
+MAX_SLOW = 16
+MAX_SLOW_OF_ONE = 8
 # Too frequent to be logged when they succeed.
 _QUIET = frozenset({"append_events", "get_event"})
 _log = structlog.stdlib.get_logger("gateway")
@@ -30,11 +34,12 @@ _log = structlog.stdlib.get_logger("gateway")
 def register(app: Flask, parts: Parts) -> None:
     """Serve the API."""
     per_second = parts.settings.requests_per_second
-    limits = CallerLimits(per_second=per_second, burst=per_second * BURST_SECONDS, max_callers=MAX_CALLERS)
-    around = Surroundings(desk=Desk.of(parts), limits=limits, repeats=Repeats(parts.records))
+    limits = CallerLimits(per_second=per_second, burst=per_second * BURST_SECONDS, table=parts.shared.callers)
+    slow = Slots("api", at_once=MAX_SLOW, of_one=MAX_SLOW_OF_ONE, metrics=parts.metrics)
+    around = Surroundings(desk=Desk.of(parts), limits=limits, repeats=Repeats(parts.records), slow=slow)
     # The other doors count the same callers.
     app.extensions["indelible.limits"] = limits
-    app.extensions["indelible.slow"] = around.slow
+    app.extensions["indelible.slow"] = slow
     # Two slashes are no spelling of one: a redirect would send a request, token and all, a second time.
     app.url_map.merge_slashes = False
     app.register_blueprint(make_blueprint(ALL_ROUTES, around, parts.settings.cors_origins))
@@ -66,7 +71,6 @@ def keep_manners(blueprint: Blueprint) -> None:
 
     @blueprint.before_request
     def begin() -> None:
-        g.began = time.perf_counter()
         g.rate_headers = None
 
     @blueprint.after_request

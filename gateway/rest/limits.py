@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from gateway.auth.values import GatewayCaller
 from gateway.problems import Code, Problem
 from gateway.ratelimit import RateLimiter, Spent
+from gateway.shared import Table
 
 # An event's payload may have 32 levels; what is around it has three.
 MAX_DEPTH = 40
@@ -45,8 +46,8 @@ def read_json(body: bytes, max_bytes: int) -> Any:
 class CallerLimits:
     """How often each caller may ask: so much in the long run, and so much at once."""
 
-    def __init__(self, *, per_second: float, burst: int, max_callers: int) -> None:
-        self._limiter = RateLimiter(per_second=per_second, burst=burst, max_keys=max_callers)
+    def __init__(self, *, per_second: float, burst: int, table: Table) -> None:
+        self._limiter = RateLimiter(per_second=per_second, burst=burst, table=table)
         self._policy = f'"caller";q={burst};w={max(1, math.ceil(burst / per_second))}'
 
     def spend(self, caller: GatewayCaller) -> dict[str, str]:

@@ -8,26 +8,22 @@
 """
 
 import hashlib
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Request, Response, g, request
 
 from gateway.actions.desk import Desk
-from gateway.problems import Code, Problem
 from gateway.rest.limits import CallerLimits
 from gateway.rest.parsing import Reader
 from gateway.rest.repeats import Kept, Repeats, key_of
 from gateway.rest.routing import Answer, Call, Repeat, Route
 from gateway.rest.writing import JSON, file_response, json_bytes
+from gateway.slots import Slots
 from gateway.values import Bytes, Page
 
-# Downloads and checks of whole clips or chains at once; the server has three times as many threads.
-MAX_SLOW = 16
-RETRY_SECONDS = 5
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
@@ -39,7 +35,7 @@ class Surroundings:
     desk: Desk
     limits: CallerLimits
     repeats: Repeats
-    slow: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_SLOW))
+    slow: Slots
 
 
 def make_view(route: Route, around: Surroundings) -> Callable[..., Response]:
@@ -63,27 +59,20 @@ def make_view(route: Route, around: Surroundings) -> Callable[..., Response]:
     return view
 
 
-def _slowly(
-    route: Route, slots: threading.BoundedSemaphore, call: Call, arguments: dict[str, Any], asked: Request
-) -> Response:
+def _slowly(route: Route, slots: Slots, call: Call, arguments: dict[str, Any], asked: Request) -> Response:
     """Carry out what takes long, unless too much of that is under way: the others must not have to wait for it."""
-    if not slots.acquire(blocking=False):
-        raise Problem(
-            Code.OVERLOADED,
-            "Too many files are being sent or checked. Try again in a moment.",
-            headers={"Retry-After": str(RETRY_SECONDS)},
-        )
+    slot = slots.take(call.caller.organisation_id)
     sending = False
     try:
         answer = route.handler(call, **arguments)
         if isinstance(answer.value, Bytes):
-            response = file_response(answer.value, slots.release)
+            response = file_response(answer.value, slot.release)
             sending = True
             return response
         return _respond(route, answer, asked)
     finally:
         if not sending:
-            slots.release()
+            slot.release()
 
 
 def _once(route: Route, repeats: Repeats, call: Call, arguments: dict[str, Any], asked: Request) -> Response:

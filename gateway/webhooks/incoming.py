@@ -44,7 +44,6 @@ BURST_ALERTS = 200
 # Of one address, whatever sources it names: looking one up costs a turn of the database.
 REQUESTS_PER_SECOND = 100.0
 BURST_REQUESTS = 1_000
-MAX_SENDERS = 10_000
 BODY_SIGNATURE_HEADERS = ("X-Signature", "X-Hub-Signature-256")
 
 _log = structlog.stdlib.get_logger("gateway.webhooks")
@@ -64,8 +63,8 @@ def register(app: Flask, parts: Parts) -> None:
     """Add the doors."""
     web = Blueprint("webhooks", __name__, url_prefix="/webhooks/in")
     desk = Desk.of(parts)
-    alerts = RateLimiter(per_second=ALERTS_PER_SECOND, burst=BURST_ALERTS, max_keys=MAX_SENDERS)
-    requests = RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, max_keys=MAX_SENDERS)
+    alerts = RateLimiter(per_second=ALERTS_PER_SECOND, burst=BURST_ALERTS, table=parts.shared.alerts)
+    requests = RateLimiter(per_second=REQUESTS_PER_SECOND, burst=BURST_REQUESTS, table=parts.shared.alert_requests)
 
     @web.post("/<organisation_id>/alerts/<uuid:alert_source_id>")
     def receive_alert(organisation_id: str, alert_source_id: UUID) -> Response:

@@ -5,20 +5,23 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from gateway.app import create_app
 from gateway.cli import gateway as command
-from gateway.door import BURST_REQUESTS
+from gateway.door import BURST_REQUESTS, MAX_DOWNLOADS, MAX_DOWNLOADS_OF_ONE
 from gateway.ratelimit import RateLimiter
+from gateway.shared import Table
 from ledger.client import BlockingLedgerClient
 from sandbox.database import Database
 from sandbox.issuer import Issuer
 from sandbox.processes import Process, find_program, free_port
-from tests.service.serving import START_SECONDS, Service, running_service
+from tests.service.serving import FOREIGN_ORGANISATION, START_SECONDS, Service, running_service
 
 # What `indelible gateway` runs, without depending on how it is installed.
 RUN_GATEWAY = "from gateway.cli import gateway; gateway()"
@@ -225,6 +228,27 @@ def test_many_readers_at_once_all_get_the_whole_bundle(gateway: Gateway, ledger:
     assert len({body for _, body in bodies}) == 1
 
 
+def test_slow_readers_of_one_organisations_links_leave_room_for_those_of_another(
+    service: Service, ledger: BlockingLedgerClient
+) -> None:
+    app = create_app(ledger)
+    with service.blocking_client(FOREIGN_ORGANISATION) as other, ExitStack() as reading:
+
+        def read(client: BlockingLedgerClient, name: str) -> int:
+            client.open_chain(name)
+            path = f"/verify-links/{client.create_verify_link(name).token}/bundle"
+            answer = app.test_client().get(path, buffered=False)
+            reading.callback(answer.close)
+            return answer.status_code
+
+        ours = [read(ledger, f"slow-{number}") for number in range(MAX_DOWNLOADS_OF_ONE + 1)]
+        assert ours == [200] * MAX_DOWNLOADS_OF_ONE + [429]
+        theirs = [read(other, f"slow-{number}") for number in range(MAX_DOWNLOADS - MAX_DOWNLOADS_OF_ONE + 1)]
+        assert theirs == [200] * (MAX_DOWNLOADS - MAX_DOWNLOADS_OF_ONE) + [503]
+        reading.close()
+        assert read(ledger, "slow-again") == 200
+
+
 def test_an_address_in_use_is_one_clear_line(gateway: Gateway, tmp_path: Path) -> None:
     second = Process(
         "a second gateway",
@@ -245,9 +269,10 @@ def test_a_trusted_proxy_is_one_ip_address(proxy: str) -> None:
 
 def test_a_rate_limiter_forgets_old_addresses_and_nothing_else() -> None:
     now = [0.0]
-    limiter = RateLimiter(per_second=1, burst=2, max_keys=3, clock=lambda: now[0])
+    limiter = RateLimiter(per_second=1, burst=2, table=Table(3), clock=lambda: now[0])
     assert [limiter.wait_seconds("a") for _ in range(3)] == [0, 0, 1]
     for key in ("b", "c", "d"):
+        now[0] += 0.001
         limiter.wait_seconds(key)
     assert limiter.wait_seconds("a") == 0
     assert limiter.wait_seconds("d") == 0

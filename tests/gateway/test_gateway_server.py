@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, Response
 
 from gateway import server as gateway_server
-from gateway.server import THREADS, make_server
+from gateway.server import THREADS, bind, make_server
 from ledger.address import Address
 
 PIECE = bytes(256 * 1024)
@@ -34,7 +34,7 @@ class Door:
         def greet() -> str:
             return "hello"
 
-        self.server = make_server(app, Address.parse("127.0.0.1:0"), None)
+        self.server = make_server(app, bind(Address.parse("127.0.0.1:0")), None)
         self.port: int = self.server.effective_port
 
     def _pieces(self) -> Iterator[bytes]:

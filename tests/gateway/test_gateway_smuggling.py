@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, jsonify, request
 
-from gateway.server import make_server
+from gateway.server import bind, make_server
 from ledger.address import Address
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -18,7 +18,7 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 def port() -> Iterator[int]:
     app = Flask(__name__)
     app.add_url_rule("/", "tell", lambda: jsonify(length=len(request.get_data())), methods=["GET", "POST"])
-    server = make_server(app, Address.parse("127.0.0.1:0"), None, max_body_bytes=1_000)
+    server = make_server(app, bind(Address.parse("127.0.0.1:0")), None, max_body_bytes=1_000)
     threading.Thread(target=server.run, daemon=True).start()
     yield server.effective_port
     server.close()

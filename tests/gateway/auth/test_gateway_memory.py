@@ -1,6 +1,7 @@
 """What the gateway remembers for a moment: never too long, never too much, never what was changed meanwhile."""
 
 from gateway.auth.memory import Memory
+from gateway.shared import Counter
 
 
 class Clock:
@@ -26,10 +27,11 @@ def test_no_more_is_remembered_than_there_is_room_for() -> None:
 
 
 def test_what_was_looked_up_while_everything_was_forgotten_is_not_remembered() -> None:
-    memory: Memory[str, str] = Memory(seconds=5, size=3, clock=Clock())
+    changes = Counter()
+    memory: Memory[str, str] = Memory(seconds=5, size=3, changes=changes, clock=Clock())
 
     def find_slowly() -> str:
-        memory.forget()
+        changes.add()
         return "as it was before the change"
 
     assert memory.get("a", find_slowly) == "as it was before the change"

@@ -9,6 +9,7 @@ import pytest
 from gateway.problems import Code, Problem
 from gateway.rest.limits import MAX_DEPTH, CallerLimits, read_json
 from gateway.rest.sessions import object_bytes
+from gateway.shared import Table
 from tests.gateway.rest.world import World
 
 
@@ -201,7 +202,7 @@ def test_head_says_what_get_would_and_options_what_there_is(world: World) -> Non
 
 
 def test_a_limit_of_requests_is_told_in_headers_and_then_enforced() -> None:
-    limits = CallerLimits(per_second=2, burst=4, max_callers=10)
+    limits = CallerLimits(per_second=2, burst=4, table=Table(10))
     caller = _caller("ann")
     told = [limits.spend(caller) for _ in range(4)]
     assert [headers["RateLimit-Policy"] for headers in told] == ['"caller";q=4;w=2'] * 4

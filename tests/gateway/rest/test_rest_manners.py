@@ -12,18 +12,18 @@ from flask import Flask, g
 from flask_openapi3.blueprint import APIBlueprint
 
 from gateway.calls import Identity, LedgerCalls, Line
+from gateway.rest import MAX_SLOW, MAX_SLOW_OF_ONE
 from gateway.rest.cors import allow_origins
-from gateway.rest.views import MAX_SLOW
 from gateway.rest.writing import _Pieces
 from ledger.client import UNREACHABLE, ClientError
 from sandbox.processes import free_port
-from tests.gateway.rest.world import Reply, World
+from tests.gateway.rest.world import Caller, Reply, World
 
 
 def test_a_bundle_comes_whole_and_head_leaves_nothing_running(world: World) -> None:
     session = world.session()
     ann = world.caller()
-    for _ in range(MAX_SLOW + 4):
+    for _ in range(MAX_SLOW_OF_ONE + 4):
         assert ann.ask("HEAD", f"/sessions/{session}/bundle").status_code == 200
     answer = ann.get(f"/sessions/{session}/bundle")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{session}.zip"'
@@ -31,21 +31,36 @@ def test_a_bundle_comes_whole_and_head_leaves_nothing_running(world: World) -> N
     assert ann.get(f"/sessions/{secrets.token_hex(4)}/bundle").status_code == 404
 
 
-def test_downloads_that_nobody_finishes_leave_room_for_everything_else(world: World) -> None:
+def test_slow_readers_of_one_organisation_leave_room_for_others_and_for_everything_else(world: World) -> None:
     session = world.session()
-    ann = world.caller()
-    client = world.app.test_client()
-    headers = {"Authorization": f"Bearer {ann.bearer}"}
-    path = f"/api/v1/sessions/{session}/bundle"
-    open_ones = [client.get(path, headers=headers, buffered=False) for _ in range(MAX_SLOW)]
+    ann, eve = world.caller(), world.foreigner()
+    elsewhere = f"s-{secrets.token_hex(6)}"
+    assert eve.post("/sessions", {"session_id": elsewhere}).status_code == 201
+
+    def download(who: Caller, name: str) -> Any:
+        headers = {"Authorization": f"Bearer {who.bearer}"}
+        path = f"/api/v1/sessions/{name}/bundle"
+        return world.app.test_client().get(path, headers=headers, buffered=False)
+
+    sample = world.parts.metrics.registry.get_sample_value
+    open_ones = [download(ann, session) for _ in range(MAX_SLOW_OF_ONE)]
     try:
         refused = ann.get(f"/sessions/{session}/bundle")
-        assert (refused.status_code, refused.json["code"]) == (503, "OVERLOADED")
+        assert (refused.status_code, refused.json["code"]) == (429, "RATE_LIMITED")
         assert refused.headers["Retry-After"]
         assert ann.get(f"/sessions/{session}").status_code == 200
+        open_ones += [download(eve, elsewhere) for _ in range(MAX_SLOW - MAX_SLOW_OF_ONE)]
+        assert {one.status_code for one in open_ones} == {200}
+        refused = world.caller("somebody-else").get(f"/sessions/{session}/bundle")
+        assert (refused.status_code, refused.json["code"]) == (503, "OVERLOADED")
+        assert refused.headers["Retry-After"]
+        assert sample("indelible_gateway_slots_in_use", {"of": "api"}) == MAX_SLOW
     finally:
         for one in open_ones:
             one.close()
+    assert sample("indelible_gateway_slots_in_use", {"of": "api"}) == 0
+    for why in ("share", "all"):
+        assert sample("indelible_gateway_slots_refused_total", {"of": "api", "why": why}) == 1
     assert ann.get(f"/sessions/{session}/bundle").status_code == 200
 
 
