@@ -13,8 +13,6 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from gateway.auth.callers import BURST_REFUSALS
 from tests.gateway.auth.bench import GATEWAY_ISSUER, Bench, caller_of
 
-NOW = int(time.time())
-
 
 def private_key(bench: Bench, algorithm: str = "Ed25519") -> Any:
     return next(key for key in bench.issuer._keys.keys if key.alg == algorithm)
@@ -24,8 +22,8 @@ def own_key(bench: Bench) -> OKPKey:
     return OKPKey.import_key(json.loads(bench.keys.read_text())["keys"][0])
 
 
-def claims(bench: Bench, **changed: Any) -> dict[str, Any]:
-    now = int(time.time())
+def claims(bench: Bench, *, ago: int = 0, **changed: Any) -> dict[str, Any]:
+    now = int(time.time()) - ago
     given = {
         "iss": bench.issuer.issuer,
         "aud": bench.issuer.audience,
@@ -84,9 +82,9 @@ def test_a_request_without_a_token_is_told_how_to_send_one(bench: Bench) -> None
 
 
 FORGERIES = {
-    "expired": lambda bench: sign(claims(bench, exp=NOW - 100, iat=NOW - 700, nbf=NOW - 700), private_key(bench)),
-    "not yet valid": lambda bench: sign(claims(bench, nbf=NOW + 400), private_key(bench)),
-    "issued in the future": lambda bench: sign(claims(bench, iat=NOW + 400), private_key(bench)),
+    "expired": lambda bench: sign(claims(bench, ago=700, exp=int(time.time()) - 100), private_key(bench)),
+    "not yet valid": lambda bench: sign(claims(bench, nbf=int(time.time()) + 400), private_key(bench)),
+    "issued in the future": lambda bench: sign(claims(bench, iat=int(time.time()) + 400), private_key(bench)),
     "without an end": lambda bench: sign(claims(bench, exp=None), private_key(bench)),
     "end that is no number": lambda bench: sign(claims(bench, exp="tomorrow"), private_key(bench)),
     "another issuer": lambda bench: sign(claims(bench, iss="https://evil.example"), private_key(bench)),
