@@ -1,21 +1,23 @@
 """What the processes of one gateway share: memory that is made before they are, and that each of them inherits.
 
-So a limit is one limit, and what one process changed is looked up anew by all, however many processes serve. Locks are
-those of files (POSIX record locks): a process that dies while it holds one has let go of it.
+So a limit is one limit, and what one process changed is looked up anew by all, however many processes serve.
+
+Locks are semaphores and not locks of files: taking one that is free does not let go of the interpreter. Who waited for
+the interpreter with a lock in hand would keep all threads of all processes waiting.
 """
 
-import fcntl
 import hashlib
 import mmap
+import multiprocessing
 import secrets
 import struct
-import tempfile
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 # Of one table: what the busiest gateway remembers of its callers.
 MAX_KEYS = 10_000
+PATIENCE_SECONDS = 1.0
 # A key has one of so many places, and the one that was used longest ago gives way.
 _PLACES = 8
 _DIGEST_BYTES = 16
@@ -32,18 +34,17 @@ class _Block:
 
     def __init__(self, size: int) -> None:
         self.memory = mmap.mmap(-1, size)
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open, and empty, for as long as the memory is there
-        self._lock = threading.Lock()
+        self._lock = multiprocessing.get_context("fork").Lock()
 
     def __enter__(self) -> None:
         """Nobody else is in here, in this process or another."""
-        # Record locks are of a process; its threads have to agree among themselves.
-        self._lock.acquire()
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        # Whoever is in here stays for microseconds. After so long it must have died; by leaving, we mend its lock.
+        self._lock.acquire(timeout=PATIENCE_SECONDS)
 
     def __exit__(self, *_: object) -> None:
-        fcntl.lockf(self._file, fcntl.LOCK_UN)
-        self._lock.release()
+        # Free already: who was thought dead was only very slow. At worst a count is lost.
+        with suppress(ValueError):
+            self._lock.release()
 
 
 class Table:
