@@ -6,13 +6,13 @@ done by whoever has the turn for it.
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
 
+from media.clips.asking import Asking
 from media.clips.dispose import delete_disposed, dispose_expired
 from media.clips.events import failed_notes
 from media.clips.hold import mirror_due
@@ -31,8 +31,6 @@ from media.records.values import Failed, Job, LeaseLostError
 from media.storage.errors import StoredMismatchError
 from media.storage.values import Attempt
 
-# How long an idle worker waits before it asks for a job again.
-IDLE_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 2.0
 FIRST_DOUBTFUL_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 300.0
@@ -83,8 +81,9 @@ class Worker:
         self._ledgers = ledgers
         self._metrics = metrics
         self._name = name
-        self._lease_seconds = lease_seconds
         self._grace_seconds = grace_seconds
+        claim = partial(self._records.claim, worker=name, lease_seconds=lease_seconds)
+        self._asking: Asking[Job] = Asking(claim, _log)
         self._recordings = Lanes(studio, metrics, name=name, lease_seconds=lease_seconds)
 
     async def run(self, stop: asyncio.Event, *, lanes: int) -> None:
@@ -111,15 +110,7 @@ class Worker:
 
     async def _work_lane(self, stop: asyncio.Event) -> None:
         """One job after the other."""
-        while not stop.is_set():
-            try:
-                job = await self._records.claim(worker=self._name, lease_seconds=self._lease_seconds)
-            except Exception as error:  # noqa: BLE001 - a worker that ends here would take its other jobs with it
-                _log.warning("claim_failed", exc_info=error)
-                job = None
-            if job is None:
-                await asyncio.sleep(IDLE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load only
-                continue
+        while (job := await self._asking.next(stop)) is not None:
             await self.work(job)
 
     async def work(self, job: Job) -> None:
@@ -229,7 +220,7 @@ class Worker:
         while not stop.is_set():
             try:
                 self._metrics.count(await self._records.pending())
-            except Exception as error:  # noqa: BLE001 - as in _work_lane
+            except Exception as error:  # noqa: BLE001 - as in _take_turns
                 _log.warning("count_failed", exc_info=error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), COUNT_SECONDS)

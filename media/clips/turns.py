@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 
 from media.errors import MediaError
@@ -19,10 +20,14 @@ class Turn:
         self._name = name
         self._owner = owner
         self._seconds = seconds
+        self._sure_until = 0.0
 
     async def take(self) -> bool:
-        """Whether this process may work now. Raises MediaError."""
-        return await self._records.take_turn(self._name, owner=self._owner, seconds=self._seconds)
+        """Whether this process may work now. Raises MediaError.
+
+        A turn is written down durably, so whoever has it asks again only when a third of its time is over.
+        """
+        return time.monotonic() < self._sure_until or await self._ask()
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -36,7 +41,7 @@ class Turn:
                 await asyncio.sleep(self._seconds / _RENEWALS)
                 # Two processes at the same work do nothing twice, only needlessly: there is no need to stop this one.
                 with contextlib.suppress(MediaError):
-                    await self.take()
+                    await self._ask()
 
         renewing = asyncio.create_task(renew())
         try:
@@ -49,5 +54,12 @@ class Turn:
 
     async def give_up(self) -> None:
         """Let another process begin at once."""
+        self._sure_until = 0.0
         with contextlib.suppress(MediaError):
             await self._records.end_turn(self._name, owner=self._owner)
+
+    async def _ask(self) -> bool:
+        asked_at = time.monotonic()
+        taken = await self._records.take_turn(self._name, owner=self._owner, seconds=self._seconds)
+        self._sure_until = asked_at + self._seconds / _RENEWALS if taken else 0.0
+        return taken

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-import random
 import time
+from functools import partial
 
 import structlog
 
+from media.clips.asking import Asking
 from media.clips.lease import held
 from media.clips.preserve import Later
 from media.errors import MediaError, Reason
@@ -16,7 +17,6 @@ from media.records.recording_jobs import RecordingJobs
 from media.records.recording_work import RecordingJob
 from media.records.values import LeaseLostError
 
-IDLE_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 300.0
 # Of what may be a defect of ours, of one machine, or one bad read. What passes by itself is tried for as long as it
 # takes.
@@ -47,20 +47,12 @@ class Lanes:
         self._studio = studio
         self._jobs: RecordingJobs = studio.jobs
         self._metrics = metrics
-        self._name = name
-        self._lease_seconds = lease_seconds
+        claim = partial(self._jobs.claim, worker=name, lease_seconds=lease_seconds)
+        self._asking: Asking[RecordingJob] = Asking(claim, _log)
 
     async def run(self, stop: asyncio.Event) -> None:
         """One lane: one step after the other, until `stop` is set."""
-        while not stop.is_set():
-            try:
-                job = await self._jobs.claim(worker=self._name, lease_seconds=self._lease_seconds)
-            except Exception as error:  # noqa: BLE001 - a lane that ends here would take the worker with it
-                _log.warning("claim_failed", exc_info=error)
-                job = None
-            if job is None:
-                await asyncio.sleep(IDLE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load only
-                continue
+        while (job := await self._asking.next(stop)) is not None:
             await self.work(job)
 
     async def work(self, job: RecordingJob) -> None:
