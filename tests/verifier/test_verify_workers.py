@@ -294,19 +294,22 @@ def test_a_process_is_copied_only_while_it_has_a_single_thread(threads: Path) ->
             pipe.close()
 
 
-def test_a_program_that_does_not_want_to_hear_of_ended_processes_changes_nothing(
-    long_chain: Chain, tmp_path: Path, threads: Path
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are seen in Linux's /proc")
+@pytest.mark.usefixtures("threads")
+def test_workers_that_have_ended_where_nobody_hears_of_ended_processes_are_left_alone(
+    long_chain: Chain, tmp_path: Path
 ) -> None:
-    assert threads.exists()
-    whole = on_disk(long_chain.events, tmp_path)
-    expected = by_workers(whole, 1)
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    before, expected = children(), by_workers(on_disk(long_chain.events, tmp_path), 1)
+    heard = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert by_workers(whole, 3) == expected
-        (threads / "2").mkdir()
-        assert by_workers(whole, 3) == expected
+        with workers.check_ranges(on_disk(long_chain.events, tmp_path), pin=None, workers=3) as results:
+            assert check_chain(results, claims=ChainClaims(), wanted=WANTED) == expected
+            deadline = time.monotonic() + 20
+            while children() - before:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
     finally:
-        signal.signal(signal.SIGCHLD, before)
+        signal.signal(signal.SIGCHLD, heard)
 
 
 def show_what_is_open(tasks: IO[bytes], answers: IO[bytes]) -> None:
