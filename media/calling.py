@@ -50,7 +50,7 @@ class EvidenceCaller:
         """The answer of a unary method. Raises ClientError."""
         seconds = LONG_SECONDS if long else TIMEOUT_SECONDS
         # Every method may be repeated, but one that makes something nobody would ask for twice.
-        retry = method not in {"CreateDownloadLink", "CreateRecordingLink", "VerifyStoredClip"}
+        retry = method not in {"CreateDownloadLink", "CreateRecordingLink", "VerifyStoredClip", "VerifyStoredRecording"}
         return await self._connection.call(getattr(self._stub, method), request, timeout_seconds=seconds, retry=retry)
 
     async def export(self, request: Message, path: Path) -> int:

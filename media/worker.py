@@ -26,7 +26,8 @@ from media.ledgers import Ledgers
 from media.metrics import WorkerMetrics
 from media.recordings.lanes import Lanes
 from media.recordings.process import Studio
-from media.recordings.upkeep import dispose_due, protect_due
+from media.recordings.upkeep import delete_disposed_recordings
+from media.records.kept import CLIP, RECORDING
 from media.records.values import Failed, Job, LeaseLostError
 from media.storage.errors import StoredMismatchError
 from media.storage.values import Attempt
@@ -205,12 +206,13 @@ class Worker:
 
     async def _mirror(self) -> None:
         await mirror_due(self._records, self._workshop.store)
-        await protect_due(self._records.recording_upkeep, self._workshop.store)
+        await mirror_due(self._records.recording_upkeep, self._workshop.store)
 
     async def _dispose(self) -> None:
-        await dispose_expired(self._records)
+        await dispose_expired(self._records, CLIP)
         await delete_disposed(self._records, self._workshop.store)
-        await dispose_due(self._records.recording_upkeep, self._workshop.store)
+        await dispose_expired(self._records, RECORDING)
+        await delete_disposed_recordings(self._records.recording_upkeep, self._workshop.store)
 
     async def _sweep(self) -> None:
         swept = await sweep(self._records, self._workshop.store, grace_seconds=self._grace_seconds)

@@ -10,11 +10,12 @@ from uuid import uuid4
 from media.clips.custody import live_custody
 from media.clips.events import accessed_note
 from media.errors import MediaError, Reason
+from media.records.kept import CLIP
 from media.records.records import Records
 from media.records.values import Access, AccessKind, Artefact, Clip
 from media.storage.errors import StoredObjectMissingError
 from media.storage.store import EvidenceStore
-from media.storage.values import Availability
+from media.storage.values import Availability, StoredObject
 
 DEFAULT_LINK_SECONDS = 300
 MAX_LINK_SECONDS = 3_600
@@ -30,10 +31,11 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ArtefactCheck:
-    """What reading one artefact back gave; `problem` is empty when it is what it was."""
+class StoredCheck:
+    """What reading one stored file back gave; `problem` is empty when it is what it was."""
 
-    artefact: Artefact
+    name: str
+    expected_sha256: str
     found_sha256: str | None
     problem: str
 
@@ -87,18 +89,14 @@ async def create_link(  # noqa: PLR0913 - who wants what of which clip, and for 
 
 async def verify_stored(
     records: Records, store: EvidenceStore, clip: Clip, *, who: str
-) -> tuple[list[ArtefactCheck], int]:
+) -> tuple[list[StoredCheck], int]:
     """Read every artefact back now; what was found, and when.
 
     Raises MediaError: CLIP_ARCHIVED, STORE_UNAVAILABLE, and as `require_bytes`.
     """
     require_bytes(clip)
-    checks = [await _check(store, artefact) for artefact in clip.artefacts]
-    detail = {
-        "ok": all(check.ok for check in checks),
-        "found": {check.artefact.name: check.found_sha256 for check in checks if not check.ok},
-    }
-    access = await record_access(records, clip, "verify", who=who, detail=detail)
+    checks = [await check_stored(store, artefact.name, artefact.stored) for artefact in clip.artefacts]
+    access = await record_access(records, clip, "verify", who=who, detail=findings(checks))
     return checks, access.at
 
 
@@ -110,7 +108,7 @@ async def restore(store: EvidenceStore, clip: Clip) -> list[tuple[Artefact, Avai
 
 async def current_custody(records: Records, clip: Clip) -> dict[str, Any]:
     """The chain of custody up to now."""
-    holds = await records.holds(clip.organisation_id, clip.clip_id)
+    holds = await records.holds(CLIP, clip.organisation_id, clip.clip_id)
     accesses = await records.accesses(clip.organisation_id, clip.clip_id)
     notes = await records.clip_notes(clip.organisation_id, clip.clip_id)
     return live_custody(clip, holds, accesses, notes, as_of=time.time_ns() // 1000)
@@ -137,12 +135,22 @@ async def require_readable(store: EvidenceStore, artefacts: Sequence[Artefact]) 
             )
 
 
-async def _check(store: EvidenceStore, artefact: Artefact) -> ArtefactCheck:
+async def check_stored(store: EvidenceStore, name: str, stored: StoredObject) -> StoredCheck:
+    """Read one file back in full. Raises MediaError: CLIP_ARCHIVED, STORE_UNAVAILABLE."""
+    found, problem = None, ""
     try:
-        found = await asyncio.to_thread(store.read_back, artefact.stored)
+        found = await asyncio.to_thread(store.read_back, stored)
     except StoredObjectMissingError:
-        return ArtefactCheck(artefact=artefact, found_sha256=None, problem="the store does not have it any more")
-    if found.sha256 == artefact.stored.sha256:
-        return ArtefactCheck(artefact=artefact, found_sha256=found.sha256, problem="")
-    problem = f"the store gave back {found.size} bytes of {artefact.stored.size}, with another digest"
-    return ArtefactCheck(artefact=artefact, found_sha256=found.sha256, problem=problem)
+        problem = "the store does not have it any more"
+    if found is not None and found.sha256 != stored.sha256:
+        problem = f"the store gave back {found.size} bytes of {stored.size}, with another digest"
+    found_sha256 = None if found is None else found.sha256
+    return StoredCheck(name=name, expected_sha256=stored.sha256, found_sha256=found_sha256, problem=problem)
+
+
+def findings(checks: Sequence[StoredCheck]) -> dict[str, Any]:
+    """What the record of a verification says."""
+    return {
+        "ok": all(check.ok for check in checks),
+        "found": {check.name: check.found_sha256 for check in checks if not check.ok},
+    }

@@ -82,10 +82,9 @@ def accessed_note(access: Access) -> Note:
 
 
 def hold_placed_note(hold: Hold) -> Note:
-    """A legal hold is placed."""
+    """A legal hold is placed on a clip or a recording."""
     payload = {
-        "hold_id": str(hold.hold_id),
-        "clip_id": str(hold.clip_id),
+        **_of_hold(hold),
         "reason": hold.reason,
         "placed_by": hold.placed_by,
         "placed_at": time_text(hold.placed_at),
@@ -96,8 +95,7 @@ def hold_placed_note(hold: Hold) -> Note:
 def hold_lifted_note(hold: Hold, *, by: str, reason: str, at: int) -> Note:
     """A legal hold is lifted."""
     payload = {
-        "hold_id": str(hold.hold_id),
-        "clip_id": str(hold.clip_id),
+        **_of_hold(hold),
         "reason": reason,
         "lifted_by": by,
         "lifted_at": time_text(at),
@@ -165,6 +163,11 @@ def _about(clip: Clip) -> dict[str, Any]:
         "requested_by": clip.requested_by,
         "requested_at": time_text(clip.requested_at),
     }
+
+
+def _of_hold(hold: Hold) -> dict[str, str]:
+    subject = {"clip_id": hold.clip_id, "recording_id": hold.recording_id}
+    return {"hold_id": str(hold.hold_id)} | {name: str(one) for name, one in subject.items() if one is not None}
 
 
 def _on_both_chains(kind: str, clip: Clip, payload: Mapping[str, Any]) -> list[Note]:

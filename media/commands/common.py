@@ -1,13 +1,16 @@
 """What the commands that call a running evidence service have in common."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 from indelible.evidence.v1 import evidence_pb2
 
+from ledger.cli.main import REFUSED
+from ledger.cli.output import print_rows
 from ledger.timestamps import moment, rfc3339
 from media.calling import EvidenceCaller
 from media.settings import CallerSettings
@@ -15,6 +18,7 @@ from media.settings import CallerSettings
 Answer = TypeVar("Answer")
 
 clip_argument = click.argument("clip_id", metavar="CLIP")
+recording_argument = click.argument("recording_id", metavar="RECORDING")
 
 
 class Moment(click.ParamType[Timestamp]):
@@ -78,7 +82,7 @@ def hold_fields(hold: evidence_pb2.LegalHold) -> dict[str, Any]:
     """A hold, for printing."""
     return {
         "hold_id": hold.hold_id,
-        "clip_id": hold.clip_id,
+        **({"recording_id": hold.recording_id} if hold.recording_id else {"clip_id": hold.clip_id}),
         "reason": hold.reason,
         "placed_by": hold.placed_by,
         "placed_at": time_text(hold.placed_at),
@@ -86,6 +90,39 @@ def hold_fields(hold: evidence_pb2.LegalHold) -> dict[str, Any]:
         "lifted_by": hold.lifted_by or None,
         "lifted_at": time_text(hold.lifted_at) if hold.HasField("lifted_at") else None,
     }
+
+
+def print_custody(request: evidence_pb2.GetCustodyRequest, *, as_json: bool) -> None:
+    """Who or what did what to a clip or a recording, up to now."""
+    document = json.loads(call("GetCustody", request).document)
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    rows = [
+        {
+            "at": entry["at"],
+            "who or what": entry["actor"]["name"],
+            "action": entry["action"],
+            "object": entry["object"],
+            "digest": (entry["digest_after"] or entry["digest_before"] or "")[:16] or None,
+        }
+        for entry in document["entries"]
+    ]
+    print_rows(("at", "who or what", "action", "object", "digest"), rows, as_json=False, empty="Nothing yet.")
+
+
+def print_checks(name: str, answer: Any, checks: Sequence[evidence_pb2.ArtefactCheck], *, as_json: bool) -> None:
+    """What reading files back gave; ends with exit code 1 when one is not what it was. `name`: of the list in JSON."""
+    rows = [
+        {"name": one.name, "ok": one.ok, "sha256": one.expected_sha256.hex(), "problem": one.problem or None}
+        for one in checks
+    ]
+    if as_json:
+        click.echo(json.dumps({"ok": answer.ok, "checked_at": time_text(answer.checked_at), name: rows}))
+    else:
+        print_rows(("name", "ok", "sha256", "problem"), rows, as_json=False, empty="There are no files.")
+    if not answer.ok:
+        raise SystemExit(REFUSED)
 
 
 def time_text(stamp: Timestamp) -> str:

@@ -1,6 +1,5 @@
 """The commands of `indelible clip` that ask a running evidence service for clips, and read them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,19 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from indelible.evidence.v1 import evidence_pb2
 
-from ledger.cli.main import REFUSED, UNUSABLE, Failure
+from ledger.cli.main import UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
 from media.calling import EvidenceCaller
-from media.commands.common import Moment, call, clip_argument, clip_fields, time_text, with_service
+from media.commands.common import (
+    Moment,
+    call,
+    clip_argument,
+    clip_fields,
+    print_checks,
+    print_custody,
+    time_text,
+    with_service,
+)
 from media.service.convert import STATES
 
 PAGE_SIZE = 1_000
@@ -109,21 +117,7 @@ def get_clip(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's cal
 @as_json
 def show_custody(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Show who or what did what to a clip, up to now."""
-    document = json.loads(call("GetCustody", evidence_pb2.GetCustodyRequest(clip_id=clip_id)).document)
-    if as_json:
-        click.echo(json.dumps(document))
-        return
-    rows = [
-        {
-            "at": entry["at"],
-            "who or what": entry["actor"]["name"],
-            "action": entry["action"],
-            "object": entry["object"],
-            "digest": (entry["digest_after"] or entry["digest_before"] or "")[:16] or None,
-        }
-        for entry in document["entries"]
-    ]
-    print_rows(("at", "who or what", "action", "object", "digest"), rows, as_json=False, empty="Nothing yet.")
+    print_custody(evidence_pb2.GetCustodyRequest(clip_id=clip_id), as_json=as_json)
 
 
 @click.command("link")
@@ -152,16 +146,7 @@ def create_link(clip_id: str, artefact: str, seconds: int, as_json: bool) -> Non
 def verify_clip(clip_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
     """Have every stored file read back now and compared with its digest. Exit code 1 when one differs."""
     answer = call("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip_id), long=True)
-    rows = [
-        {"name": one.name, "ok": one.ok, "sha256": one.expected_sha256.hex(), "problem": one.problem or None}
-        for one in answer.artefacts
-    ]
-    if as_json:
-        click.echo(json.dumps({"ok": answer.ok, "checked_at": time_text(answer.checked_at), "artefacts": rows}))
-    else:
-        print_rows(("name", "ok", "sha256", "problem"), rows, as_json=False, empty="This clip has no files.")
-    if not answer.ok:
-        raise SystemExit(REFUSED)
+    print_checks("artefacts", answer, answer.artefacts, as_json=as_json)
 
 
 @click.command("export")

@@ -14,13 +14,21 @@ from indelible.evidence.v1 import evidence_pb2
 from ledger.cli.main import UNUSABLE, Failure
 from ledger.cli.output import as_json, print_fields, print_rows
 from media.calling import EvidenceCaller
-from media.commands.common import Moment, call, time_text, with_service
+from media.commands.common import (
+    Moment,
+    call,
+    hold_fields,
+    print_checks,
+    print_custody,
+    recording_argument,
+    time_text,
+    with_service,
+)
+from media.commands.keeping import RECORDING_KEEPING_COMMANDS
 from media.recordings.annotate import MAX_DOCUMENT_BYTES
 from media.service.recording_convert import ACTS, ROLES, STATES, WAYS
 
 PAGE_SIZE = 1_000
-
-recording_argument = click.argument("recording_id", metavar="RECORDING")
 
 
 def _choice(names: Any) -> click.Choice[str]:
@@ -34,8 +42,12 @@ def recording() -> None:
     The commands call the evidence service: INDELIBLE_EVIDENCE names it (127.0.0.1:50052 unless set), INDELIBLE_TOKEN or
     INDELIBLE_TOKEN_FILE holds your token, INDELIBLE_EVIDENCE_CA the certificate authority of a service elsewhere.
 
-    Exit codes: 0 done; 1 refused; 2 wrong usage or settings; 3 not reachable.
+    Exit codes: 0 done; 1 refused, or a check found something wrong; 2 wrong usage or settings; 3 not reachable.
     """
+
+
+for _command in RECORDING_KEEPING_COMMANDS:
+    recording.add_command(_command)
 
 
 @recording.command("consent")
@@ -131,12 +143,14 @@ def show(recording_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's ca
 @click.option("--state", "states", type=_choice(STATES), multiple=True, help="Only in this state; may be repeated.")
 @click.option("--from", "started_from", type=Moment(), help="Only those that began then or later.")
 @click.option("--to", "started_to", type=Moment(), help="Only those that began before then.")
+@click.option("--held/--not-held", default=None, help="Only with, or without, a standing hold.")
 @as_json
-def list_recordings(
+def list_recordings(  # noqa: PLR0913, PLR0917 - one argument for each option
     session: str | None,
     states: tuple[str, ...],
     started_from: Timestamp | None,
     started_to: Timestamp | None,
+    held: bool | None,  # noqa: FBT001 - as below
     as_json: bool,  # noqa: FBT001 - click's calling style
 ) -> None:
     """List your organisation's recordings, newest first."""
@@ -146,6 +160,7 @@ def list_recordings(
         states=[STATES[_name(state, STATES)] for state in states],
         started_from=started_from,
         started_to=started_to,
+        held=held,
     )
     rows: list[dict[str, Any]] = []
     while True:
@@ -154,7 +169,7 @@ def list_recordings(
         if not answer.next_page_token:
             break
         request.page_token = answer.next_page_token
-    columns = ("recording_id", "session", "state", "started_at", "stopped_at")
+    columns = ("recording_id", "session", "state", "started_at", "stopped_at", "held")
     print_rows(columns, rows, as_json=as_json, empty="There are no such recordings.")
 
 
@@ -191,6 +206,24 @@ def link(recording_id: str, file: str, seconds: int, as_json: bool) -> None:  # 
         },
         as_json=as_json,
     )
+
+
+@recording.command("custody")
+@recording_argument
+@as_json
+def custody(recording_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Show who or what did what to a recording, up to now."""
+    print_custody(evidence_pb2.GetCustodyRequest(recording_id=recording_id), as_json=as_json)
+
+
+@recording.command("verify")
+@recording_argument
+@as_json
+def verify(recording_id: str, as_json: bool) -> None:  # noqa: FBT001 - click's calling style
+    """Have every stored file read back now and compared with its digest. Exit code 1 when one differs."""
+    request = evidence_pb2.VerifyStoredRecordingRequest(recording_id=recording_id)
+    answer = call("VerifyStoredRecording", request, long=True)
+    print_checks("files", answer, answer.files, as_json=as_json)
 
 
 @recording.command("export")
@@ -240,6 +273,8 @@ def recording_fields(one: evidence_pb2.Recording) -> dict[str, Any]:
         ],
         "files": [{"name": file.name, "size": file.size, "sha256": file.sha256.hex()} for file in one.files],
         "notes": list(one.notes),
+        "held": bool(one.holds),
+        "holds": [hold_fields(hold) for hold in one.holds],
     }
 
 

@@ -12,16 +12,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from ledger.client import ClientError
 from media.clips.export import POLL_SECONDS, RELAY_SECONDS, Exporter
 from media.clips.packing import BundleFile, pack, stored_file
 from media.errors import MediaError, Reason
-from media.recordings.session_events import accessed_note
-from media.records.recording_requests import recording_disposed
-from media.records.recording_values import Recording, RecordingAccess
-from media.records.recording_work import RecordingFile
+from media.recordings.access import record_access, require_bytes, require_readable
+from media.records.recording_values import Recording
 from media.records.values import OPERATIONS_CHAIN_ID
 from media.storage.errors import StoredObjectMissingError
 
@@ -34,27 +31,12 @@ async def export_recording(
     Raises MediaError: CHAIN_NOT_FOUND for a chain that does not tell of the recording's end, LEDGER_UNAVAILABLE,
     RECORDING_NOT_COMPLETED, RECORDING_DISPOSED, STORED_MISMATCH, CLIP_ARCHIVED.
     """
-    about = {"recording_id": str(recording.recording_id), "state": recording.state}
-    if recording.state in {"DISPOSING", "DISPOSED"}:
-        raise recording_disposed(recording.recording_id)
-    if recording.state != "COMPLETED":
-        message = f"the recording is {recording.state.lower()}, not completed"
-        raise MediaError(Reason.RECORDING_NOT_COMPLETED, message, about)
+    require_bytes(recording)
     if chain_id not in {OPERATIONS_CHAIN_ID, recording.session_chain_id}:
         raise _not_on_chain(recording, chain_id)
     files = await exporter.records.recordings.files(recording.organisation_id, recording.recording_id)
-    await _require_readable(exporter, files)
-    access = RecordingAccess(
-        access_id=uuid4(),
-        recording_id=recording.recording_id,
-        kind="export",
-        who=who,
-        at=time.time_ns() // 1000,
-        file=None,
-        detail={"chain_id": chain_id},
-    )
-    note = accessed_note(recording, access)
-    await exporter.records.recordings.add_access(recording.organisation_id, access, note)
+    await require_readable(exporter.store, files)
+    await record_access(exporter.records, recording, "export", who=who, detail={"chain_id": chain_id})
     await _await_relay(exporter, recording)
     plain, path = directory / "chain.zip", directory / "recording.zip"
     try:
@@ -73,20 +55,10 @@ async def export_recording(
     try:
         await asyncio.to_thread(pack, plain, path, add)
     except StoredObjectMissingError:
-        # Gone because its retention ended meanwhile, or lost.
-        now = await exporter.records.recordings.get(recording.organisation_id, recording.recording_id)
-        if now.state in {"DISPOSING", "DISPOSED"}:
-            raise recording_disposed(recording.recording_id) from None
+        # Gone because somebody disposed of it meanwhile, or lost.
+        require_bytes(await exporter.records.recordings.get(recording.organisation_id, recording.recording_id))
         raise
     return path
-
-
-async def _require_readable(exporter: Exporter, files: tuple[RecordingFile, ...]) -> None:
-    for file in files:
-        availability = await asyncio.to_thread(exporter.store.availability, file.stored)
-        if not availability.is_readable:
-            message = f"{file.name} is archived; have the object store bring it back, and come again when it is ready"
-            raise MediaError(Reason.CLIP_ARCHIVED, message, {"file": file.name, "state": availability.state})
 
 
 async def _await_relay(exporter: Exporter, recording: Recording) -> None:

@@ -2,13 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass
-from uuid import uuid4
 
 from media.clips.access import MAX_LINK_SECONDS
 from media.errors import MediaError, Reason
-from media.recordings.session_events import accessed_note
-from media.records.recording_requests import recording_disposed
-from media.records.recording_values import Recording, RecordingAccess
+from media.recordings.access import record_access, require_bytes, require_readable
+from media.records.recording_values import Recording
 from media.records.recording_work import RecordingFile
 from media.records.records import Records
 from media.storage.store import EvidenceStore
@@ -23,8 +21,8 @@ class RecordingLink:
     file: RecordingFile
 
 
-async def create_recording_link(  # noqa: PLR0913 - who wants what of which recording, when, and for how long
-    records: Records, store: EvidenceStore, recording: Recording, *, name: str, who: str, at: int, valid_seconds: int
+async def create_recording_link(  # noqa: PLR0913 - who wants what of which recording, and for how long
+    records: Records, store: EvidenceStore, recording: Recording, *, name: str, who: str, valid_seconds: int
 ) -> RecordingLink:
     """An address for one file.
 
@@ -34,13 +32,7 @@ async def create_recording_link(  # noqa: PLR0913 - who wants what of which reco
         raise MediaError(
             Reason.INVALID_ARGUMENT, f"valid_seconds must be 1 to {MAX_LINK_SECONDS}", {"field": "valid_seconds"}
         )
-    about = {"recording_id": str(recording.recording_id), "state": recording.state}
-    if recording.state in {"DISPOSING", "DISPOSED"}:
-        raise recording_disposed(recording.recording_id)
-    if recording.state != "COMPLETED":
-        raise MediaError(
-            Reason.RECORDING_NOT_COMPLETED, f"the recording is {recording.state.lower()}, not completed", about
-        )
+    require_bytes(recording)
     files = await records.recordings.files(recording.organisation_id, recording.recording_id)
     file = next((one for one in files if one.name == name), None)
     if file is None:
@@ -49,23 +41,9 @@ async def create_recording_link(  # noqa: PLR0913 - who wants what of which reco
             f"this recording has no file {name!r}; it has {', '.join(one.name for one in files)}",
             {"field": "file", "recording_id": str(recording.recording_id)},
         )
-    availability = await asyncio.to_thread(store.availability, file.stored)
-    if not availability.is_readable:
-        raise MediaError(
-            Reason.CLIP_ARCHIVED,
-            f"{name} is archived; have the object store bring it back, and come again when it is ready",
-            {"file": name, "state": availability.state},
-        )
-    access = RecordingAccess(
-        access_id=uuid4(),
-        recording_id=recording.recording_id,
-        kind="link",
-        who=who,
-        at=at,
-        file=name,
-        detail={"valid_seconds": valid_seconds},
-    )
-    await records.recordings.add_access(recording.organisation_id, access, accessed_note(recording, access))
+    await require_readable(store, [file])
+    detail = {"valid_seconds": valid_seconds}
+    access = await record_access(records, recording, "link", who=who, file=name, detail=detail)
     url = await asyncio.to_thread(
         store.presign,
         file.stored,
@@ -73,4 +51,4 @@ async def create_recording_link(  # noqa: PLR0913 - who wants what of which reco
         file_name=f"{recording.session_chain_id}-{name}",
         media_type=file.media_type,
     )
-    return RecordingLink(url=url, expires_at=at + valid_seconds * 1_000_000, file=file)
+    return RecordingLink(url=url, expires_at=access.at + valid_seconds * 1_000_000, file=file)

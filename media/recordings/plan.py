@@ -4,6 +4,7 @@ A recording's egresses are what LiveKit was told to record; each left no object,
 several. From the one that counts, files are made under names that say which tile they show.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -169,6 +170,17 @@ def owned(recording: RecordingWork) -> tuple[StoredObject, ...]:
         *(file.stored for file in recording.files),
         *(raw.stored for raw in recording.raws if raw.drop_decided_at is None),
     )
+
+
+def named_raws(recording: RecordingWork) -> list[tuple[str, Raw]]:
+    """What egresses left, under names that people can follow: of several uploads under one key, each its own."""
+    seen: Counter[str] = Counter()
+    named = []
+    for raw in recording.raws:
+        name = f"raw/{raw.stored.key.rpartition('/')[2]}"
+        seen[name] += 1
+        named.append((name if seen[name] == 1 else f"{name} ({seen[name]})", raw))
+    return named
 
 
 def _sources(recording: RecordingWork, kind: str) -> Iterator[tuple[Egress, Raw]]:

@@ -25,7 +25,7 @@ complete, when all of these have ended
 
 settle
 11. When the chains have all of that, the raw objects that nothing keeps are dropped: the decision and its event are
-    committed first, the bytes deleted after it.
+    committed first, the bytes deleted after it. While a legal hold stands, it is decided that they stay.
 
 A worker that dies before a commit leaves a job whose lease runs out, files in a directory of its own, and uploads that
 no record knows: the next worker begins the step anew, and the sweeper removes such uploads once the recording has
@@ -194,16 +194,17 @@ async def settle(job: RecordingJob, lease: Lease, studio: Studio) -> Later | Non
     if not await studio.jobs.is_told(job.recording.recording_id):
         return Later(seconds=studio.waiting.told, why="the chains have not been told everything yet")
     recording = job.recording
-    undecided = [raw for raw in recording.raws if raw.kept_because is None and raw.drop_decided_at is None]
+    going = [raw for raw in recording.raws if raw.kept_because is None]
+    undecided = [raw for raw in going if raw.drop_decided_at is None]
     at = studio.clock()
     if undecided:
         # The database looks once more whether the chains know. Dying after this commit: the next worker goes on below.
         notes = [dropped_note(recording, raw, decided_at=at) for raw in undecided]
-        await studio.jobs.decide_drops(job, undecided, notes, at=at)
-    for raw in recording.raws:
-        if raw.kept_because is None:
-            lease.tick()
-            await asyncio.to_thread(studio.store.delete, raw.stored)
+        if not await studio.jobs.decide_drops(job, undecided, notes, at=at):
+            going = [raw for raw in going if raw.drop_decided_at is not None]
+    for raw in going:
+        lease.tick()
+        await asyncio.to_thread(studio.store.delete, raw.stored)
     await studio.jobs.settled(job, at=studio.clock())
     return None
 

@@ -8,6 +8,7 @@ from psycopg.rows import DictRow, dict_row
 
 from ledger.database.connections import Connection, Pool
 from media.errors import MediaError, Reason
+from media.records.kept import CLIP, disposal_of
 from media.records.outbox import keep_notes
 from media.records.transactions import organisation_transaction
 from media.records.values import (
@@ -17,7 +18,6 @@ from media.records.values import (
     Artefact,
     Clip,
     ClipFilter,
-    Disposal,
     ExtractionRequest,
     Hold,
     Note,
@@ -59,13 +59,7 @@ SELECT clip.*,
                    'expected_sha256', encode(k.sha256, 'hex'), 'found_size', k.found_size,
                    'found_sha256', encode(k.found_sha256, 'hex'), 'problem', k.problem)
                    ORDER BY k.kept_id), '[]')
-          FROM evidence.kept_objects AS k WHERE k.clip_id = clip.clip_id) AS kept,
-       (SELECT coalesce(json_agg(json_build_object(
-                   'hold_id', h.hold_id, 'reason', h.reason, 'placed_by', h.placed_by, 'placed_at', h.placed_at)
-                   ORDER BY h.placed_at, h.hold_id), '[]')
-          FROM evidence.holds AS h
-         WHERE h.clip_id = clip.clip_id
-           AND NOT EXISTS (SELECT FROM evidence.hold_lifts AS l WHERE l.hold_id = h.hold_id)) AS holds
+          FROM evidence.kept_objects AS k WHERE k.clip_id = clip.clip_id) AS kept,{CLIP.holds}
   FROM evidence.clips AS clip
   LEFT JOIN LATERAL (SELECT change.days, change.lock_mode, change.change_number
                        FROM evidence.retention_changes AS change
@@ -73,10 +67,6 @@ SELECT clip.*,
                       ORDER BY change.change_number DESC
                       LIMIT 1) AS retention ON true
 """  # noqa: S608 - constants of our own
-
-HAS_HOLD = """EXISTS (SELECT FROM evidence.holds AS h
-                       WHERE h.clip_id = clip.clip_id
-                         AND NOT EXISTS (SELECT FROM evidence.hold_lifts AS l WHERE l.hold_id = h.hold_id))"""
 
 _BY_ID = SELECT_CLIPS + " WHERE clip.organisation_id = %(organisation_id)s AND clip.clip_id = %(clip_id)s"
 
@@ -89,7 +79,7 @@ _PAGE = (
    AND (%(states)s::text[] IS NULL OR clip.state = ANY (%(states)s::text[]))
    AND (%(event_from)s::bigint IS NULL OR clip.event_at >= %(event_from)s)
    AND (%(event_to)s::bigint IS NULL OR clip.event_at < %(event_to)s)
-   AND (%(held)s::boolean IS NULL OR %(held)s = {HAS_HOLD})
+   AND (%(held)s::boolean IS NULL OR %(held)s = {CLIP.has_hold})
    AND (%(after_at)s::bigint IS NULL OR (clip.event_at, clip.clip_id) < (%(after_at)s, %(after_id)s::uuid))
  ORDER BY clip.event_at DESC, clip.clip_id DESC
  LIMIT %(limit)s
@@ -187,9 +177,7 @@ def clip_of(row: DictRow) -> Clip:
         **{name: row[name] for name in _SAME_NAME},
         gaps=tuple(row["gaps"]),
         retain_until=None if ended_at is None else ended_at + row["retention_days"] * DAY_US,
-        disposal=None
-        if row["disposal_by"] is None
-        else Disposal(by=row["disposal_by"], reason=row["disposal_reason"], decided_at=row["disposal_decided_at"]),
+        disposal=disposal_of(row),
         artefacts=tuple(
             Artefact(
                 name=found["name"],

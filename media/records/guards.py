@@ -18,14 +18,13 @@ _OF_ROWS = (
     ("clips", "guard_clip", "UPDATE", "guard_clip"),
     ("artefacts", "guard_artefact", "INSERT", "guard_stored_object"),
     ("kept_objects", "guard_kept_object", "INSERT", "guard_stored_object"),
-    ("holds", "touch_held_clip", "INSERT", "touch_held_clip"),
-    ("hold_lifts", "touch_held_clip", "INSERT", "touch_held_clip"),
     ("notes", "guard_new_note", "INSERT", "guard_new_note"),
     ("notes", "guard_note", "UPDATE", "guard_note"),
     ("notes", "guard_note_of_recording", "UPDATE", "guard_note_of_recording"),
     ("recording_consents", "lock_session", "INSERT", "lock_session"),
     ("recordings", "guard_new_recording", "INSERT", "guard_new_recording"),
     ("recordings", "guard_recording", "UPDATE", "guard_recording"),
+    ("recordings", "guard_held_recording", "UPDATE", "guard_held_recording"),
     ("recording_stays", "guard_new_stay", "INSERT", "guard_new_stay"),
     ("recording_stays", "guard_stay", "UPDATE", "guard_stay"),
     ("recording_jobs", "guard_new_job", "INSERT", "guard_new_job"),
@@ -45,6 +44,15 @@ def _becomes(state: str) -> str:
     return f"WHEN (((new.state = '{state}'::text) AND (old.state <> '{state}'::text))) "
 
 
+# Table and trigger, before an insert, whose name is the function's; and the condition.
+_OF_SOME_ROWS = (
+    *(
+        (table, f"touch_held_{subject}", f"(new.{subject}_id IS NOT NULL)")
+        for table in ("holds", "hold_lifts")
+        for subject in ("clip", "recording")
+    ),
+    ("recording_raw_ends", "guard_held_raw", "(new.fate = 'DROPPED'::text)"),
+)
 # Table, trigger, event, condition; then what the function is given: the kind of note and what it is about.
 _NOTED = (
     *(
@@ -92,6 +100,13 @@ EVIDENCE_GUARDS = Guards(
         },
         **{
             (table, name): (
+                f"CREATE TRIGGER {name} BEFORE INSERT ON evidence.{table} "
+                f"FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION evidence.{name}()"
+            )
+            for table, name, condition in _OF_SOME_ROWS
+        },
+        **{
+            (table, name): (
                 f"CREATE TRIGGER {name} BEFORE {event} ON evidence.{table} "
                 "FOR EACH STATEMENT EXECUTE FUNCTION evidence.refuse_change()"
             )
@@ -106,7 +121,7 @@ EVIDENCE_GUARDS = Guards(
             for table, name, event, when, arguments in noted
         },
     },
-    functions=read_sql("0002_guards") + read_sql("0005_recording_guards"),
+    functions="".join(map(read_sql, ("0002_guards", "0005_recording_guards", "0007_recording_holds"))),
     unique=frozenset(
         {
             "clips_organisation_id_source_id_incident_id_key",

@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from ledger.database.connections import Connection, Pool
+from media.records.kept import Kept
 from media.records.transactions import organisation_transaction, short, worker_transaction
 from media.records.values import Note, NoteState, OutboxNote
 
@@ -48,15 +49,6 @@ _FAILED = """
 UPDATE evidence.notes SET attempts = attempts + 1, last_error = %s, next_attempt_at = %s
  WHERE note_id = %s AND sent_at IS NULL AND refusal IS NULL
 """
-
-_OF_CLIP = """
-SELECT kind, chain_id, subject_id, payload::jsonb AS payload, sequence, encode(event_hash, 'hex') AS event_hash, refusal
-  FROM evidence.notes
- WHERE organisation_id = %s AND clip_id = %s
- ORDER BY note_id
-"""
-
-
 # Everything a chain is still to be told, due or not, in the order in which it must get it.
 _OF_CHAIN = """
 SELECT note_id, organisation_id, chain_id, kind, payload, attempts, kind || ':' || subject_id AS idempotency_key
@@ -65,10 +57,12 @@ SELECT note_id, organisation_id, chain_id, kind, payload, attempts, kind || ':' 
  ORDER BY note_id
  LIMIT %s
 """
-# As _OF_CLIP, of one subject on a session's chain or on the operations chain.
-OF_SESSION = """
+_STATES = """
 SELECT kind, chain_id, subject_id, payload::jsonb AS payload, sequence, encode(event_hash, 'hex') AS event_hash, refusal
   FROM evidence.notes
+"""
+# Of one subject on a session's chain or on the operations chain.
+OF_SESSION = f"""{_STATES}
  WHERE organisation_id = %s AND chain_id IN (%s, 'operations') AND subject_id = %s
  ORDER BY note_id
 """
@@ -124,9 +118,10 @@ async def note_failed(pool: Pool, note_id: int, *, error: str, again_at: datetim
         await connection.execute(_FAILED, (short(error), again_at, note_id))
 
 
-async def clip_notes(pool: Pool, organisation_id: str, clip_id: UUID) -> list[NoteState]:
-    """Every note about a clip, in order, with its place on the ledger."""
+async def notes_about(pool: Pool, kept: Kept, organisation_id: str, subject_id: UUID) -> list[NoteState]:
+    """Every note about a clip or a recording, in order, with its place on the ledger."""
+    query = f"{_STATES} WHERE organisation_id = %s AND {kept.column} = %s ORDER BY note_id"
     async with organisation_transaction(pool, organisation_id) as connection:
         cursor = connection.cursor(row_factory=class_row(NoteState))
-        await cursor.execute(_OF_CLIP, (organisation_id, clip_id))
+        await cursor.execute(query.encode(), (organisation_id, subject_id))
         return await cursor.fetchall()

@@ -13,9 +13,11 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from ledger.database.connections import Connection, Pool
+from media.records.kept import RECORDING, lock, standing_holds
 from media.records.outbox import keep_notes
 from media.records.recording_planning import advance
 from media.records.recording_rows import work_in
+from media.records.recording_upkeep import PROTECT_AGAIN
 from media.records.recording_work import Raw, RecordingFile, RecordingJob
 from media.records.transactions import short, worker_transaction
 from media.records.values import LeaseLostError, Note
@@ -102,6 +104,9 @@ _DROP = """
 INSERT INTO evidence.recording_raw_ends (raw_id, recording_id, organisation_id, fate, why, decided_at)
 VALUES (%s, %s, %s, 'DROPPED', 'everything it held is in finished files, whose digests are on the chain', %s)
 """
+
+
+UNDER_A_HOLD = "a legal hold stood on the recording when it would have been dropped"
 
 
 class RecordingJobs:
@@ -221,19 +226,26 @@ class RecordingJobs:
             row = await (await connection.execute(_TOLD, (recording_id,))).fetchone()
         return row is not None and bool(row[0])
 
-    async def decide_drops(self, job: RecordingJob, raws: Sequence[Raw], notes: Sequence[Note], *, at: int) -> None:
+    async def decide_drops(self, job: RecordingJob, raws: Sequence[Raw], notes: Sequence[Note], *, at: int) -> bool:
         """Decide that raw objects go; the database refuses before the chains know. Raises LeaseLostError.
 
-        To be called before they are deleted: the step stays open until they are.
+        To be called before they are deleted: the step stays open until they are. False while a legal hold stands: then
+        it is decided that they stay, and `notes` are not kept.
         """
         recording = job.recording
+        recording_id, organisation_id = recording.recording_id, recording.organisation_id
         async with worker_transaction(self._pool) as connection:
             parameters = _lease(job) | {"lease": timedelta(seconds=job.lease_seconds)}
             _require(job, (await connection.execute(_HEARTBEAT.encode(), parameters)).rowcount)
+            await lock(connection, RECORDING, organisation_id, recording_id)
+            if await standing_holds(connection, RECORDING, recording_id):
+                await self._say_why_kept(connection, job, [(raw.raw_id, UNDER_A_HOLD) for raw in raws], (), at)
+                await connection.execute(PROTECT_AGAIN, (recording_id,))
+                return False
             for raw in raws:
-                about = (raw.raw_id, recording.recording_id, recording.organisation_id, at)
-                await connection.execute(_DROP, about)
+                await connection.execute(_DROP, (raw.raw_id, recording_id, organisation_id, at))
             await self._keep(connection, job, notes)
+            return True
 
     async def settled(self, job: RecordingJob, *, at: int) -> None:
         """Nothing is left to be done for the recording. Raises LeaseLostError."""

@@ -7,8 +7,9 @@ from psycopg.rows import DictRow, dict_row
 
 from ledger.database.connections import Connection
 from media.errors import MediaError, Reason
+from media.records.kept import RECORDING, disposal_of
 from media.records.recording_values import Consent, FileFacts, Member, Recording, Stay
-from media.records.values import DAY_US, DEFAULT_RETENTION_DAYS
+from media.records.values import DAY_US, DEFAULT_RETENTION_DAYS, Hold
 
 SELECT_RECORDINGS = f"""
 SELECT recording.*, coalesce(retention.days, {DEFAULT_RETENTION_DAYS}) AS retention_days,
@@ -17,7 +18,7 @@ SELECT recording.*, coalesce(retention.days, {DEFAULT_RETENTION_DAYS}) AS retent
        (SELECT coalesce(json_agg(s ORDER BY s.asked_at, s.stay_id), '[]') FROM evidence.recording_stays AS s
          WHERE s.recording_id = recording.recording_id) AS stays,
        (SELECT coalesce(json_agg(r.text ORDER BY r.remark_id), '[]') FROM evidence.recording_remarks AS r
-         WHERE r.recording_id = recording.recording_id) AS remarks
+         WHERE r.recording_id = recording.recording_id) AS remarks,{RECORDING.holds}
   FROM evidence.recordings AS recording
   LEFT JOIN LATERAL (SELECT change.days FROM evidence.retention_changes AS change
                       WHERE change.organisation_id = recording.organisation_id
@@ -91,6 +92,11 @@ def _recording(row: DictRow) -> Recording:
         members=tuple(_member(found) for found in row["members"]),
         stays=tuple(_stay(found) for found in row["stays"]),
         remarks=tuple(row["remarks"]),
+        holds=tuple(
+            Hold(recording_id=row["recording_id"], **(found | {"hold_id": UUID(found["hold_id"])}))
+            for found in row["holds"]
+        ),
+        disposal=disposal_of(row),
     )
 
 

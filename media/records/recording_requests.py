@@ -12,11 +12,11 @@ from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from ledger.database.connections import Connection, Pool
 from media.errors import MediaError, Reason
 from media.records.clips import MAX_PAGE
+from media.records.kept import RECORDING
 from media.records.outbox import OF_SESSION, keep_notes
 from media.records.recording_reads import SELECT_RECORDINGS, consents_in, recording_in, recordings_of
 from media.records.recording_rows import files_in
@@ -25,7 +25,6 @@ from media.records.recording_values import (
     HandedOver,
     NewRecording,
     Recording,
-    RecordingAccess,
     RecordingFilter,
 )
 from media.records.recording_work import RecordingFile
@@ -67,6 +66,7 @@ _PAGE = f"""{SELECT_RECORDINGS}
    AND (%(states)s::text[] IS NULL OR recording.state = ANY (%(states)s::text[]))
    AND (%(started_from)s::bigint IS NULL OR recording.started_at >= %(started_from)s)
    AND (%(started_to)s::bigint IS NULL OR recording.started_at < %(started_to)s)
+   AND (%(held)s::boolean IS NULL OR %(held)s = {RECORDING.has_hold})
    AND (%(after_at)s::bigint IS NULL
         OR (recording.started_at, recording.recording_id) < (%(after_at)s, %(after_id)s::uuid))
  ORDER BY recording.started_at DESC, recording.recording_id DESC
@@ -93,13 +93,6 @@ VALUES (%(recording_id)s, %(organisation_id)s, %(document)s, %(sha256)s, %(hande
 _DUE = """
 UPDATE evidence.recordings SET next_attempt_at = now()
  WHERE organisation_id = %(organisation_id)s AND recording_id = %(recording_id)s AND state = 'WAITING'
-"""
-_LOCK_SHARED = """
-SELECT state FROM evidence.recordings WHERE organisation_id = %s AND recording_id = %s FOR SHARE
-"""
-_ACCESS = """
-INSERT INTO evidence.recording_accesses (access_id, recording_id, organisation_id, kind, who, file, detail, at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -195,6 +188,7 @@ class RecordingRequests:
             "states": None if wanted.states is None else [*wanted.states],
             "started_from": wanted.started_from,
             "started_to": wanted.started_to,
+            "held": wanted.held,
             "after_at": after[0] if after else None,
             "after_id": after[1] if after else None,
             "limit": min(limit, MAX_PAGE + 1),
@@ -255,22 +249,6 @@ class RecordingRequests:
             await connection.execute(_DUE, parameters)
         return True
 
-    async def add_access(self, organisation_id: str, access: RecordingAccess, note: Note) -> None:
-        """Record one access. Raises `MediaError` RECORDING_DISPOSED, also while it is being disposed of."""
-        async with organisation_transaction(self._callers, organisation_id) as connection:
-            row = await (await connection.execute(_LOCK_SHARED, (organisation_id, access.recording_id))).fetchone()
-            if row is None or row[0] in {"DISPOSING", "DISPOSED"}:
-                raise recording_disposed(access.recording_id)
-            detail = Jsonb(dict(access.detail), dumps=lambda value: json.dumps(value, allow_nan=False))
-            await connection.execute(
-                _ACCESS,
-                (
-                    *(access.access_id, access.recording_id, organisation_id, access.kind, access.who),
-                    *(access.file, detail, access.at),
-                ),
-            )
-            await keep_notes(connection, organisation_id, None, [note], recording_id=access.recording_id)
-
 
 def lacking_consent(wanted: NewRecording, consents: dict[str, Consent]) -> list[str]:
     """Who of those in the room, the operator among them in any case, has not consented in the role they have."""
@@ -288,15 +266,6 @@ def consent_missing(participants: Sequence[str]) -> MediaError:
         Reason.CONSENT_MISSING,
         f"no consent is on record of {', '.join(participants)}",
         {"participants": json.dumps(list(participants))},
-    )
-
-
-def recording_disposed(recording_id: UUID) -> MediaError:
-    """The refusal to give out what is gone."""
-    return MediaError(
-        Reason.RECORDING_DISPOSED,
-        "the recording was disposed of; its digests remain on record",
-        {"recording_id": str(recording_id)},
     )
 
 

@@ -140,6 +140,7 @@ def _file(row: dict[str, Any]) -> RecordingFile:
         raw_sha256=tuple(row["raw_digests"]),
         starts_at=row["starts_at"],
         duration_us=row["duration_us"],
+        stored_at=row["stored_at"],
         facts=row["facts"] or {},
     )
 

@@ -161,7 +161,7 @@ def _following(metadata: MetaData) -> None:
         Column("first_seen_at", BigInteger, nullable=False),
         PrimaryKeyConstraint("recording_id", "participant"),
         UniqueConstraint("recording_id", "tile"),
-        _of_recording(),
+        of_recording(),
         _person("participant"),
         _role(),
         CheckConstraint("tile BETWEEN 0 AND 6 AND (tile = 0) = (role = 'OPERATOR')", name="tile"),
@@ -197,7 +197,7 @@ def _following(metadata: MetaData) -> None:
         UniqueConstraint("egress_id"),
         UniqueConstraint("recording_id", "tile", "number", postgresql_nulls_not_distinct=True),
         UniqueConstraint("stay_id", "recording_id", "organisation_id"),
-        _of_recording(),
+        of_recording(),
         ForeignKeyConstraint(
             ["recording_id", "participant"],
             ["evidence.recording_participants.recording_id", "evidence.recording_participants.participant"],
@@ -243,7 +243,7 @@ def _following(metadata: MetaData) -> None:
         Column("participant", IDENTIFIER),
         Column("body_sha256", LargeBinary, nullable=False),
         Column("received_at", BigInteger, nullable=False),
-        _of_recording(),
+        of_recording(),
         CheckConstraint("length(event_id) BETWEEN 1 AND 200", name="event_id"),
         _digest("body_sha256"),
         Index("recording_webhooks_recording_id", "recording_id", "received_at"),
@@ -256,7 +256,7 @@ def _following(metadata: MetaData) -> None:
         Column("organisation_id", IDENTIFIER, nullable=False),
         Column("text", Text, nullable=False),
         Column("at", BigInteger, nullable=False),
-        _of_recording(),
+        of_recording(),
         CheckConstraint("length(text) BETWEEN 1 AND 500", name="text"),
         # The same thing is said once, however often it is tried again.
         Index("recording_remarks_once", "recording_id", "text", unique=True),
@@ -273,7 +273,7 @@ def _processing(metadata: MetaData) -> None:
         Column("sha256", LargeBinary, nullable=False),
         Column("handed_by", Text, nullable=False),
         Column("handed_at", BigInteger, nullable=False),
-        _of_recording(),
+        of_recording(),
         CheckConstraint("length(document) <= 4194304", name="document"),
         CheckConstraint("sha256 = sha256(document)", name="sha256"),
         _somebody("handed_by"),
@@ -301,7 +301,7 @@ def _processing(metadata: MetaData) -> None:
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
         Column("ended_at", BigInteger),
         UniqueConstraint("recording_id", "task", "subject"),
-        _of_recording(),
+        of_recording(),
         _of_stay(),
         CheckConstraint("task ~ '^[a-z][a-z_]{0,30}$'", name="task"),
         CheckConstraint("state IN ('OPEN', 'DONE', 'FAILED')", name="state"),
@@ -371,7 +371,7 @@ def _outcome(metadata: MetaData) -> None:
         PrimaryKeyConstraint("recording_id", "name"),
         UniqueConstraint("file_id"),
         UniqueConstraint("key", "version_id", postgresql_nulls_not_distinct=True),
-        _of_recording(),
+        of_recording(),
         CheckConstraint("name ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'", name="name"),
         CheckConstraint(
             "role IN ('composite', 'participant', 'audio', 'video', 'annotations', 'document')", name="role"
@@ -391,14 +391,14 @@ def _outcome(metadata: MetaData) -> None:
         Column("file", IDENTIFIER),
         Column("detail", JSONB, nullable=False),
         Column("at", BigInteger, nullable=False),
-        _of_recording(),
+        of_recording(),
         CheckConstraint("kind IN ('link', 'download', 'export', 'verify')", name="kind"),
         _somebody("who"),
         Index("recording_accesses_recording_id", "recording_id", "at"),
     )
 
 
-def _of_recording() -> ForeignKeyConstraint:
+def of_recording() -> ForeignKeyConstraint:
     """A recording of the same organisation."""
     return ForeignKeyConstraint(
         ["recording_id", "organisation_id"],

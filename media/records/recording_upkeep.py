@@ -6,7 +6,8 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from ledger.database.connections import Pool
+from ledger.database.connections import Connection, Pool
+from media.records.kept import RECORDING
 from media.records.outbox import keep_notes
 from media.records.recording_rows import work_in
 from media.records.recording_work import Raw, RecordingWork
@@ -26,13 +27,16 @@ SELECT coalesce(change.days, {DEFAULT_RETENTION_DAYS}) AS days,
                       ORDER BY change_number DESC
                       LIMIT 1) AS change ON true
 """  # noqa: S608 - constants of our own
-# Recordings that ended since, and those whose locks follow an older retention: as for clips (upkeep.py).
-_UNPROTECTED = f"""
+_GUARDED = f"""
 SELECT recording.recording_id, recording.organisation_id, recording.ended_at, recording.protection_wanted,
-       kept.days, kept.lock_mode, kept.change_number
+       kept.days, kept.lock_mode, kept.change_number, {RECORDING.has_hold} AS held
   FROM evidence.recordings AS recording
  CROSS JOIN LATERAL ({_KEPT}) AS kept
- WHERE recording.state IN ('COMPLETED', 'FAILED') AND recording.next_attempt_at <= now()
+ WHERE recording.state IN ('COMPLETED', 'FAILED')
+"""  # noqa: S608 - queries of our own
+_NOW = f"{_GUARDED} AND recording.recording_id = %s"
+# Recordings that ended, or were held, since, and those whose locks follow an older retention: as for clips (upkeep.py).
+_UNPROTECTED = f"""{_GUARDED} AND recording.next_attempt_at <= now()
    AND recording.recording_id IN (
        SELECT due.recording_id FROM evidence.recordings AS due
         WHERE due.protection_done < due.protection_wanted AND due.state IN ('COMPLETED', 'FAILED')
@@ -63,38 +67,10 @@ UPDATE evidence.recordings
        protection_change = greatest(protection_change, %(change)s), protection_enforced = %(enforced)s, last_error = ''
  WHERE recording_id = %(recording_id)s AND (protection_done < %(number)s OR protection_change < %(change)s)
 """
-_POSTPONE = "UPDATE evidence.recordings SET last_error = %s, next_attempt_at = %s WHERE recording_id = %s"
+_POSTPONE = """
+UPDATE evidence.recordings SET last_error = %s, next_attempt_at = %s WHERE recording_id = %s AND state = ANY (%s)
+"""
 
-# From one organisation to the next by index, then the oldest of each by index: as for clips (retention.py).
-_BEGIN_DISPOSAL = f"""
-UPDATE evidence.recordings
-   SET state = 'DISPOSING', disposal_by = %(by)s, disposal_reason = %(reason)s, disposal_decided_at = %(now)s,
-       next_attempt_at = now()
- WHERE state IN ('COMPLETED', 'FAILED') AND recording_id IN (
-       WITH RECURSIVE organisation (organisation_id) AS (
-           (SELECT one.organisation_id FROM evidence.recordings AS one ORDER BY one.organisation_id LIMIT 1)
-           UNION ALL
-           SELECT (SELECT one.organisation_id FROM evidence.recordings AS one
-                    WHERE one.organisation_id > organisation.organisation_id
-                    ORDER BY one.organisation_id LIMIT 1)
-             FROM organisation WHERE organisation.organisation_id IS NOT NULL)
-       SELECT due.recording_id
-         FROM organisation
-        CROSS JOIN LATERAL (
-              SELECT coalesce((SELECT change.days FROM evidence.retention_changes AS change
-                                WHERE change.organisation_id = organisation.organisation_id
-                                ORDER BY change.change_number DESC LIMIT 1), {DEFAULT_RETENTION_DAYS}) AS days) AS kept
-        CROSS JOIN LATERAL (
-              SELECT one.recording_id
-                FROM evidence.recordings AS one
-               WHERE one.organisation_id = organisation.organisation_id AND one.state IN ('COMPLETED', 'FAILED')
-                 AND one.ended_at <= %(now)s - {DAY_US} * kept.days
-                 -- Raw objects that are being dropped come first.
-                 AND NOT EXISTS (SELECT FROM evidence.recording_jobs AS job
-                                  WHERE job.recording_id = one.recording_id AND job.state = 'OPEN')
-               ORDER BY one.ended_at
-               LIMIT %(limit)s) AS due)
-"""  # noqa: S608 - numbers of our own
 _DISPOSING = """
 SELECT recording_id, disposal_by, disposal_reason, disposal_decided_at
   FROM evidence.recordings
@@ -106,17 +82,18 @@ _FINISH_DISPOSAL = """
 UPDATE evidence.recordings SET state = 'DISPOSED', disposed_at = %s WHERE recording_id = %s AND state = 'DISPOSING'
 """
 
-# Under the final keys: what no record knows, once the recording has ended.
-_SWEEPABLE = """
+# Under the final keys: what no record knows, once the recording has ended. One under a hold owns whatever is there.
+_SWEEPABLE = f"""
 SELECT listed.number
   FROM unnest(%(numbers)s::int[], %(prefixes)s::text[], %(keys)s::text[], %(versions)s::text[])
        AS listed (number, prefix, key, version_id)
   JOIN evidence.recordings AS recording ON recording.key_prefix = listed.prefix
  WHERE recording.state IN ('COMPLETED', 'FAILED', 'DISPOSED')
+   AND NOT {RECORDING.has_hold}
    AND (recording.state = 'DISPOSED'
         OR NOT EXISTS (SELECT FROM evidence.recording_files AS file
                         WHERE file.key = listed.key AND file.version_id IS NOT DISTINCT FROM listed.version_id))
-"""
+"""  # noqa: S608 - a condition of our own
 # Under the raw keys: what came after its egress was acquired. It is evidence, and never swept.
 _LATE = """
 SELECT listed.number, stay.recording_id, stay.stay_id
@@ -138,7 +115,7 @@ _LATE_END = """
 INSERT INTO evidence.recording_raw_ends (raw_id, recording_id, organisation_id, fate, why, decided_at)
 VALUES (%s, %s, %s, 'KEPT', %s, %s)
 """
-_PROTECT_AGAIN = """
+PROTECT_AGAIN = """
 UPDATE evidence.recordings SET protection_wanted = protection_wanted + 1
  WHERE recording_id = %s AND state IN ('COMPLETED', 'FAILED')
 """
@@ -152,26 +129,14 @@ class RecordingUpkeep:
         self._pool = pool
 
     async def unprotected(self, limit: int) -> list[Protection]:
-        """Recordings whose locks in the store are not known to be as on record; `clip_id` is the recording's id."""
+        """Recordings whose locks and holds in the store are not known to be as on record."""
         async with worker_transaction(self._pool) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(_UNPROTECTED.encode(), (limit,))
-            protections = []
-            for row in await cursor.fetchall():
-                await cursor.execute(_OBJECTS, {"recording_id": row["recording_id"]})
-                protections.append(
-                    Protection(
-                        clip_id=row["recording_id"],
-                        organisation_id=row["organisation_id"],
-                        number=row["protection_wanted"],
-                        objects=tuple(StoredObject(**one) for one in await cursor.fetchall()),
-                        retain_until=row["ended_at"] + row["days"] * DAY_US,
-                        lock_mode=row["lock_mode"],
-                        held=False,
-                        retention_number=row["change_number"],
-                    )
-                )
-        return protections
+            return await _protections(connection, _UNPROTECTED, limit)
+
+    async def protection(self, recording_id: UUID) -> Protection | None:
+        """How the store should guard a recording now; None while it has not ended, or once it is disposed of."""
+        async with worker_transaction(self._pool) as connection:
+            return next(iter(await _protections(connection, _NOW, recording_id)), None)
 
     async def protected(self, protection: Protection, *, enforced: bool) -> None:
         """The store guards a recording as `protection` says, or, where it cannot, everything was tried."""
@@ -179,23 +144,24 @@ class RecordingUpkeep:
             await connection.execute(
                 _PROTECTED,
                 {
-                    "recording_id": protection.clip_id,
+                    "recording_id": protection.subject_id,
                     "number": protection.number,
                     "change": protection.retention_number,
                     "enforced": enforced,
                 },
             )
 
-    async def postpone(self, recording_id: UUID, *, error: str, again_at: datetime) -> None:
-        """The store did not answer, or did not delete; try again then."""
-        async with worker_transaction(self._pool) as connection:
-            await connection.execute(_POSTPONE, (short(error), again_at, recording_id))
+    async def postpone_protection(self, recording_id: UUID, *, error: str, again_at: datetime) -> None:
+        """The store did not answer; try again then."""
+        await self._postpone(recording_id, error, again_at, RECORDING.ended)
 
-    async def begin_disposals(self, *, now: int, by: str, reason: str, limit: int) -> int:
-        """Decide to dispose of recordings whose retention is over; how many there were."""
+    async def postpone_disposal(self, recording_id: UUID, *, error: str, again_at: datetime) -> None:
+        """The store did not delete the bytes, for instance because a lock has not run out; try again then."""
+        await self._postpone(recording_id, error, again_at, ("DISPOSING",))
+
+    async def _postpone(self, recording_id: UUID, error: str, again_at: datetime, states: tuple[str, ...]) -> None:
         async with worker_transaction(self._pool) as connection:
-            parameters = {"now": now, "by": by, "reason": reason, "limit": limit}
-            return (await connection.execute(_BEGIN_DISPOSAL.encode(), parameters)).rowcount
+            await connection.execute(_POSTPONE, (short(error), again_at, recording_id, list(states)))
 
     async def disposing(self, limit: int) -> list[tuple[RecordingWork, Disposal]]:
         """Recordings whose disposal was decided and is not finished."""
@@ -255,7 +221,28 @@ class RecordingUpkeep:
             )
             if added.rowcount:
                 await connection.execute(_LATE_END, (raw.raw_id, *about, raw.kept_because, raw.read_at))
-                await connection.execute(_PROTECT_AGAIN, (recording.recording_id,))
+                await connection.execute(PROTECT_AGAIN, (recording.recording_id,))
                 await keep_notes(
                     connection, recording.organisation_id, None, notes, recording_id=recording.recording_id
                 )
+
+
+async def _protections(connection: Connection, query: str, parameter: int | UUID) -> list[Protection]:
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(query.encode(), (parameter,))
+    protections = []
+    for row in await cursor.fetchall():
+        await cursor.execute(_OBJECTS, {"recording_id": row["recording_id"]})
+        protections.append(
+            Protection(
+                subject_id=row["recording_id"],
+                organisation_id=row["organisation_id"],
+                number=row["protection_wanted"],
+                objects=tuple(StoredObject(**one) for one in await cursor.fetchall()),
+                retain_until=row["ended_at"] + row["days"] * DAY_US,
+                lock_mode=row["lock_mode"],
+                held=row["held"],
+                retention_number=row["change_number"],
+            )
+        )
+    return protections

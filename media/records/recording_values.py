@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
-from media.records.values import AccessKind
+from media.records.values import AccessKind, Disposal, Hold
 
 ConsentAct = Literal["BANNER_SHOWN", "GIVEN", "REFUSED", "WITHDRAWN"]
 ParticipantRole = Literal["OPERATOR", "FIELD"]
@@ -148,6 +148,9 @@ class Recording:
     stays: tuple[Stay, ...]
     # What went wrong without ending it, in words.
     remarks: tuple[str, ...]
+    # The holds that stand.
+    holds: tuple[Hold, ...]
+    disposal: Disposal | None
 
     @property
     def open_stays(self) -> tuple[Stay, ...]:
@@ -171,6 +174,7 @@ class RecordingFilter:
     states: tuple[RecordingState, ...] | None = None
     started_from: int | None = None
     started_to: int | None = None
+    held: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +202,7 @@ class HandedOver:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordingAccess:
-    """Somebody was given an address of a recording's bytes."""
+    """Somebody was given bytes of a recording, or an address that gives them, or had them read back."""
 
     access_id: UUID
     recording_id: UUID

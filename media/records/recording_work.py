@@ -65,6 +65,7 @@ class RecordingFile:
     """One finished file, with the digest that its stored bytes were read back to have.
 
     `raw_sha256`: of the raw objects it was made from. `facts` is its entry in recording.json beyond these members.
+    `stored_at` is None until it is on record.
     """
 
     name: str
@@ -76,6 +77,7 @@ class RecordingFile:
     raw_sha256: tuple[str, ...] = ()
     starts_at: int | None = None
     duration_us: int | None = None
+    stored_at: int | None = None
     facts: Mapping[str, Any]
 
 

@@ -11,6 +11,8 @@ from ledger.database.connections import Pool, make_pool
 from media.errors import MediaError, Reason
 from media.records import accesses, clips, holds, jobs, outbox, retention, upkeep
 from media.records.guards import EVIDENCE_GUARDS
+from media.records.kept import CLIP, Kept
+from media.records.recording_accounts import RecordingAccounts
 from media.records.recording_attendance import RecordingAttendance
 from media.records.recording_jobs import RecordingJobs
 from media.records.recording_requests import RecordingRequests
@@ -59,6 +61,7 @@ class Records:
         self.recording_upkeep = RecordingUpkeep(worker)
         # Recordings of sessions: what callers ask, and what LiveKit does.
         self.recordings = RecordingRequests(callers)
+        self.recording_accounts = RecordingAccounts(callers)
         self.attendance = RecordingAttendance(worker)
 
     @classmethod
@@ -114,8 +117,8 @@ class Records:
         return await clips.list_clips(self._callers, organisation_id, wanted, after=after, limit=limit)
 
     async def clip_notes(self, organisation_id: str, clip_id: UUID) -> list[NoteState]:
-        """See `outbox.clip_notes`."""
-        return await outbox.clip_notes(self._callers, organisation_id, clip_id)
+        """See `outbox.notes_about`."""
+        return await outbox.notes_about(self._callers, CLIP, organisation_id, clip_id)
 
     # Holds and accesses
 
@@ -137,9 +140,9 @@ class Records:
         """See `holds.get_hold`."""
         return await holds.get_hold(self._callers, organisation_id, hold_id)
 
-    async def holds(self, organisation_id: str, clip_id: UUID) -> list[Hold]:
+    async def holds(self, kept: Kept, organisation_id: str, subject_id: UUID) -> list[Hold]:
         """See `holds.holds_of`."""
-        return await holds.holds_of(self._callers, organisation_id, clip_id)
+        return await holds.holds_of(self._callers, kept, organisation_id, subject_id)
 
     async def add_access(self, organisation_id: str, access: Access, notes: Sequence[Note]) -> None:
         """See `accesses.add_access`."""
@@ -163,13 +166,13 @@ class Records:
         """See `retention.set_retention`."""
         await retention.set_retention(self._callers, changed, notes)
 
-    async def begin_disposal(self, organisation_id: str, clip_id: UUID, disposal: Disposal) -> Clip:
+    async def begin_disposal(self, kept: Kept, organisation_id: str, subject_id: UUID, disposal: Disposal) -> None:
         """See `retention.begin_disposal`."""
-        return await retention.begin_disposal(self._callers, organisation_id, clip_id, disposal)
+        await retention.begin_disposal(self._callers, kept, organisation_id, subject_id, disposal)
 
-    async def due_for_disposal(self, *, now: int, limit: int) -> list[Clip]:
+    async def due_for_disposal(self, kept: Kept, *, now: int, limit: int) -> list[tuple[str, UUID]]:
         """See `retention.due_for_disposal`."""
-        return await retention.due_for_disposal(self._worker, now=now, limit=limit)
+        return await retention.due_for_disposal(self._worker, kept, now=now, limit=limit)
 
     async def disposing(self, limit: int) -> list[Clip]:
         """See `retention.disposing`."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ledger.database.tables import IDENTIFIER, schema_metadata
-from media.records.recording_tables import declare_recording_tables
+from media.records.recording_tables import declare_recording_tables, of_recording
 from media.records.schema import SCHEMA
 
 _OPEN = text("state IN ('REQUESTED', 'WAITING', 'EXTRACTING', 'STORING')")
@@ -41,6 +41,11 @@ def _of_clip() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(
         ["clip_id", "organisation_id"], ["evidence.clips.clip_id", "evidence.clips.organisation_id"]
     )
+
+
+def _one_subject() -> CheckConstraint:
+    """Either a clip or a recording."""
+    return CheckConstraint("num_nonnulls(clip_id, recording_id) = 1", name="subject")
 
 
 def _somebody(column: str) -> CheckConstraint:
@@ -169,33 +174,44 @@ holds = Table(
     "holds",
     metadata,
     Column("hold_id", Uuid, primary_key=True),
-    Column("clip_id", Uuid, nullable=False),
+    Column("clip_id", Uuid),
     Column("organisation_id", IDENTIFIER, nullable=False),
     Column("idempotency_key", IDENTIFIER, nullable=False),
     Column("reason", Text, nullable=False),
     Column("placed_by", Text, nullable=False),
     Column("placed_at", BigInteger, nullable=False),
+    Column("recording_id", Uuid),
     UniqueConstraint("organisation_id", "idempotency_key"),
     UniqueConstraint("hold_id", "clip_id", "organisation_id"),
+    UniqueConstraint("hold_id", "recording_id", "organisation_id"),
     _of_clip(),
+    of_recording(),
+    _one_subject(),
     CheckConstraint(_REASON, name="reason"),
     _somebody("placed_by"),
     Index("holds_clip_id", "clip_id"),
+    Index("holds_recording_id", "recording_id"),
 )
 
 hold_lifts = Table(
     "hold_lifts",
     metadata,
     Column("hold_id", Uuid, primary_key=True),
-    Column("clip_id", Uuid, nullable=False),
+    Column("clip_id", Uuid),
     Column("organisation_id", IDENTIFIER, nullable=False),
     Column("reason", Text, nullable=False),
     Column("lifted_by", Text, nullable=False),
     Column("lifted_at", BigInteger, nullable=False),
+    Column("recording_id", Uuid),
     ForeignKeyConstraint(
         ["hold_id", "clip_id", "organisation_id"],
         ["evidence.holds.hold_id", "evidence.holds.clip_id", "evidence.holds.organisation_id"],
     ),
+    ForeignKeyConstraint(
+        ["hold_id", "recording_id", "organisation_id"],
+        ["evidence.holds.hold_id", "evidence.holds.recording_id", "evidence.holds.organisation_id"],
+    ),
+    _one_subject(),
     CheckConstraint(_REASON, name="reason"),
     _somebody("lifted_by"),
 )
@@ -257,10 +273,7 @@ notes = Table(
     Column("recording_id", Uuid),
     UniqueConstraint("organisation_id", "chain_id", "kind", "subject_id"),
     _of_clip(),
-    ForeignKeyConstraint(
-        ["recording_id", "organisation_id"],
-        ["evidence.recordings.recording_id", "evidence.recordings.organisation_id"],
-    ),
+    of_recording(),
     CheckConstraint("length(event_hash) = 32", name="event_hash"),
     CheckConstraint(
         "(sent_at IS NULL) = (sequence IS NULL) AND (sent_at IS NULL) = (event_hash IS NULL)"

@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from ledger.database.connections import Pool
 from media.records.clips import SELECT_CLIPS, clip_of, clip_rows
+from media.records.kept import CLIP
 from media.records.transactions import short, worker_transaction
 from media.records.values import Pending, Protection
 from media.storage.keys import prefix_of
@@ -48,21 +49,19 @@ UPDATE evidence.clips SET last_error = %s, next_attempt_at = %s
 """
 
 # A clip that is still being made owns whatever is under its prefix; so does one under a hold.
-_SWEEPABLE = """
+_SWEEPABLE = f"""
 SELECT listed.number
   FROM unnest(%(numbers)s::int[], %(prefixes)s::text[], %(keys)s::text[], %(versions)s::text[])
        AS listed (number, prefix, key, version_id)
   JOIN evidence.clips AS clip ON clip.key_prefix = listed.prefix
  WHERE clip.state IN ('PRESERVED', 'FAILED', 'DISPOSED')
-   AND NOT EXISTS (SELECT FROM evidence.holds AS h
-                    WHERE h.clip_id = clip.clip_id
-                      AND NOT EXISTS (SELECT FROM evidence.hold_lifts AS l WHERE l.hold_id = h.hold_id))
+   AND NOT {CLIP.has_hold}
    AND (clip.state = 'DISPOSED'
         OR NOT EXISTS (SELECT FROM evidence.artefacts AS a
                         WHERE a.key = listed.key AND a.version_id IS NOT DISTINCT FROM listed.version_id)
        AND NOT EXISTS (SELECT FROM evidence.kept_objects AS k
                         WHERE k.key = listed.key AND k.version_id IS NOT DISTINCT FROM listed.version_id))
-"""
+"""  # noqa: S608 - a condition of our own
 
 _TAKE_TURN = """
 INSERT INTO evidence.turns AS turn (name, owner, until) VALUES (%(name)s, %(owner)s, now() + %(length)s)
@@ -90,7 +89,7 @@ async def unprotected(pool: Pool, limit: int) -> list[Protection]:
     clips = [(row, clip_of(row)) for row in rows]
     return [
         Protection(
-            clip_id=clip.clip_id,
+            subject_id=clip.clip_id,
             organisation_id=clip.organisation_id,
             # Of the same moment as the rest: a hold placed since raises the number, and the clip comes again.
             number=row["protection_wanted"],
@@ -111,7 +110,7 @@ async def protected(pool: Pool, protection: Protection, *, enforced: bool) -> No
         await connection.execute(
             _PROTECTED,
             {
-                "clip_id": protection.clip_id,
+                "clip_id": protection.subject_id,
                 "number": protection.number,
                 "retention_number": protection.retention_number,
                 "enforced": enforced,

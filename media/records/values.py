@@ -87,10 +87,11 @@ class Artefact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hold:
-    """A legal hold on one clip. It stands while `lifted_at` is None."""
+    """A legal hold on one clip or one recording. It stands while `lifted_at` is None."""
 
     hold_id: UUID
-    clip_id: UUID
+    clip_id: UUID | None = None
+    recording_id: UUID | None = None
     reason: str
     placed_by: str
     placed_at: int
@@ -101,7 +102,7 @@ class Hold:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disposal:
-    """Who decided to dispose of a clip, why and when."""
+    """Who decided to dispose of a clip or a recording, why and when."""
 
     by: str
     reason: str
@@ -237,9 +238,9 @@ class Retention:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protection:
-    """How the store should guard a clip's objects. The two numbers say of which moment that is."""
+    """How the store should guard a clip's or a recording's objects. The two numbers say of which moment that is."""
 
-    clip_id: UUID
+    subject_id: UUID
     organisation_id: str
     number: int
     objects: tuple[StoredObject, ...]

@@ -1,4 +1,4 @@
-"""Asking for clips, reading them, and holding, keeping and disposing of them."""
+"""Asking for clips, and reading what is on record of them."""
 
 from uuid import UUID
 
@@ -6,33 +6,23 @@ from indelible.evidence.v1 import evidence_pb2
 
 from ledger.identity import Caller
 from ledger.serving.paging import page_size, read_page_token, write_page_token
-from media.clips.dispose import decide_disposal
-from media.clips.hold import lift_hold, mirror_hold, place_hold
 from media.clips.request import Wish, request_clip
-from media.clips.retain import change_retention
 from media.clips.sources import Sources
-from media.clips.words import check_reason
 from media.errors import MediaError, Reason
 from media.ledgers import Ledgers
 from media.records.records import Records
 from media.records.values import ClipFilter
 from media.service.convert import (
-    LOCK_MODES_OF,
     STATES_OF,
     clip_message,
-    hold_message,
     identifier,
     optional_seconds,
     optional_time,
     required_time,
-    retention_message,
 )
 from media.storage.keys import check_identifier
-from media.storage.store import EvidenceStore
 
 MAX_STATES = 8
-MAX_KEY_CHARACTERS = 128
-MAX_RETENTION_DAYS = 36_500
 
 
 def wish_of(message: evidence_pb2.ClipExtractionRequest, within: str = "") -> Wish:
@@ -48,11 +38,10 @@ def wish_of(message: evidence_pb2.ClipExtractionRequest, within: str = "") -> Wi
 
 
 class Clips:
-    """The handlers about clips, their holds and their retention."""
+    """The handlers about clips."""
 
-    def __init__(self, records: Records, store: EvidenceStore, sources: Sources, ledgers: Ledgers) -> None:
+    def __init__(self, records: Records, sources: Sources, ledgers: Ledgers) -> None:
         self._records = records
-        self._store = store
         self._sources = sources
         self._ledgers = ledgers
 
@@ -87,81 +76,6 @@ class Clips:
             clips=[clip_message(clip) for clip in clips[:size]],
             next_page_token=write_page_token(question, [str(last.event_at), str(last.clip_id)]) if last else "",
         )
-
-    async def place_legal_hold(
-        self, request: evidence_pb2.PlaceLegalHoldRequest, caller: Caller
-    ) -> evidence_pb2.PlaceLegalHoldResponse:
-        """Hold a clip."""
-        key = request.idempotency_key
-        if not 1 <= len(key) <= MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
-            raise MediaError(
-                Reason.INVALID_ARGUMENT,
-                f"idempotency_key must be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters",
-                {"field": "idempotency_key"},
-            )
-        clip_id = identifier(request.clip_id, "clip_id")
-        hold = await place_hold(
-            self._records,
-            caller.organisation_id,
-            clip_id,
-            by=caller.subject,
-            reason=request.reason,
-            idempotency_key=key,
-        )
-        clip = await self._records.get_clip(caller.organisation_id, clip_id)
-        mirrored = await mirror_hold(self._records, self._store, clip)
-        return evidence_pb2.PlaceLegalHoldResponse(hold=hold_message(hold), mirrored=mirrored)
-
-    async def lift_legal_hold(
-        self, request: evidence_pb2.LiftLegalHoldRequest, caller: Caller
-    ) -> evidence_pb2.LiftLegalHoldResponse:
-        """Lift one hold."""
-        hold = await lift_hold(
-            self._records,
-            caller.organisation_id,
-            identifier(request.hold_id, "hold_id"),
-            by=caller.subject,
-            reason=request.reason,
-        )
-        return evidence_pb2.LiftLegalHoldResponse(hold=hold_message(hold))
-
-    async def dispose_clip(
-        self, request: evidence_pb2.DisposeClipRequest, caller: Caller
-    ) -> evidence_pb2.DisposeClipResponse:
-        """Decide that a clip's bytes are deleted now; a worker does it."""
-        clip = await decide_disposal(
-            self._records,
-            caller.organisation_id,
-            identifier(request.clip_id, "clip_id"),
-            by=caller.subject,
-            reason=check_reason(request.reason),
-        )
-        return evidence_pb2.DisposeClipResponse(clip=clip_message(clip))
-
-    async def get_retention(
-        self, _request: evidence_pb2.GetRetentionRequest, caller: Caller
-    ) -> evidence_pb2.GetRetentionResponse:
-        """How long the organisation keeps clips."""
-        retention = await self._records.retention(caller.organisation_id)
-        return evidence_pb2.GetRetentionResponse(retention=retention_message(retention))
-
-    async def set_retention(
-        self, request: evidence_pb2.SetRetentionRequest, caller: Caller
-    ) -> evidence_pb2.SetRetentionResponse:
-        """Change how long the organisation keeps clips."""
-        if not 1 <= request.days <= MAX_RETENTION_DAYS:
-            raise MediaError(Reason.INVALID_ARGUMENT, f"days must be 1 to {MAX_RETENTION_DAYS}", {"field": "days"})
-        if request.lock_mode and request.lock_mode not in LOCK_MODES_OF:
-            raise MediaError(Reason.INVALID_ARGUMENT, "lock_mode is not one of the contract", {"field": "lock_mode"})
-        retention = await change_retention(
-            self._records,
-            caller.organisation_id,
-            days=request.days,
-            lock_mode=LOCK_MODES_OF.get(request.lock_mode),
-            reason=request.reason,
-            by=caller.subject,
-        )
-        return evidence_pb2.SetRetentionResponse(retention=retention_message(retention))
 
 
 def _filter_of(request: evidence_pb2.ListClipsRequest) -> ClipFilter:

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from indelible.evidence.v1 import evidence_pb2
 
 from ledger.timestamps import moment
+from media.clips.access import StoredCheck
 from media.errors import MediaError, Reason
 from media.records.values import Artefact, Clip, ClipState, Hold, Retention
 from media.storage.values import AvailabilityState, LockMode
@@ -82,11 +83,23 @@ def artefact_message(artefact: Artefact) -> evidence_pb2.Artefact:
     )
 
 
+def check_message(check: StoredCheck) -> evidence_pb2.ArtefactCheck:
+    """What reading one file back gave."""
+    return evidence_pb2.ArtefactCheck(
+        name=check.name,
+        ok=check.ok,
+        expected_sha256=bytes.fromhex(check.expected_sha256),
+        found_sha256=bytes.fromhex(check.found_sha256 or ""),
+        problem=check.problem,
+    )
+
+
 def hold_message(hold: Hold) -> evidence_pb2.LegalHold:
     """A legal hold."""
     return evidence_pb2.LegalHold(
         hold_id=str(hold.hold_id),
-        clip_id=str(hold.clip_id),
+        clip_id=str(hold.clip_id or ""),
+        recording_id=str(hold.recording_id or ""),
         reason=hold.reason,
         placed_by=hold.placed_by,
         placed_at=timestamp(hold.placed_at),
@@ -124,6 +137,17 @@ def identifier(text: str, field: str) -> UUID:
     if read is None or str(read) != text:
         raise MediaError(Reason.INVALID_ARGUMENT, f"{field} is not an id this service gives out", {"field": field})
     return read
+
+
+def subject_of(
+    request: evidence_pb2.PlaceLegalHoldRequest | evidence_pb2.GetCustodyRequest,
+) -> tuple[UUID | None, UUID | None]:
+    """The clip or the recording that a request is about. Raises MediaError (INVALID_ARGUMENT) unless it names one."""
+    if request.clip_id and request.recording_id:
+        raise MediaError(Reason.INVALID_ARGUMENT, "name a clip or a recording, not both", {"field": "recording_id"})
+    if request.recording_id:
+        return None, identifier(request.recording_id, "recording_id")
+    return identifier(request.clip_id, "clip_id"), None
 
 
 def required_time(message: Message, field: str, path: str) -> int:

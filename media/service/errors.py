@@ -29,6 +29,7 @@ CODES: Mapping[str, grpc.StatusCode] = MappingProxyType(
         Reason.RECORDING_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         Reason.RECORDING_NOT_COMPLETED: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.RECORDING_DISPOSED: grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.RECORDING_HELD: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.ROOM_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         Reason.ROOM_BUSY: grpc.StatusCode.FAILED_PRECONDITION,
         Reason.SESSION_ENDED: grpc.StatusCode.FAILED_PRECONDITION,

@@ -34,6 +34,8 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
         "ListRecordings": READ,
         "ProcessRecording": RECORD,
         "CreateRecordingLink": DOWNLOAD,
+        "VerifyStoredRecording": READ,
+        "DisposeRecording": MANAGE,
         "ExportRecording": EXPORT,
     }
 )

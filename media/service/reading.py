@@ -23,9 +23,11 @@ from media.clips.access import (
 from media.clips.documents import document_bytes
 from media.clips.export import Exporter, export_clip
 from media.errors import MediaError, Reason
+from media.recordings.access import verify_stored_recording
+from media.recordings.custody import recording_custody
 from media.recordings.export import export_recording
 from media.records.values import OPERATIONS_CHAIN_ID
-from media.service.convert import RESTORE_STATES, identifier, timestamp
+from media.service.convert import RESTORE_STATES, check_message, identifier, subject_of, timestamp
 
 CHUNK_BYTES = 256 * 1024
 # Reading a whole clip back, at some 20 MB/s.
@@ -54,8 +56,13 @@ class Reading:
         self, request: evidence_pb2.GetCustodyRequest, caller: Caller
     ) -> evidence_pb2.GetCustodyResponse:
         """The chain of custody up to now."""
-        clip = await self._records.get_clip(caller.organisation_id, identifier(request.clip_id, "clip_id"))
-        document = await current_custody(self._records, clip)
+        clip_id, recording_id = subject_of(request)
+        if clip_id is not None:
+            clip = await self._records.get_clip(caller.organisation_id, clip_id)
+            document = await current_custody(self._records, clip)
+        elif recording_id is not None:
+            recording = await self._records.recordings.get(caller.organisation_id, recording_id)
+            document = await recording_custody(self._records, recording)
         return evidence_pb2.GetCustodyResponse(document=document_bytes(document))
 
     async def create_download_link(
@@ -107,16 +114,7 @@ class Reading:
             checks, checked_at = await verify_stored(self._records, self._store, clip, who=caller.subject)
         return evidence_pb2.VerifyStoredClipResponse(
             ok=all(check.ok for check in checks),
-            artefacts=[
-                evidence_pb2.ArtefactCheck(
-                    name=check.artefact.name,
-                    ok=check.ok,
-                    expected_sha256=bytes.fromhex(check.artefact.stored.sha256),
-                    found_sha256=bytes.fromhex(check.found_sha256 or ""),
-                    problem=check.problem,
-                )
-                for check in checks
-            ],
+            artefacts=[check_message(check) for check in checks],
             checked_at=timestamp(checked_at),
         )
 
@@ -138,6 +136,22 @@ class Reading:
             with path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                     yield evidence_pb2.ExportClipResponse(data=chunk)
+
+    async def verify_stored_recording(
+        self, request: evidence_pb2.VerifyStoredRecordingRequest, caller: Caller
+    ) -> evidence_pb2.VerifyStoredRecordingResponse:
+        """Read every file of a recording back now."""
+        recording_id = identifier(request.recording_id, "recording_id")
+        recording = await self._records.recordings.get(caller.organisation_id, recording_id)
+        async with self._readers:
+            checks, checked_at = await verify_stored_recording(
+                self._records, self._store, recording, who=caller.subject
+            )
+        return evidence_pb2.VerifyStoredRecordingResponse(
+            ok=all(check.ok for check in checks),
+            files=[check_message(check) for check in checks],
+            checked_at=timestamp(checked_at),
+        )
 
     async def export_recording(
         self, request: evidence_pb2.ExportRecordingRequest, session: Session

@@ -16,7 +16,7 @@ from media.records.recording_values import (
     Stay,
 )
 from media.records.recording_work import RecordingFile
-from media.service.convert import timestamp
+from media.service.convert import hold_message, timestamp
 
 STATES: "dict[RecordingState, evidence_pb2.RecordingState.ValueType]" = {
     "STARTING": evidence_pb2.RECORDING_STATE_STARTING,
@@ -80,6 +80,7 @@ def recording_message(recording: Recording, files: tuple[RecordingFile, ...] = (
         completed_at=None if recording.failure_reason else timestamp(recording.ended_at),
         retain_until=timestamp(recording.retain_until),
         disposed_at=timestamp(recording.disposed_at),
+        holds=[hold_message(hold) for hold in recording.holds],
     )
     if recording.failure_reason is not None:
         message.failure.reason = recording.failure_reason

@@ -166,7 +166,6 @@ class Recordings:
             await self._find(caller, request.recording_id),
             name=request.file,
             who=caller.subject,
-            at=_now(),
             valid_seconds=request.valid_seconds or DEFAULT_LINK_SECONDS,
         )
         stored = link.file.stored
@@ -220,6 +219,7 @@ def _filter_of(request: evidence_pb2.ListRecordingsRequest) -> RecordingFilter:
         states=tuple(sorted({STATES_OF[state] for state in request.states})) or None,
         started_from=optional_time(request, "started_from", "started_from"),
         started_to=optional_time(request, "started_to", "started_to"),
+        held=request.held if request.HasField("held") else None,
     )
 
 

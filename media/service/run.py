@@ -36,6 +36,7 @@ from media.records.records import Records
 from media.service.clips import Clips
 from media.service.handlers import INTERFACE, SERVICE, make_handler
 from media.service.inbox import run_inbox, run_process_inbox
+from media.service.keeping import Keeping
 from media.service.reading import Reading
 from media.service.recordings import LiveKitReports, Recordings
 from media.settings import EvidenceSettings, ledger_tls
@@ -156,7 +157,8 @@ async def _serve_api(settings: EvidenceSettings, parts: _Parts, authenticator: A
             closing.callback(end_tracing)
         exporter = Exporter(records=parts.records, store=parts.store, ledgers=parts.ledgers)
         handler = make_handler(
-            clips=Clips(parts.records, parts.store, settings.sources, parts.ledgers),
+            clips=Clips(parts.records, settings.sources, parts.ledgers),
+            keeping=Keeping(parts.records, parts.store),
             reading=Reading(exporter, parts.metrics, settings.directory),
             recordings=Recordings(
                 parts.records, parts.store, settings.sources, parts.control, _reports(settings, parts)

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from media.errors import MediaError, Reason
+from media.records.kept import CLIP
+from media.records.recording_values import Recording
 from media.records.records import Records
 from media.records.values import (
     Access,
@@ -133,17 +135,25 @@ async def make_clip(records: Records, incident: str = "inc-1", **changes: Any) -
     return await records.get_clip(job.clip.organisation_id, job.clip.clip_id)
 
 
-async def hold(records: Records, clip: Clip, key: str = "", reason: str = "case 7") -> Hold:
-    one = Hold(hold_id=uuid4(), clip_id=clip.clip_id, reason=reason, placed_by="rosa", placed_at=now_us())
+async def hold(records: Records, held: Clip | Recording, key: str = "", reason: str = "case 7") -> Hold:
+    is_clip = isinstance(held, Clip)
+    one = Hold(
+        hold_id=uuid4(),
+        clip_id=held.clip_id if is_clip else None,
+        recording_id=None if is_clip else held.recording_id,
+        reason=reason,
+        placed_by="rosa",
+        placed_at=now_us(),
+    )
     placed, _ = await records.place_hold(
-        clip.organisation_id, one, idempotency_key=key or str(one.hold_id), notes=noted("hold.placed", one.hold_id)
+        held.organisation_id, one, idempotency_key=key or str(one.hold_id), notes=noted("hold.placed", one.hold_id)
     )
     return placed
 
 
-async def lift(records: Records, clip: Clip, placed: Hold) -> Hold:
+async def lift(records: Records, held: Clip | Recording, placed: Hold) -> Hold:
     lifted, _ = await records.lift_hold(
-        clip.organisation_id,
+        held.organisation_id,
         placed.hold_id,
         by="rosa",
         reason="settled",
@@ -160,7 +170,8 @@ async def access(records: Records, clip: Clip) -> Access:
 
 
 async def dispose(records: Records, clip: Clip) -> Clip:
-    return await records.begin_disposal(clip.organisation_id, clip.clip_id, DISPOSAL)
+    await records.begin_disposal(CLIP, clip.organisation_id, clip.clip_id, DISPOSAL)
+    return await records.get_clip(clip.organisation_id, clip.clip_id)
 
 
 async def reason_of(refused: Awaitable[object]) -> Reason:

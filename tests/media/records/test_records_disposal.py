@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from media.errors import Reason
+from media.records.kept import CLIP
 from media.records.records import Records
 from media.records.values import DAY_US, Retention
 from sandbox.database import Database
@@ -33,7 +34,8 @@ async def test_clips_are_due_for_disposal_when_their_organisation_says_and_nothi
     in_eleven_days = now_us() + 11 * DAY_US
 
     async def due() -> set[str]:
-        return {one.incident_id for one in await records.due_for_disposal(now=in_eleven_days, limit=10)}
+        found = await records.due_for_disposal(CLIP, now=in_eleven_days, limit=10)
+        return {(await records.get_clip(*one)).incident_id for one in found}
 
     assert await due() == set()
     await retention_of(records)

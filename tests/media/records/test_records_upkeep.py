@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from media.records.kept import CLIP
 from media.records.records import Records
 from media.records.values import Clip, OutboxNote
 from media.storage.values import ListedObject
@@ -192,7 +193,7 @@ async def test_what_a_failed_clip_keeps_for_inspection_is_never_swept(records: R
 async def test_whatever_appears_under_a_clip_that_was_disposed_of_is_swept(records: Records) -> None:
     clip = await make_clip(records)
     late = listed(clip, "clip.mp4", "v1")
-    await records.begin_disposal("acme", clip.clip_id, DISPOSAL)
+    await records.begin_disposal(CLIP, "acme", clip.clip_id, DISPOSAL)
     assert await records.unowned([late]) == []
     await records.finish_disposal(clip, disposed_at=1, notes=noted("clip.disposed", clip.clip_id))
     assert await records.unowned([late]) == [late]

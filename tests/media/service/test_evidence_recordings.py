@@ -28,6 +28,7 @@ from sandbox.livekit import ApiFaults, Filming, LiveKitDouble
 from sandbox.nats import Nats
 from sandbox.objects import Objects
 from tests.media.service.evidence import Evidence, extraction, running_evidence
+from tests.media.service.test_evidence_holds import until
 from tests.service.calling import Refusal, refusal_of
 from tests.service.serving import FOREIGN_ORGANISATION, running_service
 
@@ -181,6 +182,54 @@ def test_a_session_is_recorded_processed_and_given_out(recorder: Evidence, doubl
     assert [(one["access"], one["file"], one["who"]) for one in accesses] == [("link", "composite.mp4", "ann")]
 
 
+def test_a_recording_is_held_from_its_start_on_until_the_hold_is_lifted(
+    recorder: Evidence, double: LiveKitDouble
+) -> None:
+    visit = Visit(recorder, double, "ann")
+    visit.consent("ann")
+    recording_id = visit.start().recording.recording_id
+    wanted = evidence_pb2.PlaceLegalHoldRequest(recording_id=recording_id, reason="case 7", idempotency_key="early")
+    placed = recorder.call("PlaceLegalHold", wanted)
+    assert (placed.hold.recording_id, placed.hold.clip_id, placed.mirrored) == (recording_id, "", False)
+    assert recorder.call("PlaceLegalHold", wanted).hold == placed.hold
+    double.advance(1)
+    recorder.call("StopRecording", evidence_pb2.StopRecordingRequest(recording_id=recording_id))
+    done = visit.until(recording_id, evidence_pb2.RECORDING_STATE_COMPLETED)
+    assert list(done.holds) == [placed.hold]
+    dispose = evidence_pb2.DisposeRecordingRequest(recording_id=recording_id, reason="asked to")
+    # Until the raw files are settled it is not completed for a disposal either.
+    assert refused(recorder, "DisposeRecording", dispose).reason in {"RECORDING_HELD", "RECORDING_NOT_COMPLETED"}
+    again = evidence_pb2.PlaceLegalHoldRequest(recording_id=recording_id, reason="case 8", idempotency_key="late")
+    second = recorder.call("PlaceLegalHold", again)
+    assert second.mirrored
+    for held, ids in ((True, [recording_id]), (False, [])):
+        listed = recorder.call("ListRecordings", evidence_pb2.ListRecordingsRequest(held=held))
+        assert [one.recording_id for one in listed.recordings if one.recording_id == recording_id] == ids
+    verify = evidence_pb2.VerifyStoredRecordingRequest(recording_id=recording_id)
+
+    def raw_files_are_kept() -> bool:
+        checked = recorder.call("VerifyStoredRecording", verify)
+        assert checked.ok
+        return {file.name for file in checked.files} - {file.name for file in done.files} == {"raw/0-1.mp4"}
+
+    until(raw_files_are_kept)
+    for hold in (placed.hold, second.hold):
+        request = evidence_pb2.LiftLegalHoldRequest(hold_id=hold.hold_id, reason="case closed")
+        lifted = recorder.call("LiftLegalHold", request).hold
+        assert (lifted.recording_id, lifted.lift_reason) == (recording_id, "case closed")
+    disposed = recorder.call("DisposeRecording", dispose).recording
+    assert disposed.state == evidence_pb2.RECORDING_STATE_DISPOSING
+    visit.until(recording_id, evidence_pb2.RECORDING_STATE_DISPOSED)
+    document = json.loads(
+        recorder.call("GetCustody", evidence_pb2.GetCustodyRequest(recording_id=recording_id)).document
+    )
+    actions = [entry["action"] for entry in document["entries"]]
+    assert (actions.count("hold placed"), actions.count("hold lifted"), actions.count("dropped")) == (2, 2, 0)
+    assert {"disposal decided", "deleted", "verified"} <= set(actions)
+    late = evidence_pb2.PlaceLegalHoldRequest(recording_id=recording_id, reason="x", idempotency_key="too late")
+    assert refused(recorder, "PlaceLegalHold", late).reason == "RECORDING_DISPOSED"
+
+
 def test_another_organisation_sees_nothing_of_it(recorder: Evidence, double: LiveKitDouble) -> None:
     visit = Visit(recorder, double, "ann")
     visit.consent("ann")
@@ -190,6 +239,12 @@ def test_another_organisation_sees_nothing_of_it(recorder: Evidence, double: Liv
         "StopRecording": evidence_pb2.StopRecordingRequest(recording_id=recording_id),
         "ProcessRecording": evidence_pb2.ProcessRecordingRequest(recording_id=recording_id),
         "CreateRecordingLink": evidence_pb2.CreateRecordingLinkRequest(recording_id=recording_id, file="x"),
+        "PlaceLegalHold": evidence_pb2.PlaceLegalHoldRequest(
+            recording_id=recording_id, reason="x", idempotency_key="x"
+        ),
+        "GetCustody": evidence_pb2.GetCustodyRequest(recording_id=recording_id),
+        "VerifyStoredRecording": evidence_pb2.VerifyStoredRecordingRequest(recording_id=recording_id),
+        "DisposeRecording": evidence_pb2.DisposeRecordingRequest(recording_id=recording_id, reason="x"),
     }
     for method, request in asked.items():
         theirs = refused(recorder, method, request, organisation_id=FOREIGN_ORGANISATION)
@@ -262,7 +317,19 @@ def test_reports_are_limited_in_the_long_run() -> None:
         ("StopRecording", {"recording_id": NOWHERE, "reason": "x" * 201}, "reason"),
         ("ListRecordings", {"states": [99]}, "states"),
         ("ListRecordings", {"page_token": "nonsense"}, "page_token"),
+        ("ListRecordings", {"page_token": "nonsense", "held": True}, "page_token"),
         ("ProcessRecording", {"recording_id": "x"}, "recording_id"),
+        ("PlaceLegalHold", {"recording_id": "x", "reason": "r", "idempotency_key": "k"}, "recording_id"),
+        ("PlaceLegalHold", {"reason": "r", "idempotency_key": "k"}, "clip_id"),
+        (
+            "PlaceLegalHold",
+            {"recording_id": NOWHERE, "clip_id": NOWHERE, "reason": "r", "idempotency_key": "k"},
+            "recording_id",
+        ),
+        ("PlaceLegalHold", {"recording_id": NOWHERE, "reason": " ", "idempotency_key": "k"}, "reason"),
+        ("GetCustody", {"recording_id": NOWHERE, "clip_id": NOWHERE}, "recording_id"),
+        ("DisposeRecording", {"recording_id": NOWHERE, "reason": ""}, "reason"),
+        ("VerifyStoredRecording", {"recording_id": ""}, "recording_id"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_field(
@@ -375,6 +442,23 @@ def test_the_command_line_records_a_session(
     assert run("link", begun["recording_id"], "--file", "recording.json")["sha256"] in {
         file.sha256.hex() for file in done.files
     }
+    placed = run("hold", begun["recording_id"], "--reason", "case 9", "--idempotency-key", "by hand")
+    assert (placed["recording_id"], placed["held_in_the_store_too"], "clip_id" in placed) == (
+        *(begun["recording_id"], True, False),
+    )
+    assert [one["held"] for one in run("list", "--session", visit.chain_id, "--held")] == [True]
+    assert run("list", "--session", visit.chain_id, "--not-held") == []
+    assert run("verify", begun["recording_id"])["ok"]
+    assert run("lift", placed["hold_id"], "--reason", "case closed")["lift_reason"] == "case closed"
+    actions = [entry["action"] for entry in run("custody", begun["recording_id"])["entries"]]
+    told = ["link issued", "hold placed", "verified", "hold lifted"]
+    assert [action for action in actions if action in told] == told
+    words = CliRunner().invoke(command, ["custody", begun["recording_id"]]).stdout
+    assert "hold lifted" in words
+    dispose = ["dispose", begun["recording_id"], "--reason", "over", "--yes"]
+    # Refused until the raw files are settled.
+    until(lambda: CliRunner().invoke(command, dispose).exit_code == 0)
+    assert run("show", begun["recording_id"])["state"] in {"disposing", "disposed"}
 
 
 def test_a_service_without_livekit_records_nothing_and_says_so(evidence: Evidence) -> None:

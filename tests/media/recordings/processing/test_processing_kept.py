@@ -5,7 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from media.recordings.upkeep import dispose_due, protect_due
+from media.clips.dispose import dispose_expired
+from media.clips.hold import mirror_due
+from media.recordings.upkeep import delete_disposed_recordings
+from media.records.kept import RECORDING
 from media.records.recording_work import RecordingWork
 from media.records.values import DAY_US, DEFAULT_RETENTION_DAYS, Note, Retention
 from media.storage.values import ListedObject
@@ -48,14 +51,14 @@ async def retain(stage: Stage, days: int) -> None:
 
 async def test_what_a_recording_keeps_is_locked_for_its_retention_and_longer_when_that_grows(stage: Stage) -> None:
     work = await ended(stage)
-    assert await protect_due(stage.records.recording_upkeep, stage.store) == 1
-    assert await protect_due(stage.records.recording_upkeep, stage.store) == 0
+    assert await mirror_due(stage.records.recording_upkeep, stage.store) == 1
+    assert await mirror_due(stage.records.recording_upkeep, stage.store) == 0
     first = locked_until(stage, work)
     assert len(first) == len(work.files) + 1
     for until in first.values():
         assert abs((until - datetime.now(UTC)).days - DEFAULT_RETENTION_DAYS) <= 1
     await retain(stage, DEFAULT_RETENTION_DAYS + 100)
-    assert await protect_due(stage.records.recording_upkeep, stage.store) == 1
+    assert await mirror_due(stage.records.recording_upkeep, stage.store) == 1
     for key, until in locked_until(stage, work).items():
         assert (until - first[key]).days == 100
 
@@ -63,17 +66,18 @@ async def test_what_a_recording_keeps_is_locked_for_its_retention_and_longer_whe
 async def test_at_the_end_of_its_retention_the_bytes_go_and_the_digests_stay(stage: Stage) -> None:
     work = await ended(stage)
     upkeep = stage.records.recording_upkeep
-    await protect_due(upkeep, stage.store)
-    await dispose_due(upkeep, stage.store)
+    await mirror_due(upkeep, stage.store)
+    await dispose_expired(stage.records, RECORDING)
+    await delete_disposed_recordings(upkeep, stage.store)
     assert len(stage.stored(work.recording_id)) == len(work.files) + 1
 
     later = time.time_ns() // 1000 + (DEFAULT_RETENTION_DAYS + 1) * DAY_US
     for _ in range(2):
-        await upkeep.begin_disposals(now=later, by="retention", reason="its retention is over", limit=10)
+        await dispose_expired(stage.records, RECORDING, now=later)
     # Nothing is given out any more, and a worker that dies here leaves a decision that the next one carries out.
     assert (await stage.work_of(work.recording_id)).state == "DISPOSING"
-    assert await dispose_due(upkeep, stage.store) == 1
-    assert await dispose_due(upkeep, stage.store) == 0
+    assert await delete_disposed_recordings(upkeep, stage.store) == 1
+    assert await delete_disposed_recordings(upkeep, stage.store) == 0
     await stage.tell()
     disposed = await stage.work_of(work.recording_id)
     assert (disposed.state, disposed.files) == ("DISPOSED", work.files)

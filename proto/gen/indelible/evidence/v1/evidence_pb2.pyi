@@ -208,7 +208,7 @@ class _RecordingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Record
     RECORDING_STATE_FAILED: _RecordingState.ValueType  # 7
     """Nothing usable was recorded or could be processed; the failure says why."""
     RECORDING_STATE_DISPOSING: _RecordingState.ValueType  # 8
-    """Being deleted after its retention: refused to readers from now on."""
+    """Being deleted: refused to readers from now on."""
     RECORDING_STATE_DISPOSED: _RecordingState.ValueType  # 9
     """The bytes are gone; the digests stay."""
 
@@ -228,7 +228,7 @@ RECORDING_STATE_COMPLETED: RecordingState.ValueType  # 6
 RECORDING_STATE_FAILED: RecordingState.ValueType  # 7
 """Nothing usable was recorded or could be processed; the failure says why."""
 RECORDING_STATE_DISPOSING: RecordingState.ValueType  # 8
-"""Being deleted after its retention: refused to readers from now on."""
+"""Being deleted: refused to readers from now on."""
 RECORDING_STATE_DISPOSED: RecordingState.ValueType  # 9
 """The bytes are gone; the digests stay."""
 Global___RecordingState: _TypeAlias = RecordingState  # noqa: Y015
@@ -331,7 +331,7 @@ Global___Artefact: _TypeAlias = Artefact  # noqa: Y015
 
 @_typing.final
 class LegalHold(_message.Message):
-    """A legal hold on one clip."""
+    """A legal hold on one clip or one recording."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -343,8 +343,10 @@ class LegalHold(_message.Message):
     LIFT_REASON_FIELD_NUMBER: _builtins.int
     LIFTED_BY_FIELD_NUMBER: _builtins.int
     LIFTED_AT_FIELD_NUMBER: _builtins.int
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     clip_id: _builtins.str
+    """Empty for a hold on a recording."""
     reason: _builtins.str
     """Why it was placed: a case number, an order."""
     placed_by: _builtins.str
@@ -352,6 +354,8 @@ class LegalHold(_message.Message):
     lift_reason: _builtins.str
     """Why, by whom and when it was lifted; unset while it stands."""
     lifted_by: _builtins.str
+    recording_id: _builtins.str
+    """Empty for a hold on a clip."""
     @_builtins.property
     def placed_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -367,10 +371,11 @@ class LegalHold(_message.Message):
         lift_reason: _builtins.str = ...,
         lifted_by: _builtins.str = ...,
         lifted_at: _timestamp_pb2.Timestamp | None = ...,
+        recording_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lifted_at", b"lifted_at", "placed_at", b"placed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip_id", b"clip_id", "hold_id", b"hold_id", "lift_reason", b"lift_reason", "lifted_at", b"lifted_at", "lifted_by", b"lifted_by", "placed_at", b"placed_at", "placed_by", b"placed_by", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip_id", b"clip_id", "hold_id", b"hold_id", "lift_reason", b"lift_reason", "lifted_at", b"lifted_at", "lifted_by", b"lifted_by", "placed_at", b"placed_at", "placed_by", b"placed_by", "reason", b"reason", "recording_id", b"recording_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -721,21 +726,26 @@ class PlaceLegalHoldRequest(_message.Message):
     CLIP_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
     clip_id: _builtins.str
+    """What is held: a clip or a recording, exactly one of clip_id and recording_id."""
     reason: _builtins.str
     """Why: 1 to 1,000 characters. It goes on the operations chain."""
     idempotency_key: _builtins.str
-    """1 to 128 printable ASCII characters: the same key for the same clip and reason gives the first hold again."""
+    """1 to 128 printable ASCII characters: the same key for the same thing and reason gives the first hold again."""
+    recording_id: _builtins.str
+    """A recording may be held from its start on: what comes of it later is held, too."""
     def __init__(
         self,
         *,
         clip_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        recording_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip_id", b"clip_id", "idempotency_key", b"idempotency_key", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip_id", b"clip_id", "idempotency_key", b"idempotency_key", "reason", b"reason", "recording_id", b"recording_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -748,7 +758,7 @@ class PlaceLegalHoldResponse(_message.Message):
     HOLD_FIELD_NUMBER: _builtins.int
     MIRRORED_FIELD_NUMBER: _builtins.int
     mirrored: _builtins.bool
-    """Whether the object store enforces it too; the clip's record does in any case."""
+    """Whether the object store enforces it too, already; the record does in any case."""
     @_builtins.property
     def hold(self) -> Global___LegalHold: ...
     def __init__(
@@ -813,15 +823,19 @@ class GetCustodyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CLIP_ID_FIELD_NUMBER: _builtins.int
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
     clip_id: _builtins.str
+    """Exactly one of clip_id and recording_id."""
+    recording_id: _builtins.str
     def __init__(
         self,
         *,
         clip_id: _builtins.str = ...,
+        recording_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip_id", b"clip_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clip_id", b"clip_id", "recording_id", b"recording_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -833,7 +847,7 @@ class GetCustodyResponse(_message.Message):
 
     DOCUMENT_FIELD_NUMBER: _builtins.int
     document: _builtins.bytes
-    """The custody document (docs/spec/clip.md): JSON in UTF-8, with every access and hold so far."""
+    """The custody document (docs/spec/clip.md, docs/spec/recording.md): JSON in UTF-8, with every access and hold so far."""
     def __init__(
         self,
         *,
@@ -1227,7 +1241,7 @@ Global___SetRetentionResponse: _TypeAlias = SetRetentionResponse  # noqa: Y015
 
 @_typing.final
 class Retention(_message.Message):
-    """How long an organisation keeps clips."""
+    """How long an organisation keeps clips and recordings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1506,11 +1520,14 @@ class ListRecordingsRequest(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     STARTED_FROM_FIELD_NUMBER: _builtins.int
     STARTED_TO_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 1,000; 100 when 0."""
     page_token: _builtins.str
     session_chain_id: _builtins.str
     """Filters; what is left empty does not restrict."""
+    held: _builtins.bool
+    """True: only recordings with a standing hold; false: only those without."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___RecordingState.ValueType]:
         """At most 8."""
@@ -1528,12 +1545,15 @@ class ListRecordingsRequest(_message.Message):
         states: _abc.Iterable[Global___RecordingState.ValueType] | None = ...,
         started_from: _timestamp_pb2.Timestamp | None = ...,
         started_to: _timestamp_pb2.Timestamp | None = ...,
+        held: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started_from", b"started_from", "started_to", b"started_to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "held", b"held", "started_from", b"started_from", "started_to", b"started_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "session_chain_id", b"session_chain_id", "started_from", b"started_from", "started_to", b"started_to", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held", b"_held", "held", b"held", "page_size", b"page_size", "page_token", b"page_token", "session_chain_id", b"session_chain_id", "started_from", b"started_from", "started_to", b"started_to", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__held: _TypeAlias = _typing.Literal["held"]  # noqa: Y015
+    _WhichOneofArgType__held: _TypeAlias = _typing.Literal["_held", b"_held"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held) -> _WhichOneofReturnType__held | None: ...
 
 Global___ListRecordingsRequest: _TypeAlias = ListRecordingsRequest  # noqa: Y015
 
@@ -1663,6 +1683,98 @@ class CreateRecordingLinkResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateRecordingLinkResponse: _TypeAlias = CreateRecordingLinkResponse  # noqa: Y015
+
+@_typing.final
+class VerifyStoredRecordingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording_id", b"recording_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyStoredRecordingRequest: _TypeAlias = VerifyStoredRecordingRequest  # noqa: Y015
+
+@_typing.final
+class VerifyStoredRecordingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OK_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    CHECKED_AT_FIELD_NUMBER: _builtins.int
+    ok: _builtins.bool
+    """True when every file was read in full and is what it was."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArtefactCheck]:
+        """A raw file that is kept is called raw/NAME."""
+
+    @_builtins.property
+    def checked_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        ok: _builtins.bool = ...,
+        files: _abc.Iterable[Global___ArtefactCheck] | None = ...,
+        checked_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_at", b"checked_at", "files", b"files", "ok", b"ok"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyStoredRecordingResponse: _TypeAlias = VerifyStoredRecordingResponse  # noqa: Y015
+
+@_typing.final
+class DisposeRecordingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    recording_id: _builtins.str
+    reason: _builtins.str
+    """Why: 1 to 1,000 characters. It goes on the operations chain."""
+    def __init__(
+        self,
+        *,
+        recording_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "recording_id", b"recording_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisposeRecordingRequest: _TypeAlias = DisposeRecordingRequest  # noqa: Y015
+
+@_typing.final
+class DisposeRecordingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recording(self) -> Global___Recording: ...
+    def __init__(
+        self,
+        *,
+        recording: Global___Recording | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisposeRecordingResponse: _TypeAlias = DisposeRecordingResponse  # noqa: Y015
 
 @_typing.final
 class ExportRecordingRequest(_message.Message):
@@ -1867,6 +1979,7 @@ class Recording(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     RETAIN_UNTIL_FIELD_NUMBER: _builtins.int
     DISPOSED_AT_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
     recording_id: _builtins.str
     session_chain_id: _builtins.str
     room: _builtins.str
@@ -1897,9 +2010,15 @@ class Recording(_message.Message):
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def retain_until(self) -> _timestamp_pb2.Timestamp: ...
+    def retain_until(self) -> _timestamp_pb2.Timestamp:
+        """When its retention ends; holds outlast it."""
+
     @_builtins.property
     def disposed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___LegalHold]:
+        """Holds that stand now."""
+
     def __init__(
         self,
         *,
@@ -1921,10 +2040,11 @@ class Recording(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         retain_until: _timestamp_pb2.Timestamp | None = ...,
         disposed_at: _timestamp_pb2.Timestamp | None = ...,
+        holds: _abc.Iterable[Global___LegalHold] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "disposed_at", b"disposed_at", "failure", b"failure", "retain_until", b"retain_until", "started_at", b"started_at", "stopped_at", b"stopped_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations_expected", b"annotations_expected", "completed_at", b"completed_at", "composite", b"composite", "disposed_at", b"disposed_at", "failure", b"failure", "files", b"files", "notes", b"notes", "operator", b"operator", "participants", b"participants", "recording_id", b"recording_id", "requested_by", b"requested_by", "retain_until", b"retain_until", "room", b"room", "session_chain_id", b"session_chain_id", "started_at", b"started_at", "state", b"state", "stop_reason", b"stop_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations_expected", b"annotations_expected", "completed_at", b"completed_at", "composite", b"composite", "disposed_at", b"disposed_at", "failure", b"failure", "files", b"files", "holds", b"holds", "notes", b"notes", "operator", b"operator", "participants", b"participants", "recording_id", b"recording_id", "requested_by", b"requested_by", "retain_until", b"retain_until", "room", b"room", "session_chain_id", b"session_chain_id", "started_at", b"started_at", "state", b"state", "stop_reason", b"stop_reason", "stopped_at", b"stopped_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -139,6 +139,16 @@ class EvidenceServiceStub:
                 request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.SerializeToString,
                 response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.FromString,
                 _registered_method=True)
+        self.VerifyStoredRecording = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/VerifyStoredRecording',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.VerifyStoredRecordingRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.VerifyStoredRecordingResponse.FromString,
+                _registered_method=True)
+        self.DisposeRecording = channel.unary_unary(
+                '/indelible.evidence.v1.EvidenceService/DisposeRecording',
+                request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.DisposeRecordingRequest.SerializeToString,
+                response_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.DisposeRecordingResponse.FromString,
+                _registered_method=True)
         self.ExportRecording = channel.unary_stream(
                 '/indelible.evidence.v1.EvidenceService/ExportRecording',
                 request_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.ExportRecordingRequest.SerializeToString,
@@ -182,7 +192,7 @@ class EvidenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlaceLegalHold(self, request, context):
-        """Stops disposal of a clip until the hold is lifted. Several holds are independent of each other.
+        """Stops disposal of a clip or a recording until the hold is lifted. Several holds are independent of each other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,14 +248,14 @@ class EvidenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRetention(self, request, context):
-        """How long the organisation keeps clips.
+        """How long the organisation keeps clips and recordings.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetRetention(self, request, context):
-        """Changes how long the organisation keeps clips. It applies to the clips there are, too.
+        """Changes how long the organisation keeps clips and recordings. It applies to those there are, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,6 +308,21 @@ class EvidenceServiceServicer:
 
     def CreateRecordingLink(self, request, context):
         """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyStoredRecording(self, request, context):
+        """Reads every file of a recording, and every raw one that is kept, back from the store now and compares its SHA-256 with
+        the one on record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisposeRecording(self, request, context):
+        """Deletes a recording's bytes before its retention ends. Refused while a legal hold exists; digests and custody stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -419,6 +444,16 @@ def add_EvidenceServiceServicer_to_server(servicer, server):
                     servicer.CreateRecordingLink,
                     request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.FromString,
                     response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.SerializeToString,
+            ),
+            'VerifyStoredRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyStoredRecording,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.VerifyStoredRecordingRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.VerifyStoredRecordingResponse.SerializeToString,
+            ),
+            'DisposeRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisposeRecording,
+                    request_deserializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.DisposeRecordingRequest.FromString,
+                    response_serializer=indelible_dot_evidence_dot_v1_dot_evidence__pb2.DisposeRecordingResponse.SerializeToString,
             ),
             'ExportRecording': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportRecording,
@@ -976,6 +1011,60 @@ class EvidenceService:
             '/indelible.evidence.v1.EvidenceService/CreateRecordingLink',
             indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkRequest.SerializeToString,
             indelible_dot_evidence_dot_v1_dot_evidence__pb2.CreateRecordingLinkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyStoredRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/VerifyStoredRecording',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.VerifyStoredRecordingRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.VerifyStoredRecordingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisposeRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.evidence.v1.EvidenceService/DisposeRecording',
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.DisposeRecordingRequest.SerializeToString,
+            indelible_dot_evidence_dot_v1_dot_evidence__pb2.DisposeRecordingResponse.FromString,
             options,
             channel_credentials,
             insecure,

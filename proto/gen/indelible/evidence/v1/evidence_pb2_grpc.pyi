@@ -47,7 +47,7 @@ class EvidenceServiceStub:
     ListClips: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListClipsRequest, _evidence_pb2.ListClipsResponse]
     """The organisation's clips, newest incident first."""
     PlaceLegalHold: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.PlaceLegalHoldRequest, _evidence_pb2.PlaceLegalHoldResponse]
-    """Stops disposal of a clip until the hold is lifted. Several holds are independent of each other."""
+    """Stops disposal of a clip or a recording until the hold is lifted. Several holds are independent of each other."""
     LiftLegalHold: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.LiftLegalHoldRequest, _evidence_pb2.LiftLegalHoldResponse]
     """Lifts one hold; lifting it again gives the first answer."""
     GetCustody: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.GetCustodyRequest, _evidence_pb2.GetCustodyResponse]
@@ -63,9 +63,9 @@ class EvidenceServiceStub:
     DisposeClip: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.DisposeClipRequest, _evidence_pb2.DisposeClipResponse]
     """Deletes a clip's bytes before its retention ends. Refused while a legal hold exists; digests and custody stay."""
     GetRetention: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.GetRetentionRequest, _evidence_pb2.GetRetentionResponse]
-    """How long the organisation keeps clips."""
+    """How long the organisation keeps clips and recordings."""
     SetRetention: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.SetRetentionRequest, _evidence_pb2.SetRetentionResponse]
-    """Changes how long the organisation keeps clips. It applies to the clips there are, too."""
+    """Changes how long the organisation keeps clips and recordings. It applies to those there are, too."""
     RecordConsent: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.RecordConsentRequest, _evidence_pb2.RecordConsentResponse]
     """Notes what somebody decided about being recorded, or that they were shown the banner, on the session's chain. A
     withdrawal stops what it covers before it answers.
@@ -86,6 +86,12 @@ class EvidenceServiceStub:
     """
     CreateRecordingLink: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]
     """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+    VerifyStoredRecording: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.VerifyStoredRecordingRequest, _evidence_pb2.VerifyStoredRecordingResponse]
+    """Reads every file of a recording, and every raw one that is kept, back from the store now and compares its SHA-256 with
+    the one on record.
+    """
+    DisposeRecording: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.DisposeRecordingRequest, _evidence_pb2.DisposeRecordingResponse]
+    """Deletes a recording's bytes before its retention ends. Refused while a legal hold exists; digests and custody stay."""
     ExportRecording: _grpc.UnaryStreamMultiCallable[_evidence_pb2.ExportRecordingRequest, _evidence_pb2.ExportRecordingResponse]
     """The bundle of a chain with the files of a recording in it, as the bytes of a zip file. Every export is recorded."""
     ReceiveLiveKitWebhook: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ReceiveLiveKitWebhookRequest, _evidence_pb2.ReceiveLiveKitWebhookResponse]
@@ -110,7 +116,7 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     ListClips: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListClipsRequest, _evidence_pb2.ListClipsResponse]  # type: ignore[assignment]
     """The organisation's clips, newest incident first."""
     PlaceLegalHold: _aio.UnaryUnaryMultiCallable[_evidence_pb2.PlaceLegalHoldRequest, _evidence_pb2.PlaceLegalHoldResponse]  # type: ignore[assignment]
-    """Stops disposal of a clip until the hold is lifted. Several holds are independent of each other."""
+    """Stops disposal of a clip or a recording until the hold is lifted. Several holds are independent of each other."""
     LiftLegalHold: _aio.UnaryUnaryMultiCallable[_evidence_pb2.LiftLegalHoldRequest, _evidence_pb2.LiftLegalHoldResponse]  # type: ignore[assignment]
     """Lifts one hold; lifting it again gives the first answer."""
     GetCustody: _aio.UnaryUnaryMultiCallable[_evidence_pb2.GetCustodyRequest, _evidence_pb2.GetCustodyResponse]  # type: ignore[assignment]
@@ -126,9 +132,9 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     DisposeClip: _aio.UnaryUnaryMultiCallable[_evidence_pb2.DisposeClipRequest, _evidence_pb2.DisposeClipResponse]  # type: ignore[assignment]
     """Deletes a clip's bytes before its retention ends. Refused while a legal hold exists; digests and custody stay."""
     GetRetention: _aio.UnaryUnaryMultiCallable[_evidence_pb2.GetRetentionRequest, _evidence_pb2.GetRetentionResponse]  # type: ignore[assignment]
-    """How long the organisation keeps clips."""
+    """How long the organisation keeps clips and recordings."""
     SetRetention: _aio.UnaryUnaryMultiCallable[_evidence_pb2.SetRetentionRequest, _evidence_pb2.SetRetentionResponse]  # type: ignore[assignment]
-    """Changes how long the organisation keeps clips. It applies to the clips there are, too."""
+    """Changes how long the organisation keeps clips and recordings. It applies to those there are, too."""
     RecordConsent: _aio.UnaryUnaryMultiCallable[_evidence_pb2.RecordConsentRequest, _evidence_pb2.RecordConsentResponse]  # type: ignore[assignment]
     """Notes what somebody decided about being recorded, or that they were shown the banner, on the session's chain. A
     withdrawal stops what it covers before it answers.
@@ -149,6 +155,12 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     """
     CreateRecordingLink: _aio.UnaryUnaryMultiCallable[_evidence_pb2.CreateRecordingLinkRequest, _evidence_pb2.CreateRecordingLinkResponse]  # type: ignore[assignment]
     """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+    VerifyStoredRecording: _aio.UnaryUnaryMultiCallable[_evidence_pb2.VerifyStoredRecordingRequest, _evidence_pb2.VerifyStoredRecordingResponse]  # type: ignore[assignment]
+    """Reads every file of a recording, and every raw one that is kept, back from the store now and compares its SHA-256 with
+    the one on record.
+    """
+    DisposeRecording: _aio.UnaryUnaryMultiCallable[_evidence_pb2.DisposeRecordingRequest, _evidence_pb2.DisposeRecordingResponse]  # type: ignore[assignment]
+    """Deletes a recording's bytes before its retention ends. Refused while a legal hold exists; digests and custody stay."""
     ExportRecording: _aio.UnaryStreamMultiCallable[_evidence_pb2.ExportRecordingRequest, _evidence_pb2.ExportRecordingResponse]  # type: ignore[assignment]
     """The bundle of a chain with the files of a recording in it, as the bytes of a zip file. Every export is recorded."""
     ReceiveLiveKitWebhook: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ReceiveLiveKitWebhookRequest, _evidence_pb2.ReceiveLiveKitWebhookResponse]  # type: ignore[assignment]
@@ -194,7 +206,7 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.PlaceLegalHoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.PlaceLegalHoldResponse, _abc.Awaitable[_evidence_pb2.PlaceLegalHoldResponse]]:
-        """Stops disposal of a clip until the hold is lifted. Several holds are independent of each other."""
+        """Stops disposal of a clip or a recording until the hold is lifted. Several holds are independent of each other."""
 
     @_abc_1.abstractmethod
     def LiftLegalHold(
@@ -258,7 +270,7 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.GetRetentionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.GetRetentionResponse, _abc.Awaitable[_evidence_pb2.GetRetentionResponse]]:
-        """How long the organisation keeps clips."""
+        """How long the organisation keeps clips and recordings."""
 
     @_abc_1.abstractmethod
     def SetRetention(
@@ -266,7 +278,7 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evidence_pb2.SetRetentionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.SetRetentionResponse, _abc.Awaitable[_evidence_pb2.SetRetentionResponse]]:
-        """Changes how long the organisation keeps clips. It applies to the clips there are, too."""
+        """Changes how long the organisation keeps clips and recordings. It applies to those there are, too."""
 
     @_abc_1.abstractmethod
     def RecordConsent(
@@ -329,6 +341,24 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_evidence_pb2.CreateRecordingLinkResponse, _abc.Awaitable[_evidence_pb2.CreateRecordingLinkResponse]]:
         """An address that gives the bytes of one file of a recording to whoever holds it. Every address is recorded."""
+
+    @_abc_1.abstractmethod
+    def VerifyStoredRecording(
+        self,
+        request: _evidence_pb2.VerifyStoredRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.VerifyStoredRecordingResponse, _abc.Awaitable[_evidence_pb2.VerifyStoredRecordingResponse]]:
+        """Reads every file of a recording, and every raw one that is kept, back from the store now and compares its SHA-256 with
+        the one on record.
+        """
+
+    @_abc_1.abstractmethod
+    def DisposeRecording(
+        self,
+        request: _evidence_pb2.DisposeRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evidence_pb2.DisposeRecordingResponse, _abc.Awaitable[_evidence_pb2.DisposeRecordingResponse]]:
+        """Deletes a recording's bytes before its retention ends. Refused while a legal hold exists; digests and custody stay."""
 
     @_abc_1.abstractmethod
     def ExportRecording(
