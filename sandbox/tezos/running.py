@@ -137,9 +137,12 @@ class TezosSandbox:
 
 
 @contextlib.contextmanager
-def start_tezos(directory: Path, *, block_seconds: float = 0.0, ttl: int = DEFAULT_TTL) -> Iterator[TezosSandbox]:
-    """Run a network without the contract until the block ends. Raises TezosError when it does not come up."""
-    network = TezosSandbox(directory, block_seconds=block_seconds, ttl=ttl)
+def start_tezos(directory: Path, *, ttl: int = DEFAULT_TTL) -> Iterator[TezosSandbox]:
+    """Run a network with the contract until the block ends; blocks are made by `bake` only.
+
+    Raises TezosError, or TezosMissingError, when it does not come up.
+    """
+    network = TezosSandbox(directory, ttl=ttl, with_contract=True)
     network.launch()
     try:
         network.wait_ready()

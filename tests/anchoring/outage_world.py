@@ -145,7 +145,7 @@ class World:
         """Until everything that is due for `names` was attempted."""
         async with asyncio.timeout(SETTLE_SECONDS):
             while await self._ask(_DUE, list(names)):  # noqa: ASYNC110 - the worker has no event to wait for
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)
 
     async def advance(self, step: timedelta) -> None:
         """Move the clock; meanwhile each network finds a block."""

@@ -15,7 +15,7 @@ from sandbox.database import Database
 from sandbox.tezos import TezosSandbox
 from tests.anchoring.ledger_under_test import open_ledger
 from tests.anchoring.outage_world import EVERYONE, RFC3161, Outsiders, World, give_clock, status_of, targets
-from tests.anchoring.tezos.tezos_under_test import require_pytezos
+from tests.anchoring.tezos.tezos_under_test import running_network
 
 MINUTE, DAY, WEEK = timedelta(minutes=1), timedelta(days=1), timedelta(days=7)
 HOUR = timedelta(hours=1)
@@ -29,14 +29,8 @@ down_choices = pytest.mark.parametrize("down", CHOICES, ids=lambda chosen: "+".j
 
 @pytest.fixture(scope="module")
 def tezos(sandbox_directory: Path) -> Iterator[TezosSandbox]:
-    require_pytezos()
-    network = TezosSandbox(sandbox_directory / "outages-tezos", with_contract=True)
-    network.launch()
-    try:
-        network.wait_ready()
+    with running_network(sandbox_directory / "outages-tezos") as network:
         yield network
-    finally:
-        network.stop()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +48,7 @@ async def world(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[World]:
-    monkeypatch.setattr(worker, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.03)
     outsiders = Outsiders(authority=rogues.two, tezos=tezos, calendars=calendars)
     outsiders.heal()
     outsiders.configure(tmp_path)

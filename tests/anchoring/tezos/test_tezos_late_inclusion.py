@@ -13,7 +13,7 @@ from ledger.anchoring.tezos.configuration import OPERATION_TTL_BLOCKS
 from ledger.anchoring.tezos.sending import BRANCH_DEPTH
 from sandbox.database import Database
 from sandbox.tezos import NodeFaults, TezosSandbox
-from tests.anchoring.tezos.tezos_under_test import CONFIRMATIONS, Anchoring, require_pytezos
+from tests.anchoring.tezos.tezos_under_test import CONFIRMATIONS, Anchoring, running_network
 
 BLOCKS_AT_ONCE = 100
 # An operation is sent while the head lies BRANCH_DEPTH above its branch.
@@ -22,14 +22,8 @@ LAST_CHANCE = OPERATION_TTL_BLOCKS - BRANCH_DEPTH - 1
 
 @pytest.fixture(scope="module")
 def slow_network(sandbox_directory: Path) -> Iterator[TezosSandbox]:
-    require_pytezos()
-    network = TezosSandbox(sandbox_directory / "tezos-600", ttl=OPERATION_TTL_BLOCKS, with_contract=True)
-    network.launch()
-    try:
-        network.wait_ready()
+    with running_network(sandbox_directory / "tezos-600", ttl=OPERATION_TTL_BLOCKS) as network:
         yield network
-    finally:
-        network.stop()
 
 
 @pytest.fixture

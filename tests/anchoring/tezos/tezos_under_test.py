@@ -5,15 +5,16 @@ import contextlib
 import importlib
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledger.anchoring.port import Obtained, RefusedError
 from ledger.anchoring.tezos import LocalKey, TezosBackend, TezosConfiguration, open_tezos
-from sandbox.tezos import TezosSandbox
+from sandbox.tezos import DEFAULT_TTL, TezosMissingError, TezosSandbox, start_tezos
 from verifier.tezos import TezosTrust, check_receipt
 
 TTL_BLOCKS = 12
@@ -21,8 +22,19 @@ CONFIRMATIONS = 3
 MOST_BLOCKS = 60
 
 
+@contextlib.contextmanager
+def running_network(directory: Path, *, ttl: int = DEFAULT_TTL) -> Iterator[TezosSandbox]:
+    """A network with the contract on it. Skips the test where what that needs is missing."""
+    with contextlib.ExitStack() as stack:
+        try:
+            network = stack.enter_context(start_tezos(directory, ttl=ttl))
+        except TezosMissingError as error:
+            pytest.skip(str(error))
+        yield network
+
+
 def require_pytezos() -> None:
-    """Skip the test where pytezos, or the system's libsodium that it needs, is missing."""
+    """Skip a test that calls pytezos, which takes seconds to import, where it cannot be used."""
     try:
         importlib.import_module("pytezos")
     except (ImportError, OSError, ValueError) as error:
