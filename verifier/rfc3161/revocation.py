@@ -16,8 +16,8 @@ from verifier.rfc3161.ocsp import OcspResponse, ask_ocsp, read_ocsp
 from verifier.rfc3161.response import Report
 from verifier.rfc3161.results import RevocationEvidence, RevocationStatus
 
-# A bundle needs one or two per certificate; more would only cost time.
-MAX_EVIDENCE = 64
+# A bundle is written with so many pieces of evidence at most: none of them may be one that is not looked at.
+MAX_EVIDENCE = 150
 # Only a list that its authority signed is searched, at about a third of a second per MiB.
 MAX_EVIDENCE_SIZE = 16 * 1024 * 1024
 

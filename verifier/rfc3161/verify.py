@@ -230,7 +230,7 @@ def _carry_out(task: _Task, judgement: _Judgement) -> None:
         return
     done(Check.PATH)
 
-    evidence = _merge(task.revocation, signed.evidence)
+    evidence = _merge(signed.evidence, task.revocation)
     judgement.revocation = judge_revocation(outcome.path, evidence, statement.time, report)
     judgement.qualified = qualified_status(outcome.path, statement.time, task.trusted_lists, report)
     done(Check.REVOCATION)

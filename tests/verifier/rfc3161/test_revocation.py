@@ -26,6 +26,9 @@ KEY_COMPROMISE, SUPERSEDED = 1, 4
 ROOT_CRL = Crl(issuer="Root", key=ROOT.key).der
 
 
+CROWD = tuple(bytes([number]) for number in range(151))
+
+
 def _with_crls(*crls: Crl, token: bytes | None = None) -> TokenResult:
     """A token beside the issuer's lists given, and a list by which the issuer itself is good."""
     evidence = RevocationEvidence(crls=(*(crl.der for crl in crls), ROOT_CRL))
@@ -244,6 +247,16 @@ def test_evidence_inside_the_token_counts_too() -> None:
     assert judge(Token(crls=(ROOT_CRL, ocsp)).der).revocation == "GOOD-AT-GENTIME"
 
 
+def test_evidence_inside_the_token_is_not_crowded_out_by_what_lies_beside_it() -> None:
+    token = Token(crls=(ROOT_CRL, Crl().der)).der
+    assert judge(token, revocation=RevocationEvidence(crls=CROWD)).revocation == "GOOD-AT-GENTIME"
+
+
+def test_a_revocation_is_found_among_as_much_evidence_as_a_bundle_is_written_with() -> None:
+    revoking = Crl(entries=(entry(SIGNER.serial, BEFORE),)).der
+    assert judge(Token().der, revocation=RevocationEvidence(crls=(*CROWD[:149], revoking))).revocation == "REVOKED"
+
+
 def test_evidence_in_an_unsigned_attribute_counts_too() -> None:
     values = forge.seq(forge.context(0, forge.seq(ROOT_CRL)), forge.context(1, forge.seq(Ocsp().basic)))
     unsigned = forge.context(1, forge.attribute("1.2.840.113549.1.9.16.2.24", values))
@@ -267,7 +280,7 @@ def test_evidence_that_cannot_be_read_is_told_and_shows_nothing(junk: bytes) -> 
 
 
 def test_more_evidence_than_is_read_is_told() -> None:
-    result = judge(Token().der, revocation=RevocationEvidence(crls=tuple(bytes([i]) for i in range(70))))
+    result = judge(Token().der, revocation=RevocationEvidence(crls=CROWD))
     messages = [finding.message for finding in result.findings if finding.code == "rfc3161-revocation-unusable"]
     assert any("more revocation evidence than is read" in message for message in messages)
 
