@@ -3,7 +3,6 @@
 from ledger.database.guards import OWN_ORGANISATION, Guards
 from media.records.migrations import read_sql
 from media.records.schema import SCHEMA
-from media.records.tables import metadata
 
 _INSERT_ONLY = (
     *("artefacts", "kept_objects", "holds", "hold_lifts", "accesses", "retention_changes"),
@@ -89,7 +88,7 @@ _NOTED_OF_RECORDINGS = (
 
 EVIDENCE_GUARDS = Guards(
     schema=SCHEMA,
-    policies={table.name: () if table.name == "turns" else (OWN_ORGANISATION,) for table in metadata.tables.values()},
+    policies={**dict.fromkeys(_TABLES, (OWN_ORGANISATION,)), "turns": ()},
     triggers={
         **{
             (table, name): (

@@ -23,7 +23,7 @@ from tests.service.test_service_lifecycle import _until
 
 
 def test_services_start_without_what_only_migrations_and_some_backends_need() -> None:
-    script = "import sys, ledger.service.run, gateway.app, gateway.worker; print(*sys.modules)"
+    script = "import sys, ledger.service.run, media.service.run, gateway.app, gateway.worker; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "ledger" in loaded

@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from ledger.store.migrate import migrate
+from media.records.guards import EVIDENCE_GUARDS
 from media.records.schema import SCHEMA
 from media.records.tables import metadata
 from sandbox.database import Database
@@ -26,6 +27,10 @@ def empty_database(postgres: Postgres) -> Iterator[str]:
 
 def test_the_migrated_schema_equals_the_declared_tables(database: Database, empty_database: str) -> None:
     assert catalogue(database.admin_dsn, SCHEMA) == declared_catalogue(empty_database, metadata)
+
+
+def test_the_row_level_security_of_every_declared_table_is_looked_at() -> None:
+    assert EVIDENCE_GUARDS.policies.keys() == {table.name for table in metadata.tables.values()}
 
 
 def test_there_is_one_line_of_versions() -> None:
