@@ -131,6 +131,9 @@ def start_page(directory: Path, trust_policy: Path, ports: Ports) -> Process:
 
 def is_healthy(address: str) -> bool:
     """Whether the gRPC service there says that it serves."""
+    # A channel to a port where nobody listens yet costs much more than this question, and waits a second to ask again.
+    if not accepts_connections(int(address.rpartition(":")[2])):
+        return False
     with grpc.insecure_channel(address) as channel:
         try:
             check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its type stubs omit it
