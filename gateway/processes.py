@@ -1,8 +1,9 @@
 """The processes of one gateway: one that starts the others and looks after them, and those that do the work.
 
 The first serves nothing, has no threads and no connections, so it can be copied (`fork`) at any moment:
-1. Groups of tasks are started one after the other, the next once the first task of the last one is ready: what is
-   wrong with the settings is told once, by one process, and ends the gateway.
+1. Groups of tasks are started one after the other, the next once the last one is ready: what is wrong with the
+   settings is told once, by one process, and ends the gateway. When all are ready they begin together, so that early
+   callers, who keep their connections, are not all at one process for good.
 2. A process that dies is started again after a moment.
 3. SIGTERM or Ctrl-C is passed on. Each then finishes what is under way; who takes too long is killed.
 4. Should the first process be killed, the others notice that its end of a pipe is closed, and end.
@@ -10,11 +11,13 @@ The first serves nothing, has no threads and no connections, so it can be copied
 
 import gc
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -37,7 +40,10 @@ _log = structlog.stdlib.get_logger("gateway")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What one process does: `run(ready)` calls `ready` once it serves, and returns or raises SystemExit on SIGTERM."""
+    """What one process does: `run(ready)` calls `ready` when it could begin, which returns when it shall.
+
+    On SIGTERM it returns, or raises SystemExit.
+    """
 
     name: str
     run: Callable[[Callable[[], None]], None]
@@ -46,13 +52,23 @@ class Task:
 class Processes:
     """The processes that work; of use in the main thread of a process without other threads only."""
 
-    def __init__(self, groups: Sequence[Sequence[Task]], *, ended: Callable[[int], None] = lambda _: None) -> None:
-        """`ended` is told the id of each process that is over."""
+    def __init__(
+        self, groups: Sequence[Sequence[Task]], *, begun: Callable[[], None], ended: Callable[[int], None]
+    ) -> None:
+        """`begun` is called when all of them begin; `ended` is told the id of each process that is over."""
         self._waiting = list(groups)
+        self._begun = begun
         self._ended = ended
         self._running: dict[int, Task] = {}
+        # Those of the group that is being started which are not ready yet; None once all have begun.
+        self._unready: int | None = 0
         self._exit_code: int | None = None
+        # The first process holds one end of each pipe: the other has its end when the first lets go, or is no more.
         self._lifeline, self._held = os.pipe()
+        self._gate, self._shut = os.pipe()
+        self._heard, self._said = os.pipe()
+        os.set_blocking(self._heard, False)
+        self._open = {self._lifeline, self._held, self._gate, self._shut, self._heard, self._said}
 
     def run(self) -> int:
         """Work until SIGTERM or Ctrl-C: 0. When something fails before all have begun, the exit code of that."""
@@ -64,8 +80,7 @@ class Processes:
             while self._running:
                 self._heed(signal.sigwait(_WATCHED))
         finally:
-            os.close(self._held)
-            os.close(self._lifeline)
+            self._close(*self._open)
             signal.alarm(0)
             for one, handler in handlers.items():
                 signal.signal(one, handler)
@@ -78,15 +93,38 @@ class Processes:
         elif number == signal.SIGALRM:
             for process_id in self._running:
                 os.kill(process_id, signal.SIGKILL)
-        elif number == _READY and self._exit_code is None:
-            self._start_next()
+        elif number == _READY:
+            self._hear()
         elif number == signal.SIGCHLD:
             for process_id, code in _dead():
                 self._bury(process_id, code)
 
+    def _hear(self) -> None:
+        """Count who is ready: signals that come at once are one signal, what was written stays so many bytes."""
+        with suppress(BlockingIOError):
+            ready = len(os.read(self._heard, select.PIPE_BUF))
+            if self._unready is not None and self._exit_code is None:
+                self._unready -= ready
+                self._start_next()
+
+    def _close(self, *ends: int) -> None:
+        for end in ends:
+            if end in self._open:
+                self._open.discard(end)
+                os.close(end)
+
     def _start_next(self) -> None:
-        for task in self._waiting.pop(0) if self._waiting else ():
-            self._start(task)
+        """Start the next group when the last one is ready, and let them begin when all are."""
+        while not self._unready:
+            if not self._waiting:
+                self._unready = None
+                self._close(self._shut)
+                self._begun()
+                return
+            group = self._waiting.pop(0)
+            self._unready = len(group)
+            for task in group:
+                self._start(task)
 
     def _stop(self, exit_code: int) -> None:
         if self._exit_code is None:
@@ -102,7 +140,7 @@ class Processes:
         self._ended(process_id)
         if self._exit_code is not None:
             return
-        if self._waiting:
+        if self._unready is not None:
             # It has said why.
             self._stop(abs(code) or 1)
             return
@@ -125,10 +163,10 @@ class Processes:
             # Ctrl-C reaches every process of a terminal; the first one passes it on.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-            os.close(self._held)
+            self._close(self._held, self._shut)
             threading.Thread(target=_follow, args=(self._lifeline,), name="lifeline", daemon=True).start()
             with clear_failures():
-                task.run(lambda: _tell_ready(parent))
+                task.run(lambda: self._wait_to_begin(parent))
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
@@ -142,12 +180,13 @@ class Processes:
             sys.stderr.flush()
             os._exit(code)
 
-
-def _tell_ready(parent: int) -> None:
-    # What was made by now stays: the collector of garbage need not look through it again and again.
-    gc.collect()
-    gc.freeze()
-    os.kill(parent, _READY)
+    def _wait_to_begin(self, parent: int) -> None:
+        # What was made by now stays: the collector of garbage need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        os.write(self._said, b"r")
+        os.kill(parent, _READY)
+        os.read(self._gate, 1)
 
 
 def _follow(lifeline: int) -> None:

@@ -22,8 +22,8 @@ from ledger.address import Address
 from ledger.client import BlockingLedgerClient
 
 
-def serve_integrators(settings: GatewaySettings, bound: socket.socket, serving: Callable[[], None]) -> int:
-    """Serve at a bound socket until SIGTERM or Ctrl-C, and return the exit code; `serving` is called once it begins.
+def serve_integrators(settings: GatewaySettings, bound: socket.socket, begun: Callable[[], None]) -> int:
+    """Serve at a bound socket until SIGTERM or Ctrl-C, and return the exit code; `begun` is called when it begins.
 
     What makes it impossible to begin is told on standard error. Raises SettingsError for policies that cannot be used.
     """
@@ -32,22 +32,16 @@ def serve_integrators(settings: GatewaySettings, bound: socket.socket, serving: 
     with tempfile.TemporaryDirectory(prefix="indelible-gateway-", ignore_cleanup_errors=True) as place:
         directory = Path(place)
         share_metrics(directory)
-        serve = partial(_serve, settings, bound, partial(opened_parts, settings, policies=policies, shared=shared))
-
-        def serve_first(ready: Callable[[], None]) -> None:
-            def begun() -> None:
-                serving()
-                ready()
-
-            serve(begun)
-
-        first = Task(name="gateway 1", run=serve_first)
-        others = [Task(name=f"gateway {number}", run=serve) for number in range(2, settings.processes + 1)]
-        groups = [[first], others]
+        opened = partial(opened_parts, settings, policies=policies, shared=shared)
+        serving = [
+            Task(name=f"gateway {number}", run=partial(_serve, settings, bound, opened))
+            for number in range(1, settings.processes + 1)
+        ]
+        groups = [serving[:1], serving[1:]]
         if settings.metrics_listen is not None:
             groups.insert(0, [Task(name="metrics", run=partial(_tell, settings.metrics_listen, directory))])
         gc.freeze()
-        return Processes(groups, ended=partial(forget_process, directory)).run()
+        return Processes(groups, begun=begun, ended=partial(forget_process, directory)).run()
 
 
 def _serve(
@@ -60,14 +54,11 @@ def _serve(
         parts = closing.enter_context(opened())
         ledger = settings.ledger
         client = closing.enter_context(BlockingLedgerClient(ledger.address, token=None, tls=ledger.tls))
-        server = make_server(
-            create_app(client, parts=parts),
-            bound,
-            settings.trusted_proxy,
-            threads=INTEGRATORS_THREADS,
-            max_body_bytes=MAX_BODY_BYTES,
-        )
+        app = create_app(client, parts=parts)
         ready()
+        server = make_server(
+            app, bound, settings.trusted_proxy, threads=INTEGRATORS_THREADS, max_body_bytes=MAX_BODY_BYTES
+        )
         serve_until_stopped(server)
 
 

@@ -82,15 +82,16 @@ def _type(body: str) -> dict[str, str]:
     return {"Content-Type": "application/json"} if body else {}
 
 
-@pytest.fixture
-def environment(tmp_path: Path, module_database: Database, issuer: Issuer) -> dict[str, str]:
-    write_keys(tmp_path / "keys.json", [make_key()])
-    return settings_of(module_database, issuer, tmp_path / "keys.json")
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, module_database: Database, issuer: Issuer) -> dict[str, str]:
+    keys = tmp_path_factory.mktemp("keys") / "keys.json"
+    write_keys(keys, [make_key()])
+    return settings_of(module_database, issuer, keys)
 
 
-@pytest.fixture
-def gateway(tmp_path: Path, environment: dict[str, str], issuer: Issuer) -> Iterator[Gateway]:
-    running = Gateway(tmp_path, environment, issuer)
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str], issuer: Issuer) -> Iterator[Gateway]:
+    running = Gateway(tmp_path_factory.mktemp("gateway"), environment, issuer)
     yield running
     running.process.stop()
 
@@ -133,7 +134,14 @@ def test_a_limit_is_one_limit_and_metrics_add_up_over_all_processes(
         assert decided == given.count(200)
     finally:
         gateway.process.stop()
-    assert gateway.process.exit_code == 0
+
+
+def test_no_process_outlives_the_first(tmp_path: Path, environment: dict[str, str], issuer: Issuer) -> None:
+    gateway = Gateway(tmp_path, environment, issuer)
+    workers = gateway.workers()
+    os.kill(gateway.process.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
 
 
 def test_addresses_and_methods_that_callers_make_up_make_no_metrics(gateway: Gateway) -> None:
@@ -159,13 +167,6 @@ def test_a_process_that_dies_is_replaced_and_the_others_go_on(gateway: Gateway) 
         assert time.monotonic() < deadline, "the process that died was not replaced"
         time.sleep(0.1)
     assert "gateway_process_ended" in gateway.log.read_text()
-
-
-def test_no_process_outlives_the_first(gateway: Gateway) -> None:
-    workers = gateway.workers()
-    os.kill(gateway.process.pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=20)
-    assert not alive
 
 
 def test_a_request_under_way_is_answered_before_the_gateway_ends(
