@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -132,8 +133,10 @@ class _Work:
         tiles = {number: _Tile(number, [stay for stay in stays if stay.file.tile == number]) for number in numbers}
         show = _Show(Stage(settings.width, settings.height), tiles, SECOND // settings.frame_rate // 2)
         encoder = self.encoder
-        with av.open(str(self.target), "w", format="mp4", container_options=mp4_options()) as container:
-            pictures = PictureWriter(container, encoder, SECOND // settings.frame_rate, origin=0)
+        with (
+            av.open(str(self.target), "w", format="mp4", container_options=mp4_options()) as container,
+            closing(PictureWriter(container, encoder, SECOND // settings.frame_rate, origin=0)) as pictures,
+        ):
             pictures.start(show.stage.picture())
             voices = [self._voice(stay, limits) for stay in stays if stay.has_audio]
             rate, bit_rate = settings.audio_rate, settings.audio_bit_rate

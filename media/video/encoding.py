@@ -1,16 +1,17 @@
 """Encodes pictures into a track of an MP4 file, each shown exactly as long as it is to be shown."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, Literal
 
 import av
+from av.codec.context import ThreadType
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from media.video.beside import EncoderThread
 from media.video.reading import SECOND, to_ticks, to_us
 from media.video.recording_values import EncodingSettings
 from media.video.values import Tool
@@ -20,6 +21,8 @@ _TICK: Final = Fraction(1, 90_000)
 _FASTEST, _SLOWEST = 240, 1
 # A viewer can jump to any keyframe.
 KEYFRAME_SECONDS: Final = 4
+# Enough that the encoder never waits where a picture takes longer to make than others; 6 MB at 720p, 50 at 4K.
+_AHEAD: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,9 @@ class Encoder:
     tag: str
     options: dict[str, str]
     threads: int = 0
+    ahead: int = (
+        0  # pictures that may wait for it while the next are made; 0: whoever brings one waits until it is taken
+    )
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -43,7 +49,7 @@ def recording_encoder(settings: EncodingSettings) -> Encoder:
     # Participants send pictures when something changes, seconds apart. With B frames an MP4 file then says that it ends
     # before its last pictures are shown, as lengths are counted in the order of decoding.
     options = {"preset": settings.preset, "crf": str(settings.crf), "bf": "0"}
-    return Encoder(name="libx264", codec="h264", tag="avc1", options=options, threads=settings.threads)
+    return Encoder(name="libx264", codec="h264", tag="avc1", options=options, threads=settings.threads, ahead=_AHEAD)
 
 
 def mp4_options() -> dict[str, str]:
@@ -61,7 +67,10 @@ def tool(name: str, **arguments: str) -> Tool:
 
 @dataclass(slots=True)
 class PictureWriter:
-    """The video track of a file. `start` it, and add other tracks, before the first picture is shown."""
+    """The video track of a file. `start` it, and add other tracks, before the first picture is shown.
+
+    `close` it before the file is closed, whatever happens.
+    """
 
     container: OutputContainer
     encoder: Encoder
@@ -73,6 +82,7 @@ class PictureWriter:
     stream: VideoStream | None = field(default=None, init=False)
     _durations: dict[int, int] = field(default_factory=dict, init=False)
     _last: int = field(default=-1, init=False)
+    _beside: EncoderThread | None = field(default=None, init=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -98,16 +108,23 @@ class PictureWriter:
         context.pix_fmt = like.format.name
         context.codec_tag = self.encoder.tag
         context.thread_count = self.encoder.threads
+        # Pictures beside each other, and not slices of one: x264 else waits for all slices before it goes on.
+        context.thread_type = ThreadType.AUTO
         context.gop_size = max(1, round(rate * KEYFRAME_SECONDS))
         context.sample_aspect_ratio = aspect
         context.color_range, context.colorspace = like.color_range, like.colorspace
         context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
         video.set_display_matrix(matrix)
         self.stream = video
+        if self.encoder.ahead:
+            self._beside = EncoderThread(video, self.encoder.ahead)
         return video
 
     def show(self, frame: VideoFrame, starts_at: int, ends_at: int) -> None:
-        """Encode a picture; one that starts before the one before it is left out and counted."""
+        """Encode a picture; one that starts before the one before it is left out and counted.
+
+        With an encoder that is `ahead`, nobody may touch the picture any more.
+        """
         if self.frames and starts_at < self.frames[-1][0]:
             self.misplaced += 1
             return
@@ -125,6 +142,11 @@ class PictureWriter:
         """Write what the encoder kept back."""
         self._mux(None)
 
+    def close(self) -> None:
+        """Let go of the encoder."""
+        if self._beside is not None:
+            self._beside.close()
+
     @property
     def ends(self) -> int:
         """Where the last picture ends in the file."""
@@ -135,5 +157,7 @@ class PictureWriter:
             packet.duration = self._durations.pop(packet.pts or 0, 0)
             self.container.mux(packet)
 
-    def _packets(self, frame: VideoFrame | None) -> "Iterator[Packet[VideoStream]]":
-        return iter(()) if self.stream is None else iter(self.stream.encode(frame))
+    def _packets(self, frame: VideoFrame | None) -> "list[Packet[VideoStream]]":
+        if self._beside is not None:
+            return self._beside.finish() if frame is None else self._beside.encode(frame)
+        return [] if self.stream is None else self.stream.encode(frame)

@@ -46,6 +46,7 @@ class MovieWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.pictures.close()
         self._container.close()
 
     @property
