@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-
 from ledger.address import Address
 
 T = TypeVar("T")
@@ -124,6 +121,10 @@ class Reader:
 
 def read_dsn(read: Reader, name: str, *, role: str = "") -> str:
     """The PostgreSQL address that the variable `name` must hold; with `role`, one that logs in as that."""
+    # Commands that only call a service have settings, too, and should not wait for the database's client to load.
+    from psycopg import ProgrammingError  # noqa: PLC0415 - see above
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - see above
+
     text = read.required(
         name, f"a PostgreSQL address, for example postgresql://{role or 'USER'}:PASSWORD@HOST/DATABASE"
     )

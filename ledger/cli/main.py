@@ -7,14 +7,13 @@
 """
 
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any
 
 import click
-from psycopg import Error as DatabaseError
-from psycopg import OperationalError
 
 from ledger.client.errors import ClientError
 from ledger.errors import LedgerError, Reason
@@ -61,9 +60,9 @@ def clear_failures() -> Iterator[None]:
     except ClientError as error:
         code = UNREACHABLE if error.unreachable else REFUSED
         raise Failure(f"{error.message} [{error.reason}]", code) from error
-    except OperationalError as error:
+    except _database_errors("OperationalError") as error:
         raise Failure(f"the database cannot be reached: {_first_line(error)}", UNREACHABLE) from error
-    except DatabaseError as error:
+    except _database_errors("Error") as error:
         raise Failure(f"the database refused: {_first_line(error)}", REFUSED) from error
 
 
@@ -122,6 +121,12 @@ def _unavailable(name: str, error: ImportError) -> click.Command:
         params=[click.Argument(["_arguments"], nargs=-1, type=click.UNPROCESSED)],
         short_help="(not installed completely)",
     )
+
+
+def _database_errors(name: str) -> tuple[type[Exception], ...]:
+    """The client's errors of that name. Only commands that use the database wait for it to load."""
+    psycopg = sys.modules.get("psycopg")
+    return (getattr(psycopg, name),) if psycopg else ()
 
 
 def _first_line(error: BaseException) -> str:

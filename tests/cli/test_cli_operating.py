@@ -1,6 +1,8 @@
 """Commands of whoever installs and runs the ledger."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -53,6 +55,11 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
 def test_commands_of_other_packages_are_offered() -> None:
     offered = {line.split()[0] for line in run_process("--help").out.splitlines() if line.strip()}
     assert {"demo", "up", "serve", "migrate"} <= offered
+
+
+def test_commands_that_call_a_service_do_not_wait_for_the_databases_client_to_load() -> None:
+    script = "import sys, ledger.cli.chains, ledger.cli.links, gateway.cli; sys.exit('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:
