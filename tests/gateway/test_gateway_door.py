@@ -187,11 +187,13 @@ def test_headers_beyond_the_limit_are_refused(gateway: Gateway) -> None:
 
 
 def test_too_many_requests_are_slowed_down_but_health_is_not(fresh_gateway: Gateway) -> None:
-    statuses = [fresh_gateway.get("/verify-links/x/bundle") for _ in range(BURST_REQUESTS + 60)]
-    slowed = [answer for answer in statuses if answer.status == 429]
-    assert slowed
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in slowed)
-    assert {answer.status for answer in statuses} == {404, 429}
+    burst = [fresh_gateway.get("/verify-links/x/bundle") for _ in range(BURST_REQUESTS)]
+    assert {answer.status for answer in burst} == {404}
+    # However slowly this machine asks: while it does, more requests are allowed, though fewer than it makes.
+    more = (fresh_gateway.get("/verify-links/x/bundle") for _ in range(10 * BURST_REQUESTS))
+    slowed = next(answer for answer in more if answer.status != 404)
+    assert slowed.status == 429
+    assert int(slowed.headers["retry-after"]) >= 1
     assert fresh_gateway.get("/healthz").status == 200
     time.sleep(1)
     assert fresh_gateway.get("/verify-links/x/bundle").status == 404
