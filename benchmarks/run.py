@@ -79,16 +79,23 @@ def unary(stage: Stage, rounds: int) -> None:
 
 
 def lone(stage: Stage, rounds: int) -> None:
-    """The latency of one caller, against one durable single-row INSERT."""
-    floor, line = _in_turns(
-        rounds,
-        lambda _: stage.run("floors", "insert", rows=1_000, warm_up=100),
-        lambda n: stage.run("clients", "append_unary", prefix=f"lone-{n}", chains=1, callers=1, seconds=LONE_SECONDS),
-    )
+    """The latency of one caller, against one durable single-row INSERT; beside it an empty call, its other part."""
+    load = {"callers": 1, "seconds": LONE_SECONDS}
+    with stage.echo_server() as echo_address:
+        floor, call, line = _in_turns(
+            rounds,
+            lambda _: stage.run("floors", "insert", rows=1_000, warm_up=100),
+            lambda _: stage.run("clients", "echo", **load, address=echo_address),
+            lambda n: stage.run("clients", "append_unary", prefix=f"lone-{n}", chains=1, **load),
+        )
     inserted = figure("insert_one_row_p50", floor["p50_ms"], "ms", **floor)
     show(inserted)
-    line.pop("per_second")
-    show(compared(figure("append_unary_1_client_p50", line["p50_ms"], "ms", **line), inserted, at_most=2.5))
+    for timed in (call, line):
+        timed.pop("per_second")
+    show(figure("echo_1_client_p50", call["p50_ms"], "ms", **call))
+    both = round(floor["p50_ms"] + call["p50_ms"], 3)
+    appended = figure("append_unary_1_client_p50", line["p50_ms"], "ms", **line, insert_and_echo_ms=both)
+    show(compared(appended, inserted, at_most=2.5))
 
 
 def verification(stage: Stage, rounds: int) -> None:
