@@ -26,7 +26,16 @@ ConsentAct = Literal["banner_shown", "given", "refused", "withdrawn", "unspecifi
 ParticipantRole = Literal["operator", "field", "unspecified"]
 CompositeWay = Literal["from_files", "room", "unspecified"]
 RecordingState = Literal[
-    "starting", "recording", "stopping", "waiting", "processing", "completed", "failed", "unspecified"
+    "starting",
+    "recording",
+    "stopping",
+    "waiting",
+    "processing",
+    "completed",
+    "failed",
+    "disposing",
+    "disposed",
+    "unspecified",
 ]
 EgressOutcome = Literal["complete", "cut_by_limit", "failed", "aborted", "never_finished", "unspecified"]
 
@@ -204,16 +213,17 @@ class StoredFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LegalHold:
-    """A hold on one clip; the last three are null while it stands."""
+    """A hold on one clip or one recording; what tells of its lift is null while it stands."""
 
     hold_id: str
-    clip_id: str
+    clip_id: str | None
     reason: str
     placed_by: str
     placed_at: datetime
     lift_reason: str | None
     lifted_by: str | None
     lifted_at: datetime | None
+    recording_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,8 +298,8 @@ class FileCheck:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClipCheck:
-    """Whether every file of a clip still is what it was."""
+class StoredCheck:
+    """Whether every file of a clip or a recording still is what it was."""
 
     ok: bool
     files: tuple[FileCheck, ...]
@@ -314,7 +324,7 @@ class ClipRestore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """How long an organisation keeps clips, in days; `set_by` is null while the product's default applies."""
+    """How long clips and recordings are kept, in days; `set_by` is null while the product's default applies."""
 
     days: int
     lock_mode: LockMode
@@ -391,6 +401,8 @@ class Recording:
     stop_reason: str | None
     completed_at: datetime | None
     retain_until: datetime | None
+    disposed_at: datetime | None
+    holds: tuple[LegalHold, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

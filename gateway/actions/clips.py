@@ -11,12 +11,12 @@ from gateway.problems import Problem
 from gateway.values import (
     Bytes,
     Clip,
-    ClipCheck,
     ClipRestore,
     ClipState,
     DownloadLink,
     Page,
     RequestedClip,
+    StoredCheck,
 )
 from ledger.client import ClientError
 
@@ -86,7 +86,7 @@ def get_clip(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> Clip:
 def get_custody(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> bytes:
     """The chain of custody up to now (docs/spec/clip.md): a JSON object."""
     with desk.authorise(caller, Action.CLIP_CUSTODY, clip_resource(desk, caller, clip_id)) as identity:
-        return desk.evidence.get_custody(identity, clip_id)
+        return desk.evidence.get_custody(identity, clip_id=clip_id)
 
 
 def create_clip_link(
@@ -97,7 +97,7 @@ def create_clip_link(
         return desk.evidence.create_clip_link(identity, clip_id, file, valid_seconds)
 
 
-def verify_clip(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> ClipCheck:
+def verify_clip(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> StoredCheck:
     """Read every file back from the store now and compare digests."""
     with desk.authorise(caller, Action.CLIP_VERIFY, clip_resource(desk, caller, clip_id)) as identity:
         return desk.evidence.verify_clip(identity, clip_id)

@@ -1,4 +1,4 @@
-"""Legal holds on clips, and how long clips are kept."""
+"""Legal holds on clips and recordings, and how long these are kept."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def place_hold(
 ) -> PlacedHold:
     """Stop disposal of a clip until the hold is lifted."""
     with desk.authorise(caller, Action.HOLD_PLACE, clip_resource(desk, caller, clip_id)) as identity:
-        return desk.evidence.place_hold(identity, clip_id, reason, service_key(caller, idempotency_key))
+        return desk.evidence.place_hold(identity, reason, service_key(caller, idempotency_key), clip_id=clip_id)
 
 
 def lift_hold(desk: Desk, caller: GatewayCaller, *, clip_id: str, hold_id: str, reason: str) -> LegalHold:
@@ -23,9 +23,37 @@ def lift_hold(desk: Desk, caller: GatewayCaller, *, clip_id: str, hold_id: str, 
     resource = clip_resource(desk, caller, clip_id)
     with desk.authorise(caller, Action.HOLD_LIFT, resource) as identity:
         # A right to lift holds may end at certain cameras, and the service lifts whatever hold is named.
-        if not _is_hold_of(desk, caller, clip_id, hold_id):
+        if not _is_hold_of(desk, caller, hold_id, clip_id=clip_id):
             raise desk.parts.access.not_found(caller, Action.HOLD_LIFT, resource)
         return desk.evidence.lift_hold(identity, hold_id, reason)
+
+
+def place_recording_hold(
+    desk: Desk, caller: GatewayCaller, *, recording_id: str, reason: str, idempotency_key: str | None = None
+) -> PlacedHold:
+    """Stop disposal of a recording, and of whatever comes of it, until the hold is lifted."""
+    resource = Resource.recording(caller.organisation_id, recording_id)
+    with desk.authorise(caller, Action.HOLD_PLACE, resource) as identity:
+        key = service_key(caller, idempotency_key)
+        return desk.evidence.place_hold(identity, reason, key, recording_id=recording_id)
+
+
+def lift_recording_hold(
+    desk: Desk, caller: GatewayCaller, *, recording_id: str, hold_id: str, reason: str
+) -> LegalHold:
+    """Lift one hold of a recording; again: the first answer."""
+    resource = Resource.recording(caller.organisation_id, recording_id)
+    with desk.authorise(caller, Action.HOLD_LIFT, resource) as identity:
+        if not _is_hold_of(desk, caller, hold_id, recording_id=recording_id):
+            raise desk.parts.access.not_found(caller, Action.HOLD_LIFT, resource)
+        return desk.evidence.lift_hold(identity, hold_id, reason)
+
+
+def list_recording_holds(desk: Desk, caller: GatewayCaller, *, recording_id: str) -> tuple[LegalHold, ...]:
+    """The holds that stand on a recording now."""
+    resource = Resource.recording(caller.organisation_id, recording_id)
+    with desk.authorise(caller, Action.RECORDING_VIEW, resource) as identity:
+        return desk.evidence.get_recording(identity, recording_id).holds
 
 
 def list_clip_holds(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> tuple[LegalHold, ...]:
@@ -48,7 +76,7 @@ def list_holds(
 
 
 def get_retention(desk: Desk, caller: GatewayCaller) -> Retention:
-    """How long the organisation keeps clips."""
+    """How long the organisation keeps clips and recordings."""
     with desk.authorise(caller, Action.RETENTION_VIEW, Resource.organisation(caller.organisation_id)) as identity:
         return desk.evidence.get_retention(identity)
 
@@ -56,15 +84,23 @@ def get_retention(desk: Desk, caller: GatewayCaller) -> Retention:
 def set_retention(
     desk: Desk, caller: GatewayCaller, *, days: int, reason: str, lock_mode: LockMode | None = None
 ) -> Retention:
-    """Change how long the organisation keeps clips, for the clips there are, too."""
+    """Change how long the organisation keeps clips and recordings, for those there are, too."""
     with desk.authorise(caller, Action.RETENTION_CHANGE, Resource.organisation(caller.organisation_id)) as identity:
         return desk.evidence.set_retention(identity, days, reason, lock_mode)
 
 
-def _is_hold_of(desk: Desk, caller: GatewayCaller, clip_id: str, hold_id: str) -> bool:
-    """Whether a hold stands on the clip, or did once: then custody knows it."""
-    identity = desk.identity(caller, Action.CLIP_VIEW)
-    if any(hold.hold_id == hold_id for hold in desk.evidence.get_clip(identity, clip_id).holds):
+def _is_hold_of(
+    desk: Desk, caller: GatewayCaller, hold_id: str, *, clip_id: str | None = None, recording_id: str | None = None
+) -> bool:
+    """Whether a hold stands on the clip or the recording, or did once: then custody knows it."""
+    if clip_id is not None:
+        identity = desk.identity(caller, Action.CLIP_VIEW)
+        standing = desk.evidence.get_clip(identity, clip_id).holds
+    else:
+        identity = desk.identity(caller, Action.RECORDING_VIEW)
+        standing = desk.evidence.get_recording(identity, recording_id or "").holds
+    if any(hold.hold_id == hold_id for hold in standing):
         return True
-    custody: dict[str, Any] = json.loads(desk.evidence.get_custody(identity, clip_id))
+    document = desk.evidence.get_custody(identity, clip_id=clip_id, recording_id=recording_id)
+    custody: dict[str, Any] = json.loads(document)
     return any(entry["detail"].get("hold_id") == hold_id for entry in custody["entries"])

@@ -6,7 +6,7 @@ from datetime import datetime
 from gateway.actions.desk import Desk
 from gateway.auth.actions import Action
 from gateway.auth.values import GatewayCaller, Resource
-from gateway.values import CompositeWay, DownloadLink, Page, Recording, RecordingState, StartedRecording
+from gateway.values import CompositeWay, DownloadLink, Page, Recording, RecordingState, StartedRecording, StoredCheck
 
 
 def start_recording(  # noqa: PLR0913 - what a recording is asked for by
@@ -57,6 +57,7 @@ def list_recordings(  # noqa: PLR0913 - the filters of the list
     states: Sequence[RecordingState] = (),
     started_from: datetime | None = None,
     started_to: datetime | None = None,
+    held: bool | None = None,
     limit: int = 100,
     cursor: str | None = None,
 ) -> Page[Recording]:
@@ -74,6 +75,7 @@ def list_recordings(  # noqa: PLR0913 - the filters of the list
             states=states,
             started_from=started_from,
             started_to=started_to,
+            held=held,
             limit=limit,
             cursor=cursor,
         )
@@ -95,3 +97,27 @@ def create_recording_link(
         caller, Action.RECORDING_DOWNLOAD, Resource.recording(caller.organisation_id, recording_id)
     ) as identity:
         return desk.evidence.create_recording_link(identity, recording_id, file, valid_seconds)
+
+
+def get_recording_custody(desk: Desk, caller: GatewayCaller, *, recording_id: str) -> bytes:
+    """The chain of custody up to now (docs/spec/recording.md): a JSON object."""
+    with desk.authorise(
+        caller, Action.RECORDING_CUSTODY, Resource.recording(caller.organisation_id, recording_id)
+    ) as identity:
+        return desk.evidence.get_custody(identity, recording_id=recording_id)
+
+
+def verify_recording(desk: Desk, caller: GatewayCaller, *, recording_id: str) -> StoredCheck:
+    """Read every file back from the store now and compare digests."""
+    with desk.authorise(
+        caller, Action.RECORDING_VERIFY, Resource.recording(caller.organisation_id, recording_id)
+    ) as identity:
+        return desk.evidence.verify_recording(identity, recording_id)
+
+
+def dispose_recording(desk: Desk, caller: GatewayCaller, *, recording_id: str, reason: str) -> Recording:
+    """Delete a recording's bytes before its retention ends. Refused while a legal hold exists."""
+    with desk.authorise(
+        caller, Action.RECORDING_DISPOSE, Resource.recording(caller.organisation_id, recording_id)
+    ) as identity:
+        return desk.evidence.dispose_recording(identity, recording_id, reason)

@@ -10,7 +10,6 @@ from gateway.calls import evidence_values as read
 from gateway.calls.line import Identity, Wire
 from gateway.values import (
     Clip,
-    ClipCheck,
     ClipRestore,
     ClipState,
     CompositeWay,
@@ -27,6 +26,7 @@ from gateway.values import (
     RequestedClip,
     Retention,
     StartedRecording,
+    StoredCheck,
 )
 
 
@@ -92,9 +92,9 @@ class EvidenceCalls:
         answer = self._wire.call(self._stub.ListClips, request, identity)
         return Page(items=tuple(map(read.clip, answer.clips)), next_cursor=answer.next_page_token or None)
 
-    def get_custody(self, identity: Identity, clip_id: str) -> bytes:
-        """The custody document up to now: JSON."""
-        request = evidence_pb2.GetCustodyRequest(clip_id=clip_id)
+    def get_custody(self, identity: Identity, *, clip_id: str | None = None, recording_id: str | None = None) -> bytes:
+        """The custody document of a clip or a recording up to now: JSON."""
+        request = evidence_pb2.GetCustodyRequest(clip_id=clip_id or "", recording_id=recording_id or "")
         document: bytes = self._wire.call(self._stub.GetCustody, request, identity).document
         return document
 
@@ -109,11 +109,11 @@ class EvidenceCalls:
         request = evidence_pb2.RestoreClipRequest(clip_id=clip_id)
         return read.restore(self._wire.call(self._stub.RestoreClip, request, identity))
 
-    def verify_clip(self, identity: Identity, clip_id: str) -> ClipCheck:
+    def verify_clip(self, identity: Identity, clip_id: str) -> StoredCheck:
         """Read every file back and compare its digest with the one on record."""
         request = evidence_pb2.VerifyStoredClipRequest(clip_id=clip_id)
         answer = self._wire.call(self._stub.VerifyStoredClip, request, identity, retry=False, long=True)
-        return read.check(answer)
+        return read.check(answer, answer.artefacts)
 
     def export_clip(self, identity: Identity, clip_id: str, session_id: str | None) -> Iterator[bytes]:
         """The bundle with the clip in it, in pieces."""
@@ -125,9 +125,19 @@ class EvidenceCalls:
         request = evidence_pb2.DisposeClipRequest(clip_id=clip_id, reason=reason)
         return read.clip(self._wire.call(self._stub.DisposeClip, request, identity).clip)
 
-    def place_hold(self, identity: Identity, clip_id: str, reason: str, idempotency_key: str) -> PlacedHold:
-        """Hold a clip."""
-        request = evidence_pb2.PlaceLegalHoldRequest(clip_id=clip_id, reason=reason, idempotency_key=idempotency_key)
+    def place_hold(
+        self,
+        identity: Identity,
+        reason: str,
+        idempotency_key: str,
+        *,
+        clip_id: str | None = None,
+        recording_id: str | None = None,
+    ) -> PlacedHold:
+        """Hold a clip or a recording."""
+        request = evidence_pb2.PlaceLegalHoldRequest(
+            clip_id=clip_id or "", recording_id=recording_id or "", reason=reason, idempotency_key=idempotency_key
+        )
         answer = self._wire.call(self._stub.PlaceLegalHold, request, identity)
         return PlacedHold(hold=read.hold(answer.hold), mirrored=answer.mirrored)
 
@@ -137,12 +147,12 @@ class EvidenceCalls:
         return read.hold(self._wire.call(self._stub.LiftLegalHold, request, identity).hold)
 
     def get_retention(self, identity: Identity) -> Retention:
-        """How long the organisation keeps clips."""
+        """How long the organisation keeps clips and recordings."""
         answer = self._wire.call(self._stub.GetRetention, evidence_pb2.GetRetentionRequest(), identity)
         return read.retention(answer.retention)
 
     def set_retention(self, identity: Identity, days: int, reason: str, lock_mode: LockMode | None) -> Retention:
-        """Change how long the organisation keeps clips."""
+        """Change how long the organisation keeps clips and recordings."""
         request = evidence_pb2.SetRetentionRequest(
             days=days, reason=reason, lock_mode=read.LOCK_MODES.number(lock_mode)
         )
@@ -209,6 +219,7 @@ class EvidenceCalls:
         states: Sequence[RecordingState],
         started_from: datetime | None,
         started_to: datetime | None,
+        held: bool | None,
         limit: int,
         cursor: str | None,
     ) -> Page[Recording]:
@@ -220,6 +231,7 @@ class EvidenceCalls:
             states=[read.RECORDING_STATES.number(state) for state in states],
             started_from=_timestamp(started_from),
             started_to=_timestamp(started_to),
+            held=held,
         )
         answer = self._wire.call(self._stub.ListRecordings, request, identity)
         return Page(items=tuple(map(read.recording, answer.recordings)), next_cursor=answer.next_page_token or None)
@@ -228,6 +240,17 @@ class EvidenceCalls:
         """Hand over what was drawn in the session; empty: nothing was."""
         request = evidence_pb2.ProcessRecordingRequest(recording_id=recording_id, annotations=annotations)
         return read.recording(self._wire.call(self._stub.ProcessRecording, request, identity).recording)
+
+    def verify_recording(self, identity: Identity, recording_id: str) -> StoredCheck:
+        """Read every file of a recording back and compare its digest with the one on record."""
+        request = evidence_pb2.VerifyStoredRecordingRequest(recording_id=recording_id)
+        answer = self._wire.call(self._stub.VerifyStoredRecording, request, identity, retry=False, long=True)
+        return read.check(answer, answer.files)
+
+    def dispose_recording(self, identity: Identity, recording_id: str, reason: str) -> Recording:
+        """Delete a recording's bytes before its retention ends."""
+        request = evidence_pb2.DisposeRecordingRequest(recording_id=recording_id, reason=reason)
+        return read.recording(self._wire.call(self._stub.DisposeRecording, request, identity).recording)
 
     def receive_livekit_webhook(self, body: bytes, authorization: str, request_id: str) -> bool:
         """Hand over what LiveKit sent, signature and all; False when it had come before."""

@@ -1,5 +1,6 @@
 """The evidence service's messages as values."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
@@ -9,7 +10,6 @@ from indelible.evidence.v1 import evidence_pb2
 
 from gateway.values import (
     Clip,
-    ClipCheck,
     ClipRestore,
     ClipState,
     CompositeWay,
@@ -31,6 +31,7 @@ from gateway.values import (
     RecordingState,
     RestoreState,
     Retention,
+    StoredCheck,
     StoredFile,
 )
 
@@ -96,7 +97,8 @@ def hold(message: evidence_pb2.LegalHold) -> LegalHold:
     lifted_at = _optional(message, "lifted_at")
     return LegalHold(
         hold_id=message.hold_id,
-        clip_id=message.clip_id,
+        clip_id=message.clip_id or None,
+        recording_id=message.recording_id or None,
         reason=message.reason,
         placed_by=message.placed_by,
         placed_at=_moment(message.placed_at),
@@ -113,9 +115,12 @@ def link(message: "evidence_pb2.CreateDownloadLinkResponse | evidence_pb2.Create
     )
 
 
-def check(message: evidence_pb2.VerifyStoredClipResponse) -> ClipCheck:
-    """The result of reading a clip back."""
-    return ClipCheck(
+def check(
+    message: "evidence_pb2.VerifyStoredClipResponse | evidence_pb2.VerifyStoredRecordingResponse",
+    files: Iterable[evidence_pb2.ArtefactCheck],
+) -> StoredCheck:
+    """The result of reading a clip or a recording back."""
+    return StoredCheck(
         ok=message.ok,
         files=tuple(
             FileCheck(
@@ -125,7 +130,7 @@ def check(message: evidence_pb2.VerifyStoredClipResponse) -> ClipCheck:
                 found_sha256=file.found_sha256.hex() or None,
                 problem=file.problem,
             )
-            for file in message.artefacts
+            for file in files
         ),
         checked_at=_moment(message.checked_at),
     )
@@ -144,7 +149,7 @@ def restore(message: evidence_pb2.RestoreClipResponse) -> ClipRestore:
 
 
 def retention(message: evidence_pb2.Retention) -> Retention:
-    """How long clips are kept."""
+    """How long clips and recordings are kept."""
     return Retention(
         days=message.days,
         lock_mode=LOCK_MODES.word(message.lock_mode),
@@ -188,6 +193,8 @@ def recording(message: evidence_pb2.Recording) -> Recording:
         stop_reason=message.stop_reason or None,
         completed_at=_optional(message, "completed_at"),
         retain_until=_optional(message, "retain_until"),
+        disposed_at=_optional(message, "disposed_at"),
+        holds=tuple(map(hold, message.holds)),
     )
 
 

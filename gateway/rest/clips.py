@@ -19,7 +19,7 @@ from gateway.rest.models import (
     Uuid,
 )
 from gateway.rest.routing import Answer, Call, Repeat, Route
-from gateway.values import Clip, ClipCheck, ClipRestore, DownloadLink, JsonObject, Page
+from gateway.values import Clip, ClipRestore, DownloadLink, JsonObject, Page, StoredCheck
 
 MAX_STATES = 8
 MAX_WINDOW_SECONDS = 24 * 3600
@@ -75,7 +75,7 @@ class ClipBundleQuery(Strict):
 
 
 class DisposeBody(Strict):
-    """Why a clip is disposed of."""
+    """Why a clip or a recording is disposed of."""
 
     reason: Reason
 
@@ -197,7 +197,7 @@ ROUTES: tuple[Route, ...] = (
         path="/clips/{clip_id}/verification",
         handler=verify_clip,
         uses=(clips.verify_clip,),
-        answer=ClipCheck,
+        answer=StoredCheck,
         tag="Clips",
         slow=True,
     ),

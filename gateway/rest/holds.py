@@ -8,6 +8,7 @@ from pydantic import Field
 from gateway.actions import holds
 from gateway.rest.clips import ClipPath
 from gateway.rest.models import Identifier, PageQuery, Reason, Strict, Uuid
+from gateway.rest.recordings import RecordingPath
 from gateway.rest.routing import Answer, Call, Repeat, Route
 from gateway.values import LegalHold, Page, PlacedHold, Retention
 
@@ -27,6 +28,13 @@ class HoldPath(Strict):
     hold_id: Uuid
 
 
+class RecordingHoldPath(Strict):
+    """A hold on a recording."""
+
+    recording_id: Uuid
+    hold_id: Uuid
+
+
 class HoldsQuery(PageQuery):
     """Which holds."""
 
@@ -34,7 +42,7 @@ class HoldsQuery(PageQuery):
 
 
 class SetRetention(Strict):
-    """How long clips shall be kept, and why."""
+    """How long clips and recordings shall be kept, and why."""
 
     days: int = Field(ge=1, le=MAX_RETENTION_DAYS)
     lock_mode: Literal["none", "governance", "compliance"] | None = Field(
@@ -67,19 +75,49 @@ def lift_hold(call: Call, path: HoldPath, body: HoldReason) -> Answer:
     return Answer(value=hold)
 
 
+def place_recording_hold(call: Call, path: RecordingPath, body: HoldReason) -> Answer:
+    """Place a legal hold on a recording: nothing of it is deleted until the hold is lifted.
+
+    It may still be running: what comes of it is held, too. Several holds are independent of each other. The evidence
+    service remembers the Idempotency-Key for ever.
+    """
+    placed = holds.place_recording_hold(
+        call.desk,
+        call.caller,
+        recording_id=path.recording_id,
+        reason=body.reason,
+        idempotency_key=call.idempotency_key,
+    )
+    return Answer(value=placed)
+
+
+def list_recording_holds(call: Call, path: RecordingPath) -> Answer:
+    """List the holds that stand on a recording now."""
+    items = holds.list_recording_holds(call.desk, call.caller, recording_id=path.recording_id)
+    return Answer(value=Page(items=items, next_cursor=None))
+
+
+def lift_recording_hold(call: Call, path: RecordingHoldPath, body: HoldReason) -> Answer:
+    """Lift one hold of a recording. Lifting it again gives the first answer."""
+    hold = holds.lift_recording_hold(
+        call.desk, call.caller, recording_id=path.recording_id, hold_id=path.hold_id, reason=body.reason
+    )
+    return Answer(value=hold)
+
+
 def list_holds(call: Call, query: HoldsQuery) -> Answer:
-    """List the holds that stand in your organisation, newest incident first; `limit` counts clips."""
+    """List the holds that stand on clips of your organisation, newest incident first; `limit` counts clips."""
     page = holds.list_holds(call.desk, call.caller, camera=query.camera, limit=query.limit, cursor=query.cursor)
     return Answer(value=page)
 
 
 def get_retention(call: Call) -> Answer:
-    """Get how long your organisation keeps clips."""
+    """Get how long your organisation keeps clips and recordings."""
     return Answer(value=holds.get_retention(call.desk, call.caller))
 
 
 def set_retention(call: Call, body: SetRetention) -> Answer:
-    """Change how long your organisation keeps clips, for the clips there are, too."""
+    """Change how long your organisation keeps clips and recordings, for those there are, too."""
     retention = holds.set_retention(
         call.desk, call.caller, days=body.days, reason=body.reason, lock_mode=body.lock_mode
     )
@@ -110,6 +148,33 @@ ROUTES: tuple[Route, ...] = (
         path="/clips/{clip_id}/holds/{hold_id}/lift",
         handler=lift_hold,
         uses=(holds.lift_hold,),
+        answer=LegalHold,
+        tag="Legal holds",
+        repeat=Repeat.GATEWAY,
+    ),
+    Route(
+        method="POST",
+        path="/recordings/{recording_id}/holds",
+        handler=place_recording_hold,
+        uses=(holds.place_recording_hold,),
+        answer=PlacedHold,
+        tag="Legal holds",
+        status=HTTPStatus.CREATED,
+        repeat=Repeat.SERVICE,
+    ),
+    Route(
+        method="GET",
+        path="/recordings/{recording_id}/holds",
+        handler=list_recording_holds,
+        uses=(holds.list_recording_holds,),
+        answer=Page[LegalHold],
+        tag="Legal holds",
+    ),
+    Route(
+        method="POST",
+        path="/recordings/{recording_id}/holds/{hold_id}/lift",
+        handler=lift_recording_hold,
+        uses=(holds.lift_recording_hold,),
         answer=LegalHold,
         tag="Legal holds",
         repeat=Repeat.GATEWAY,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gateway.actions import recordings
+from gateway.rest.clips import DisposeBody
 from gateway.rest.models import (
     TEXT,
     FileName,
@@ -16,17 +17,20 @@ from gateway.rest.models import (
     SessionId,
     SessionPath,
     Strict,
+    Truth,
     Uuid,
 )
 from gateway.rest.routing import Answer, Call, Repeat, Route
 from gateway.rest.sessions import Participant, object_bytes
-from gateway.values import DownloadLink, Page, Recording
+from gateway.values import DownloadLink, JsonObject, Page, Recording, StoredCheck
 
 MAX_STATES = 8
 # The document itself may have 4 MiB.
 MAX_ANNOTATION_BYTES = 4 * 1024 * 1024 + 64 * 1024
 
-State = Literal["starting", "recording", "stopping", "waiting", "processing", "completed", "failed"]
+State = Literal[
+    "starting", "recording", "stopping", "waiting", "processing", "completed", "failed", "disposing", "disposed"
+]
 Room = Annotated[
     str,
     Field(
@@ -85,6 +89,7 @@ class RecordingsQuery(PageQuery):
     state: list[State] = Field(default_factory=list, max_length=MAX_STATES)
     started_from: Moment | None = None
     started_to: Moment | None = None
+    held: Truth | None = Field(default=None, description="Only recordings with, or without, a standing hold.")
 
 
 def start_recording(call: Call, path: SessionPath, body: StartRecording) -> Answer:
@@ -118,6 +123,7 @@ def list_recordings(call: Call, query: RecordingsQuery) -> Answer:
         states=query.state,
         started_from=query.started_from,
         started_to=query.started_to,
+        held=query.held,
         limit=query.limit,
         cursor=query.cursor,
     )
@@ -159,6 +165,25 @@ def create_recording_link(call: Call, path: RecordingFilePath, body: LinkBody) -
         valid_seconds=body.valid_seconds or 0,
     )
     return Answer(value=link)
+
+
+def get_recording_custody(call: Call, path: RecordingPath) -> Answer:
+    """Get the chain of custody of a recording up to now: who or what touched it, when, and the digests."""
+    return Answer(value=recordings.get_recording_custody(call.desk, call.caller, recording_id=path.recording_id))
+
+
+def verify_recording(call: Call, path: RecordingPath) -> Answer:
+    """Read every file of a recording back from the store now, kept raw ones too, and compare digests."""
+    return Answer(value=recordings.verify_recording(call.desk, call.caller, recording_id=path.recording_id))
+
+
+def dispose_recording(call: Call, path: RecordingPath, body: DisposeBody) -> Answer:
+    """Delete a recording's bytes before its retention ends.
+
+    Refused with RECORDING_HELD while a legal hold stands. Digests and custody stay.
+    """
+    disposed = recordings.dispose_recording(call.desk, call.caller, recording_id=path.recording_id, reason=body.reason)
+    return Answer(value=disposed)
 
 
 ROUTES: tuple[Route, ...] = (
@@ -216,6 +241,33 @@ ROUTES: tuple[Route, ...] = (
         answer=DownloadLink,
         tag="Recordings",
         status=HTTPStatus.CREATED,
+        repeat=Repeat.GATEWAY,
+    ),
+    Route(
+        method="GET",
+        path="/recordings/{recording_id}/custody",
+        handler=get_recording_custody,
+        uses=(recordings.get_recording_custody,),
+        answer=JsonObject,
+        tag="Recordings",
+    ),
+    Route(
+        method="POST",
+        path="/recordings/{recording_id}/verification",
+        handler=verify_recording,
+        uses=(recordings.verify_recording,),
+        answer=StoredCheck,
+        tag="Recordings",
+        slow=True,
+    ),
+    Route(
+        method="POST",
+        path="/recordings/{recording_id}/disposal",
+        handler=dispose_recording,
+        uses=(recordings.dispose_recording,),
+        answer=Recording,
+        tag="Recordings",
+        status=HTTPStatus.ACCEPTED,
         repeat=Repeat.GATEWAY,
     ),
 )

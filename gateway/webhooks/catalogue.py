@@ -68,6 +68,8 @@ def _recording(payload: Mapping[str, Any]) -> dict[str, Any]:
     return _pick(*names)(payload) | {"files": _digests(payload.get("artefacts"))}
 
 
+# Of the two ids, a hold has the one of what it is on.
+_HOLD = ("hold_id", "clip_id", "recording_id", "reason")
 _TOLD: Mapping[str, tuple[EventType, Callable[[Mapping[str, Any]], dict[str, Any]]]] = MappingProxyType(
     {
         "ledger.chain_closed": (
@@ -83,8 +85,8 @@ _TOLD: Mapping[str, tuple[EventType, Callable[[Mapping[str, Any]], dict[str, Any
             EventType.CLIP_FAILED,
             _pick("clip_id", "source", "camera", "incident", "event_at", "reason", "message", "failed_at"),
         ),
-        "hold.placed": (EventType.HOLD_PLACED, _pick("hold_id", "clip_id", "reason", "placed_by", "placed_at")),
-        "hold.lifted": (EventType.HOLD_LIFTED, _pick("hold_id", "clip_id", "reason", "lifted_by", "lifted_at")),
+        "hold.placed": (EventType.HOLD_PLACED, _pick(*_HOLD, "placed_by", "placed_at")),
+        "hold.lifted": (EventType.HOLD_LIFTED, _pick(*_HOLD, "lifted_by", "lifted_at")),
         "recording.completed": (EventType.RECORDING_READY, _recording),
     }
 )

@@ -138,6 +138,9 @@ def test_an_integrators_day(stack: Stack, chromium: str, tmp_path: Path) -> None
                 ask("POST", "/sessions/visit-1/consents", consent)
         recording_id = ask("POST", "/sessions/visit-1/recordings", start)["recording_id"]
         livekit.advance(2.0)
+        # Held while it is running: whatever comes of it is.
+        kept = ask("POST", f"/recordings/{recording_id}/holds", {"reason": "case 2026-8"})["hold"]
+        assert (kept["recording_id"], kept["clip_id"]) == (recording_id, None)
         ask("POST", f"/recordings/{recording_id}/stop", {"reason": "visit over"})
 
         # An alert, and the clip of it.
@@ -169,6 +172,8 @@ def test_an_integrators_day(stack: Stack, chromium: str, tmp_path: Path) -> None
         ask("POST", f"/clips/{clip_id}/holds/{hold['hold_id']}/lift", {"reason": "case closed"})
         until("hold.lifted", lambda: inbox.of("hold.placed") and inbox.of("hold.lifted"))
 
+        ask("POST", f"/clips/{clip_id}/holds/{kept['hold_id']}/lift", {"reason": "by a side door"}, expected=(404,))
+
         # The end: the chain waits for the recording, and closes by itself.
         ended = ask("POST", "/sessions/visit-1/end", {"ending": {"by": "ann"}})
         assert ended["session"]["state"] in {"ended", "closed"}
@@ -181,6 +186,30 @@ def test_an_integrators_day(stack: Stack, chromium: str, tmp_path: Path) -> None
             "anchors",
             lambda: all(one["state"] == "obtained" for one in ask("GET", "/sessions/visit-1/anchors")["items"]),
         )
+
+        # The hold outlives all that, and custody has it.
+        assert ask("GET", f"/recordings/{recording_id}")["holds"] == [kept]
+        assert ask("GET", f"/recordings/{recording_id}/holds")["items"] == [kept]
+        assert [one["recording_id"] for one in ask("GET", "/recordings?held=true")["items"]] == [recording_id]
+        refused = ask("POST", f"/recordings/{recording_id}/disposal", {"reason": "asked to"}, expected=(409,))
+        assert refused["code"] in {"RECORDING_HELD", "RECORDING_NOT_COMPLETED"}  # the latter until it is settled
+        assert ask("POST", f"/recordings/{recording_id}/verification")["ok"]
+        ask(
+            "POST",
+            f"/recordings/{recording_id}/holds/{hold['hold_id']}/lift",
+            {"reason": "the clip's"},
+            expected=(404,),
+        )
+        for _ in range(2):
+            lift = ask("POST", f"/recordings/{recording_id}/holds/{kept['hold_id']}/lift", {"reason": "case closed"})
+            assert lift["lift_reason"] == "case closed"
+        assert ask("GET", f"/recordings/{recording_id}/holds")["items"] == []
+        actions = [one["action"] for one in ask("GET", f"/recordings/{recording_id}/custody")["entries"]]
+        assert [one for one in actions if one.startswith(("hold", "verified"))] == [
+            *("hold placed", "verified", "hold lifted"),
+        ]
+        about = [one["recording_id"] for one in inbox.of("hold.placed") if "recording_id" in one]
+        assert about == [recording_id]
 
         # The page for a court, in a browser.
         url = ask("POST", "/sessions/visit-1/verify-links", {})["url"]

@@ -18,9 +18,9 @@ OPERATE = {"session.open", "session.close", "consent.record", "event.append", "r
 OPERATE |= {"recording.annotate", "clip.request", "hold.place"}
 INVESTIGATE = {"chain.check", "bundle.export", "bundle.disclose", "link.create", "link.revoke", "recording.download"}
 INVESTIGATE |= {"clip.request", "clip.custody", "clip.verify", "clip.download", "clip.export", "clip.restore"}
-INVESTIGATE |= {"hold.place", "hold.lift"}
+INVESTIGATE |= {"hold.place", "hold.lift", "recording.custody", "recording.verify"}
 AUDIT = {"chain.check", "bundle.export", "clip.custody", "clip.verify", "retention.view", "webhook.view", "source.view"}
-AUDIT |= {"credential.view", "access.view"}
+AUDIT |= {"credential.view", "access.view", "recording.custody", "recording.verify"}
 # What each role may do, written down once more, so that a slip in the policies shows.
 MAY = {
     Role.OBSERVER: WATCH,

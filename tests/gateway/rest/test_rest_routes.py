@@ -85,14 +85,14 @@ def test_every_action_has_a_use_case() -> None:
 
 
 def test_a_write_honours_a_key_unless_doing_it_twice_is_harmless() -> None:
-    harmless = {"verify_clip", "restore_clip"}
+    harmless = {"verify_clip", "verify_recording", "restore_clip"}
     without = {route.name for route in ALL_ROUTES if route.method != "GET" and route.repeat is Repeat.NONE}
     assert without <= harmless | {route.name for route in ALL_ROUTES if route.tag == "Webhooks"}
     assert not any(route.repeat is not Repeat.NONE for route in ALL_ROUTES if route.method == "GET")
 
 
 def test_the_desk_gives_no_identity_that_was_not_asked_for() -> None:
-    """Only `Permit` makes an identity, and two places that read a clip to find out where it is."""
+    """Only `Permit` makes an identity, and two places that read a clip or a recording to find out about it."""
     package = inspect.getmodule(desk_module)
     assert package is not None
     uses = [case.name for case in USE_CASES if "desk.identity" in inspect.getsource(case.function)]

@@ -59,6 +59,18 @@ TOLD: list[tuple[str, dict[str, Any], EventType, dict[str, Any]]] = [
         {"hold_id": "h-1", "clip_id": "c-1", "reason": "done", "lifted_by": "bob", "lifted_at": "2026"},
     ),
     (
+        "hold.placed",
+        {"hold_id": "h-2", "recording_id": "r-1", "reason": "case 7", "placed_by": "ann", "placed_at": "2026"},
+        EventType.HOLD_PLACED,
+        {"hold_id": "h-2", "recording_id": "r-1", "reason": "case 7", "placed_by": "ann", "placed_at": "2026"},
+    ),
+    (
+        "hold.lifted",
+        {"hold_id": "h-2", "recording_id": "r-1", "reason": "done", "lifted_by": "bob", "lifted_at": "2026"},
+        EventType.HOLD_LIFTED,
+        {"hold_id": "h-2", "recording_id": "r-1", "reason": "done", "lifted_by": "bob", "lifted_at": "2026"},
+    ),
+    (
         "recording.completed",
         {"recording_id": "r-1", "session_chain_id": "s-1", "completed_at": "2026", "artefacts": [ARTEFACT],
          "egresses": [{"participant": "ann"}]},
