@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from indelible.ledger.v1 import ledger_pb2_grpc
 
 from ledger.chain.receipt import ReceiptSigner
@@ -20,6 +19,7 @@ from ledger.store.admin import add_organisation
 from sandbox.database import Database
 from sandbox.issuer import EVERY_SCOPE, Issuer
 from sandbox.processes import Process, find_program, free_port
+from sandbox.services import is_healthy
 
 ORGANISATION = "acme"
 FOREIGN_ORGANISATION = "other"
@@ -85,13 +85,7 @@ class Service:
             self.process.kill()
 
     def is_healthy(self) -> bool:
-        with grpc.insecure_channel(self.address) as channel:
-            try:
-                check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its stubs omit it
-                answer = check(health_pb2.HealthCheckRequest(), timeout=2)
-            except grpc.RpcError:
-                return False
-            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return is_healthy(self.address)
 
     def token(self, organisation_id: str = ORGANISATION, scopes: Sequence[str] = EVERY_SCOPE) -> str:
         return self.issuer.mint(organisation_id, scopes=scopes, subject="tester")

@@ -13,7 +13,6 @@ import boto3
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from indelible.evidence.v1 import evidence_pb2, evidence_pb2_grpc
 
 from ledger.client import ClientError
@@ -24,11 +23,14 @@ from sandbox.database import Database
 from sandbox.issuer import EVERY_SCOPE, Issuer
 from sandbox.objects import Objects
 from sandbox.processes import Process, find_program, free_port
+from sandbox.services import is_healthy
 from tests.service.serving import FOREIGN_ORGANISATION, ORGANISATION, Service
 
 SOURCE = "gate-1"
 FOREIGN_SOURCE = "yard-1"
 START_SECONDS = 60.0
+# For a worker that is to sweep the store all the time, with hardly any grace.
+SWEEPING = {"INDELIBLE_EVIDENCE_SWEEP_AFTER_SECONDS": "1"}
 # A quiet afternoon that is over: nothing of it is waited for.
 FILMED_FROM = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
 FILMED_SECONDS = 20
@@ -78,7 +80,6 @@ class Evidence:
             "INDELIBLE_EVIDENCE_LEDGER_TOKENS": str(self.tokens),
             "INDELIBLE_EVIDENCE_WORK_DIRECTORY": str(directory / "work"),
             "INDELIBLE_EVIDENCE_LEASE_SECONDS": "3",
-            "INDELIBLE_EVIDENCE_SWEEP_AFTER_SECONDS": "1",
             "INDELIBLE_LEDGER": ledger.address,
             "INDELIBLE_TOKEN_ISSUER": self.issuer.issuer,
             "INDELIBLE_TOKEN_AUDIENCE": self.issuer.audience,
@@ -110,13 +111,7 @@ class Evidence:
                 process.stop()
 
     def is_healthy(self) -> bool:
-        with grpc.insecure_channel(self.address) as channel:
-            try:
-                check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # its stubs omit it
-                answer = check(health_pb2.HealthCheckRequest(), timeout=2)
-            except grpc.RpcError:
-                return False
-            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        return is_healthy(self.address)
 
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
@@ -143,12 +138,15 @@ class Evidence:
     def ended(self, clip_id: str, *, seconds: float = 90.0) -> evidence_pb2.Clip:
         """The clip once it is preserved or has failed."""
         until = time.monotonic() + seconds
-        while True:
-            clip: evidence_pb2.Clip = self.call("GetClip", evidence_pb2.GetClipRequest(clip_id=clip_id)).clip
-            if clip.state in {evidence_pb2.CLIP_STATE_PRESERVED, evidence_pb2.CLIP_STATE_FAILED}:
-                return clip
-            assert time.monotonic() < until, f"still {evidence_pb2.ClipState.Name(clip.state)}{self.log_tail()}"
-            time.sleep(0.2)
+        request, headers = evidence_pb2.GetClipRequest(clip_id=clip_id), self.headers()
+        with grpc.insecure_channel(self.address) as channel:
+            stub = evidence_pb2_grpc.EvidenceServiceStub(channel)
+            while True:
+                clip: evidence_pb2.Clip = stub.GetClip(request, timeout=60, metadata=headers).clip
+                if clip.state in {evidence_pb2.CLIP_STATE_PRESERVED, evidence_pb2.CLIP_STATE_FAILED}:
+                    return clip
+                assert time.monotonic() < until, f"still {evidence_pb2.ClipState.Name(clip.state)}{self.log_tail()}"
+                time.sleep(0.2)
 
     def events(self, kind: str, *, organisation_id: str = ORGANISATION, chain_id: str = "operations") -> list[Any]:
         with self.ledger.blocking_client(organisation_id) as client:

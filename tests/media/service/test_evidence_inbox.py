@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import nats
@@ -19,16 +18,28 @@ from tests.media.service.evidence import Evidence, extraction, running_evidence
 from tests.service.serving import FOREIGN_ORGANISATION, Service
 
 
-@pytest.fixture
-def listening(tmp_path: Path, ledger: Service, objects: Objects, nats_server: Nats) -> Iterator[Evidence]:
+@pytest.fixture(scope="module")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = Nats(tmp_path_factory.mktemp("nats"))
+    try:
+        yield server.start().url
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def listening(
+    tmp_path_factory: pytest.TempPathFactory, ledger: Service, objects: Objects, nats_url: str
+) -> Iterator[Evidence]:
     """A service that takes requests from NATS, without a worker."""
-    with running_evidence(tmp_path, ledger, objects, extra={"INDELIBLE_NATS_URL": nats_server.url}) as running:
+    directory = tmp_path_factory.mktemp("listening")
+    with running_evidence(directory, ledger, objects, extra={"INDELIBLE_NATS_URL": nats_url}) as running:
         yield running
 
 
 @pytest.fixture
-async def connection(listening: Evidence, nats_server: Nats) -> AsyncIterator[Client]:
-    client = await nats.connect(nats_server.url)
+async def connection(listening: Evidence, nats_url: str) -> AsyncIterator[Client]:
+    client = await nats.connect(nats_url)
     stream = client.jetstream()
     async with asyncio.timeout(20):
         while True:

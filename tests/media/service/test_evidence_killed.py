@@ -12,7 +12,7 @@ from indelible.evidence.v1 import evidence_pb2
 
 from sandbox.objects import Objects
 from tests.media.service.dying_worker import BOUNDARIES
-from tests.media.service.evidence import Evidence, running_evidence
+from tests.media.service.evidence import SWEEPING, Evidence, running_evidence
 from tests.service.serving import Service
 
 KILLED_SECONDS = 240
@@ -21,7 +21,7 @@ KILLED_SECONDS = 240
 @pytest.fixture
 def lonely(tmp_path: Path, ledger: Service, objects: Objects) -> Iterator[Evidence]:
     """An evidence service without any worker."""
-    with running_evidence(tmp_path, ledger, objects) as running:
+    with running_evidence(tmp_path, ledger, objects, extra=SWEEPING) as running:
         yield running
 
 

@@ -1,7 +1,5 @@
 """Starting, stopping and being watched."""
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,16 +13,30 @@ from ledger.cli.main import indelible
 from ledger.settings_reader import SettingsError
 from media.settings import CallerSettings, EvidenceSettings
 from sandbox.objects import Objects
-from sandbox.processes import find_program
 from tests.media.service.evidence import Evidence, running_evidence
 from tests.service.serving import Service
 
 
-@pytest.fixture
-def own(tmp_path: Path, ledger: Service, objects: Objects) -> Iterator[Evidence]:
-    """A service of this test's own, without a worker."""
-    with running_evidence(tmp_path, ledger, objects) as running:
+@pytest.fixture(scope="module")
+def _own(tmp_path_factory: pytest.TempPathFactory, ledger: Service, objects: Objects) -> Iterator[Evidence]:
+    with running_evidence(tmp_path_factory.mktemp("own"), ledger, objects) as running:
         yield running
+
+
+@pytest.fixture
+def own(_own: Evidence) -> Iterator[Evidence]:
+    """A service that runs when the test begins, without a worker; the test may stop it."""
+    if _own.process is None or _own.process.exit_code is not None:
+        _own.serve()
+    yield _own
+    for worker in _own.workers:
+        worker.stop()
+
+
+def requests(evidence: Evidence) -> float:
+    """How many extractions were asked for, as the metrics tell."""
+    series = 'indelible_requests_total{code="OK",method="RequestExtraction"} '
+    return sum(float(line.removeprefix(series)) for line in evidence.metrics().splitlines() if line.startswith(series))
 
 
 def test_a_stopped_worker_gives_its_clip_back_and_another_makes_it(own: Evidence) -> None:
@@ -42,17 +54,6 @@ def test_a_stopped_worker_gives_its_clip_back_and_another_makes_it(own: Evidence
     assert list((own.directory / "work").iterdir()) == []
     own.work(INDELIBLE_EVIDENCE_LEASE_SECONDS="600")
     assert own.ended(clip_id).state == evidence_pb2.CLIP_STATE_PRESERVED
-
-
-def test_the_service_stops_cleanly_and_tells_health_and_metrics_while_it_runs(own: Evidence) -> None:
-    own.request("counted")
-    assert own.is_healthy()
-    assert 'indelible_requests_total{code="OK",method="RequestExtraction"} 1.0' in own.metrics()
-    assert "indelible_database_up 1.0" in own.metrics()
-    process = own.process
-    assert process is not None
-    process.stop()
-    assert process.exit_code == 0, own.log_tail()
 
 
 def test_no_log_holds_a_secret_of_the_store_or_a_token(own: Evidence) -> None:
@@ -94,6 +95,18 @@ def test_notes_wait_for_a_token_and_are_told_once_there_is_one(own: Evidence) ->
         time.sleep(0.3)
 
 
+def test_the_service_stops_cleanly_and_tells_health_and_metrics_while_it_runs(own: Evidence) -> None:
+    before = requests(own)
+    own.request("counted")
+    assert own.is_healthy()
+    assert requests(own) == before + 1
+    assert "indelible_database_up 1.0" in own.metrics()
+    process = own.process
+    assert process is not None
+    process.stop()
+    assert process.exit_code == 0, own.log_tail()
+
+
 def test_every_missing_setting_is_named_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         EvidenceSettings.from_environment({})
@@ -132,10 +145,9 @@ def test_a_caller_who_names_a_far_service_needs_its_authority() -> None:
         {"INDELIBLE_EVIDENCE": "evidence.example:443", "INDELIBLE_TOKEN": "a.b.c"}
     )
     assert settings.address == "evidence.example:443"
-    environment = {"PATH": os.environ["PATH"], "INDELIBLE_EVIDENCE": "evidence.example:443", "INDELIBLE_TOKEN": "a.b.c"}
-    command = [str(find_program("indelible")), "clip", "list"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 2
+    environment = {"INDELIBLE_EVIDENCE": "evidence.example:443", "INDELIBLE_TOKEN": "a.b.c"}
+    done = CliRunner().invoke(indelible, ["clip", "list"], env=environment)
+    assert done.exit_code == 2
     assert "INDELIBLE_EVIDENCE_CA" in done.stderr
 
 

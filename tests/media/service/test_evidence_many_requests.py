@@ -13,7 +13,7 @@ REQUESTS = 200
 
 
 def test_200_replayed_and_concurrent_requests_for_20_incidents_are_20_clips(evidence: Evidence) -> None:
-    evidence.work()
+    second = evidence.work()
     with grpc.insecure_channel(evidence.address) as channel:
         stub = evidence_pb2_grpc.EvidenceServiceStub(channel)
 
@@ -35,3 +35,4 @@ def test_200_replayed_and_concurrent_requests_for_20_incidents_are_20_clips(evid
     assert {evidence.request(f"many-{number}").clip.clip_id for number in range(INCIDENTS)} == clip_ids
     keys = [one.key for one in evidence.store.list_objects("acme/")]
     assert len([key for key in keys if "/many-" in key and key.endswith("/clip.mp4")]) == INCIDENTS
+    second.stop()

@@ -10,7 +10,7 @@ from indelible.evidence.v1 import evidence_pb2
 
 from sandbox.objects import Objects
 from sandbox.objects_faults import Fault, LyingObjects
-from tests.media.service.evidence import Evidence, running_evidence
+from tests.media.service.evidence import SWEEPING, Evidence, running_evidence
 from tests.service.serving import Service
 
 
@@ -26,7 +26,7 @@ def deceived(
 ) -> Iterator[Evidence]:
     """A service whose store is behind the liar."""
     directory = tmp_path_factory.mktemp("deceived")
-    with running_evidence(directory, ledger, objects, store_url=liar.url) as running:
+    with running_evidence(directory, ledger, objects, store_url=liar.url, extra=SWEEPING) as running:
         running.work()
         # Its worker has probed the bucket before the lying begins.
         assert running.preserved("honest").state == evidence_pb2.CLIP_STATE_PRESERVED, running.log_tail()
