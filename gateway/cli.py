@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import threading
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
@@ -117,8 +118,8 @@ def gateway(
         client = BlockingLedgerClient(str(ledger), token=None, tls=tls)
     except ValueError as error:
         raise click.UsageError(f"--ledger: {error}; give --ledger-ca") from error
-    with client, closing(_bound(listen)) as bound:
-        server = make_server(create_app(client), bound, trusted_proxy)
+    with client, _bound(listen) as bound:
+        server = make_server(create_app(client), bound[0], trusted_proxy)
         _stop_on_signals()
         _announce(listen, bound, "verify links")
         serve_until_stopped(server)
@@ -155,25 +156,30 @@ def _serve_integrators(settings: "GatewaySettings") -> None:
     from ledger.telemetry import configure_logging  # noqa: PLC0415 - see above
 
     configure_logging(settings.log)
-    with clear_refusals(), closing(_bound(settings.listen)) as bound:
-        code = serve_integrators(
-            settings, bound, lambda: _announce(settings.listen, bound, "integrators and verify links")
-        )
+    with clear_refusals(), _bound(settings.listen, settings.processes) as bound:
+        what = "integrators and verify links"
+        code = serve_integrators(settings, bound, lambda: _announce(settings.listen, bound, what))
     if code:
         raise SystemExit(code)
 
 
-def _bound(listen: Address) -> socket.socket:
+@contextmanager
+def _bound(listen: Address, count: int = 1) -> Iterator[list[socket.socket]]:
     from gateway.server import bind  # noqa: PLC0415 - see above
 
     try:
-        return bind(listen)
+        bound = bind(listen, count)
     except OSError as error:
         raise _CannotListen(f"cannot listen on {listen}: {error.strerror or error}") from error
+    try:
+        yield bound
+    finally:
+        for one in bound:
+            one.close()
 
 
-def _announce(listen: Address, bound: socket.socket, what: str) -> None:
-    click.echo(f"Serving {what} at http://{listen.host}:{bound.getsockname()[1]}", err=True)
+def _announce(listen: Address, bound: Sequence[socket.socket], what: str) -> None:
+    click.echo(f"Serving {what} at http://{listen.host}:{bound[0].getsockname()[1]}", err=True)
 
 
 def _stop_on_signals() -> None:

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from flask import Flask
@@ -31,18 +31,40 @@ PACE_BYTES = 1024 * 1024
 PACE_SECONDS = 60.0
 
 
-def bind(address: Address) -> socket.socket:
-    """A socket at an address, for any number of servers; it does not listen yet. Raises OSError."""
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, where = found[0]
-    bound = socket.socket(family, kind, protocol)
+def bind(address: Address, count: int = 1) -> list[socket.socket]:
+    """Sockets at one address, for as many servers, among which the system shares out connections. Raises OSError.
+
+    None of them listens yet.
+    """
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    # The first is there to learn whether somebody else has the address: sockets that share one would not.
+    with ExitStack() as closing:
+        probe = closing.enter_context(_bound(socket.socket(family, kind, protocol), where, shared=False))
+        if count == 1:
+            closing.pop_all()
+            return [probe]
+        where = probe.getsockname()
+    with ExitStack() as closing:
+        found = [
+            closing.enter_context(_bound(socket.socket(family, kind, protocol), where, shared=True))
+            for _ in range(count)
+        ]
+        closing.pop_all()
+    return found
+
+
+def _bound(one: socket.socket, where: Any, *, shared: bool) -> socket.socket:
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(where)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(where)
     except BaseException:
-        bound.close()
+        one.close()
         raise
-    return bound
+    return one
 
 
 def make_server(

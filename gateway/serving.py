@@ -4,7 +4,7 @@ import gc
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,11 @@ from ledger.address import Address
 from ledger.client import BlockingLedgerClient
 
 
-def serve_integrators(settings: GatewaySettings, bound: socket.socket, begun: Callable[[], None]) -> int:
-    """Serve at a bound socket until SIGTERM or Ctrl-C, and return the exit code; `begun` is called when it begins.
+def serve_integrators(settings: GatewaySettings, bound: Sequence[socket.socket], begun: Callable[[], None]) -> int:
+    """Serve with a process at each socket until SIGTERM or Ctrl-C, and return the exit code.
+
+    `begun` is called when it begins. The sockets stay open here: connections that wait at a process that dies are taken
+    by the one that replaces it.
 
     What makes it impossible to begin is told on standard error. Raises SettingsError for policies that cannot be used.
     """
@@ -34,8 +37,8 @@ def serve_integrators(settings: GatewaySettings, bound: socket.socket, begun: Ca
         share_metrics(directory)
         opened = partial(opened_parts, settings, policies=policies, shared=shared)
         serving = [
-            Task(name=f"gateway {number}", run=partial(_serve, settings, bound, opened))
-            for number in range(1, settings.processes + 1)
+            Task(name=f"gateway {number}", run=partial(_serve, settings, one, opened))
+            for number, one in enumerate(bound, start=1)
         ]
         groups = [serving[:1], serving[1:]]
         if settings.metrics_listen is not None:

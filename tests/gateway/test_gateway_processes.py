@@ -155,6 +155,20 @@ def test_addresses_and_methods_that_callers_make_up_make_no_metrics(gateway: Gat
     assert gateway.metric("indelible_gateway_requests_total", route=route) == 5
 
 
+def test_a_second_gateway_at_the_same_address_does_not_take_its_callers(
+    gateway: Gateway, environment: dict[str, str], tmp_path: Path
+) -> None:
+    second = Process(
+        "a second gateway",
+        [find_program("indelible"), "gateway", "serve"],
+        log=tmp_path / "second.log",
+        env={**environment, "INDELIBLE_GATEWAY_LISTEN": f"127.0.0.1:{gateway.port}"},
+    )
+    assert second.wait(START_SECONDS) == 2
+    assert "cannot listen" in second.log.read_text()
+    assert "Traceback" not in second.log.read_text()
+
+
 def test_a_process_that_dies_is_replaced_and_the_others_go_on(gateway: Gateway) -> None:
     before = {one.pid for one in gateway.workers()}
     # The first of them tells metrics.

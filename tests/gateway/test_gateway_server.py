@@ -34,7 +34,7 @@ class Door:
         def greet() -> str:
             return "hello"
 
-        self.server = make_server(app, bind(Address.parse("127.0.0.1:0")), None)
+        self.server = make_server(app, bind(Address.parse("127.0.0.1:0"))[0], None)
         self.port: int = self.server.effective_port
 
     def _pieces(self) -> Iterator[bytes]:

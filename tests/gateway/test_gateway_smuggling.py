@@ -18,7 +18,7 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 def port() -> Iterator[int]:
     app = Flask(__name__)
     app.add_url_rule("/", "tell", lambda: jsonify(length=len(request.get_data())), methods=["GET", "POST"])
-    server = make_server(app, bind(Address.parse("127.0.0.1:0")), None, max_body_bytes=1_000)
+    server = make_server(app, bind(Address.parse("127.0.0.1:0"))[0], None, max_body_bytes=1_000)
     threading.Thread(target=server.run, daemon=True).start()
     yield server.effective_port
     server.close()
