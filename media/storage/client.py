@@ -1,10 +1,11 @@
 """Clients for one bucket. Whatever writes is sent once: a repetition after a lost answer would be a second version."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
-import boto3
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
+from botocore.session import Session
 
 from media.storage.values import Profile
 
@@ -15,6 +16,8 @@ CONNECT_SECONDS = 5.0
 # The longest silence of the store in the middle of a transfer.
 READ_SECONDS = 60.0
 _READ_ATTEMPTS = 4
+# What botocore knows about the services of AWS: megabytes of JSON, read once for all clients of a process.
+_KNOWLEDGE: Final[Loader] = create_loader()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,10 +47,14 @@ class Bucket:
 
 def open_bucket(settings: StoreSettings) -> Bucket:
     """Clients for the bucket of the settings. Nothing is sent yet."""
-    return Bucket(name=settings.bucket, reader=_client(settings, _READ_ATTEMPTS), writer=_client(settings, 1))
+    # A session of their own: a shared one may not make clients in several threads at once.
+    session = Session()
+    session.register_component("data_loader", _KNOWLEDGE)
+    reader, writer = _client(session, settings, _READ_ATTEMPTS), _client(session, settings, 1)
+    return Bucket(name=settings.bucket, reader=reader, writer=writer)
 
 
-def _client(settings: StoreSettings, attempts: int) -> "S3Client":
+def _client(session: Session, settings: StoreSettings, attempts: int) -> "S3Client":
     config = Config(
         signature_version="s3v4",
         connect_timeout=CONNECT_SECONDS,
@@ -58,8 +65,7 @@ def _client(settings: StoreSettings, attempts: int) -> "S3Client":
         response_checksum_validation="when_required",
         s3={"addressing_style": "auto" if settings.profile == "aws" else "path"},
     )
-    # A session of its own: boto3's shared default one may not be used by several threads at once.
-    return boto3.session.Session().client(
+    client = session.create_client(
         "s3",
         region_name="auto" if settings.profile == "r2" else settings.region,
         endpoint_url=settings.endpoint_url,
@@ -67,3 +73,4 @@ def _client(settings: StoreSettings, attempts: int) -> "S3Client":
         aws_secret_access_key=settings.secret_key,
         config=config,
     )
+    return cast("S3Client", client)
