@@ -69,12 +69,14 @@ def use(running: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def pid_of(arguments: str) -> int:
-    found = []
+    """The process of these arguments: the first one, where it has made others of its kind."""
+    found: dict[int, int] = {}
     for directory in Path("/proc").iterdir():
         with contextlib.suppress(OSError):  # it may have ended meanwhile
             if directory.name.isdigit() and arguments.encode() in (directory / "cmdline").read_bytes():
-                found.append(int(directory.name))
-    [pid] = found
+                status = (directory / "stat").read_text()
+                found[int(directory.name)] = int(status.rpartition(")")[2].split()[1])
+    [pid] = [one for one, parent in found.items() if parent not in found]
     return pid
 
 
