@@ -7,14 +7,13 @@ import pytest
 
 from ledger.anchoring import worker
 from sandbox.authorities import Authorities, Fault, start_authorities
-from tests.folders import shared_in_folder
 
 
-@pytest.fixture(scope="module")
-def rogue_authorities(request: pytest.FixtureRequest, sandbox_directory: Path) -> Authorities:
+@pytest.fixture(scope="session")
+def rogue_authorities(sandbox_directory: Path) -> Iterator[Authorities]:
     """Two authorities for the tests of misbehaviour only."""
-    directory = sandbox_directory / "rogue-authorities"
-    return shared_in_folder(request, Path(__file__).parent, lambda: start_authorities(directory))
+    with start_authorities(sandbox_directory / "rogue-authorities") as running:
+        yield running
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import pytest
 
 from sandbox.calendar import CalendarSandbox, start_calendar
 from tests.anchoring.opentimestamps.ots_under_test import Anchoring
-from tests.folders import shared_in_folder
 
 
-@pytest.fixture(scope="module")
-def running_calendars(request: pytest.FixtureRequest, sandbox_directory: Path) -> CalendarSandbox:
-    directory = sandbox_directory / "calendars"
-    return shared_in_folder(request, Path(__file__).parent, lambda: start_calendar(directory))
+@pytest.fixture(scope="session")
+def running_calendars(sandbox_directory: Path) -> Iterator[CalendarSandbox]:
+    with start_calendar(sandbox_directory / "calendars") as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

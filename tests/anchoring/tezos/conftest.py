@@ -8,13 +8,12 @@ import pytest
 from sandbox.database import Database
 from sandbox.tezos import TezosSandbox
 from tests.anchoring.tezos.tezos_under_test import TTL_BLOCKS, Anchoring, running_network
-from tests.folders import shared_in_folder
 
 
-@pytest.fixture(scope="module")
-def running_tezos(request: pytest.FixtureRequest, sandbox_directory: Path) -> TezosSandbox:
-    directory = sandbox_directory / "tezos"
-    return shared_in_folder(request, Path(__file__).parent, lambda: running_network(directory, ttl=TTL_BLOCKS))
+@pytest.fixture(scope="session")
+def running_tezos(sandbox_directory: Path) -> Iterator[TezosSandbox]:
+    with running_network(sandbox_directory / "tezos", ttl=TTL_BLOCKS) as network:
+        yield network
 
 
 @pytest.fixture
