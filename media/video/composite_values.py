@@ -35,7 +35,7 @@ class CompositeSettings:
     frame_rate: int = 30
     preset: str = "medium"
     crf: int = 20
-    threads: int = 0  # 0: as many as there are cores
+    threads: int = 0  # 0: as many as keep all cores busy
     audio_rate: int = 48_000
     audio_bit_rate: int = 128_000
     longest_seconds: int = 24 * 3600  # of a composite: nobody is in a session for longer

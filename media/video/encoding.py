@@ -1,5 +1,6 @@
 """Encodes pictures into a track of an MP4 file, each shown exactly as long as it is to be shown."""
 
+import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, Literal
@@ -23,6 +24,9 @@ _FASTEST, _SLOWEST = 240, 1
 KEYFRAME_SECONDS: Final = 4
 # Enough that the encoder never waits where a picture takes longer to make than others; 6 MB at 720p, 50 at 4K.
 _AHEAD: Final = 4
+# Left to itself x264 works on half as many pictures again as there are cores. On two cores that is three, which
+# wait for each other now and then; with four both are busy.
+_LEAST_THREADS: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +37,8 @@ class Encoder:
     codec: str
     tag: str
     options: dict[str, str]
-    threads: int = 0
-    ahead: int = (
-        0  # pictures that may wait for it while the next are made; 0: whoever brings one waits until it is taken
-    )
+    threads: int = 0  # 0: as many as the encoder likes
+    ahead: int = 0  # pictures that may wait for it, in a thread of its own (beside.py)
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -49,7 +51,9 @@ def recording_encoder(settings: EncodingSettings) -> Encoder:
     # Participants send pictures when something changes, seconds apart. With B frames an MP4 file then says that it ends
     # before its last pictures are shown, as lengths are counted in the order of decoding.
     options = {"preset": settings.preset, "crf": str(settings.crf), "bf": "0"}
-    return Encoder(name="libx264", codec="h264", tag="avc1", options=options, threads=settings.threads, ahead=_AHEAD)
+    few = len(os.sched_getaffinity(0)) * 3 // 2 < _LEAST_THREADS
+    threads = settings.threads or (_LEAST_THREADS if few else 0)
+    return Encoder(name="libx264", codec="h264", tag="avc1", options=options, threads=threads, ahead=_AHEAD)
 
 
 def mp4_options() -> dict[str, str]:

@@ -18,7 +18,7 @@ class EncodingSettings:
 
     preset: str = "medium"
     crf: int = 20
-    threads: int = 0  # 0: as many as there are cores
+    threads: int = 0  # 0: as many as keep all cores busy
     audio_bit_rate: int = 128_000
 
 
