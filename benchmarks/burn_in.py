@@ -8,12 +8,13 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,7 @@ def burn_in(rounds: int, seconds: int = SECONDS) -> None:
         if shutil.which("ffmpeg") is not None:
             ways["ffmpeg_command"] = partial(_ffmpeg, source)
         turns = [{way: _seconds(work, Path(name)) for way, work in ways.items()} for _ in range(rounds)]
-    speeds = {way: seconds * RATE / statistics.median(turn[way] for turn in turns) for way in ways}
-    lines = {way: figure(way, speed, "frames/s", seconds_of_footage=seconds) for way, speed in speeds.items()}
+    lines = {way: _line(way, [turn[way] for turn in turns], seconds) for way in ways}
     show(lines["encode_without_strokes"])
     show(compared(lines["burn_in"], lines["encode_without_strokes"], at_least=0.9))
     if "ffmpeg_command" in lines:
@@ -73,20 +73,20 @@ def composite(minutes: float) -> None:
             for tile in range(TILES)
         ]
         joins = [Join(tile=tile, at_us=STARTED_AT) for tile in range(TILES)]
-        started = time.perf_counter()
-        made = asyncio.run(
-            compose_apart(
-                files,
-                directory / "composite.mp4",
-                placing=placements(joins, width=1280, height=720),
-                annotations=drawn(seconds, tiles=TILES),
-                limits=limits_for(seconds),
-            )
+        composing = compose_apart(
+            files,
+            directory / "composite.mp4",
+            placing=placements(joins, width=1280, height=720),
+            annotations=drawn(seconds, tiles=TILES),
+            limits=limits_for(seconds),
         )
-        took = time.perf_counter() - started
+        started = _spent()
+        made = asyncio.run(composing)
+        took, processor = (now - then for now, then in zip(_spent(), started, strict=True))
         size = made.path.stat().st_size / 1e6
     more = {"minutes": minutes, "participants": TILES, "strokes": made.strokes_painted, "frames": made.frames}
-    show(figure("composite_720p_time", took, "s", **more, times_real=round(seconds / took, 2)))
+    times = {"cpu_seconds": round(processor, 1), "times_real": round(seconds / took, 2)}
+    show(figure("composite_720p_time", took, "s", **more, **times))
     show(figure("composite_720p_size", size, "MB", **more, megabits_a_second=round(size * 8 / seconds, 2)))
 
 
@@ -188,10 +188,24 @@ def _repeated(part: Path, target: Path, seconds: int) -> Path:
     return target
 
 
-def _seconds(work: Callable[[Path], None], directory: Path) -> float:
-    started = time.perf_counter()
+def _line(way: str, turns: Sequence[tuple[float, float]], seconds: int) -> dict[str, Any]:
+    took, processor = (statistics.median(turn) for turn in zip(*turns, strict=True))
+    more = {"seconds_of_footage": seconds, "cpu_seconds": round(processor, 1)}
+    return figure(way, seconds * RATE / took, "frames/s", **more)
+
+
+def _seconds(work: Callable[[Path], None], directory: Path) -> tuple[float, float]:
+    """How long it takes, and how much of the processors."""
+    started = _spent()
     work(directory)
-    return time.perf_counter() - started
+    took, processor = (now - then for now, then in zip(_spent(), started, strict=True))
+    return took, processor
+
+
+def _spent() -> tuple[float, float]:
+    """The time, and the processor time of this process and of those it has seen end."""
+    used = os.times()
+    return time.perf_counter(), used.user + used.system + used.children_user + used.children_system
 
 
 def main() -> None:
