@@ -4,6 +4,8 @@ PYTHON ?= python3
 TEST_WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
+# The tests start our services hundreds of times: what was compiled once is kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := ledger media gateway sandbox verifier tests benchmarks proto/generate.py
 
 .PHONY: help demo up test soak lint format bench stubs freeze pins clean
