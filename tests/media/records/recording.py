@@ -136,11 +136,10 @@ async def make_clip(records: Records, incident: str = "inc-1", **changes: Any) -
 
 
 async def hold(records: Records, held: Clip | Recording, key: str = "", reason: str = "case 7") -> Hold:
-    is_clip = isinstance(held, Clip)
     one = Hold(
         hold_id=uuid4(),
-        clip_id=held.clip_id if is_clip else None,
-        recording_id=None if is_clip else held.recording_id,
+        clip_id=held.clip_id if isinstance(held, Clip) else None,
+        recording_id=held.recording_id if isinstance(held, Recording) else None,
         reason=reason,
         placed_by="rosa",
         placed_at=now_us(),
