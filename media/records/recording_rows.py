@@ -39,6 +39,7 @@ SELECT file.*, encode(file.sha256, 'hex') AS digest,
 _TASKS = """
 SELECT task, stay_id, state, coalesce(failure_reason, '') AS reason, coalesce(failure_message, '') AS message
   FROM evidence.recording_jobs WHERE recording_id = %s
+ ORDER BY job_id
 """
 _ANNOTATIONS = """
 SELECT document, encode(sha256, 'hex') AS digest, handed_at, handed_by

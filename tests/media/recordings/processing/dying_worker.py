@@ -95,7 +95,8 @@ async def live(given: dict[str, Any]) -> None:
             await lanes.work(job)
         await stage.tell()
         work = await stage.work_of(UUID(given["recording_id"]))
-        if work.state == "COMPLETED" and work.task("settle", None) and work.tasks[-1].state != "OPEN":
+        settling = work.task("settle", None)
+        if settling is not None and settling.state != "OPEN":
             return
         if job is None:
             await asyncio.sleep(0.05)
