@@ -15,7 +15,9 @@ _READY_SECONDS = 60.0
 # spent waiting for its own parts to hang up.
 _STOP_SECONDS = 1.5
 # One pass goes through all objects at once and then waits this long for news.
-_LIFECYCLE_SECONDS = 3
+# A pass ends by itself, after two seconds where nothing else runs. One that is cut short begins with the same part of
+# the buckets again, and may never come to the others.
+_LIFECYCLE_SECONDS = 120
 _PARTS = ("master", "volume", "filer", "s3")
 _PROBE_BUCKET = "sandbox-probe"
 _VOLUME_MEGABYTES = 64  # small volumes, so that a few small files do not claim gigabytes of a laptop's disk
@@ -101,7 +103,7 @@ class Objects:
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=_READY_SECONDS,
+            timeout=_LIFECYCLE_SECONDS + _READY_SECONDS,
             check=False,
         )
         if "complete" not in done.stdout:
