@@ -8,7 +8,7 @@ In this order, and whatever refuses first is the answer:
 A decision on evidence, and every refusal, is in the records before the caller gets an answer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from gateway.auth.actions import ACTIONS, Action
 from gateway.auth.decisions import Outcome, record_decision
@@ -52,12 +52,6 @@ class AccessControl:
         outcome = Outcome.FOREIGN if foreign else Outcome.DENIED
         self._record(caller, action, resource, outcome, decision.policies)
         raise not_found() if foreign else _forbidden(action)
-
-    def permitted(self, caller: GatewayCaller, action: Action, resources: Sequence[Resource]) -> list[bool]:
-        """Which of many resources the caller may do `action` to, for lists that leave out the others; not recorded."""
-        if ACTIONS[action].scopes - caller.scopes:
-            return [False] * len(resources)
-        return [self._decide(caller, action, resource).allowed for resource in resources]
 
     def not_found(self, caller: GatewayCaller, action: Action, resource: Resource) -> Problem:
         """The problem to raise when there turns out to be no such resource in the caller's organisation; recorded.

@@ -7,6 +7,7 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 
 from gateway.auth.values import GatewayCaller
+from gateway.problems import Code, Problem
 from gateway.records.records import Records
 from gateway.webhooks.values import AttemptRecord, Delivery, DeliveryLog, DeliveryState
 from ledger.timestamps import moment
@@ -24,6 +25,11 @@ _GET = f"SELECT {_COLUMNS}, d.body FROM gateway.webhook_deliveries AS d WHERE d.
 _ATTEMPTS = """
 SELECT number, attempted_at, milliseconds, status, problem, answer
   FROM gateway.webhook_attempts WHERE delivery_id = %s ORDER BY number DESC LIMIT 100
+"""
+_IS_REMOVED = """
+SELECT e.removed_at IS NOT NULL
+  FROM gateway.webhook_deliveries AS d JOIN gateway.webhook_endpoints AS e USING (endpoint_id)
+ WHERE d.delivery_id = %s
 """
 # The lease is left as it is: an attempt under way ends first, and cannot settle what was begun anew.
 _REPLAY = f"""
@@ -84,8 +90,14 @@ def get_delivery(records: Records, organisation_id: str, delivery_id: UUID) -> D
 
 
 def replay_delivery(records: Records, caller: GatewayCaller, delivery_id: UUID) -> Delivery | None:
-    """Send a message again that was delivered or given up; one still being tried stays as it is. None: no such one."""
+    """Send a message again that was delivered or given up; one still being tried stays as it is. None: no such one.
+
+    Raises Problem (CONFLICT) when its endpoint was removed.
+    """
     with records.transaction(caller.organisation_id) as connection:
+        removed = connection.execute(_IS_REMOVED, (delivery_id,)).fetchone()
+        if removed is not None and removed[0]:
+            raise Problem(Code.CONFLICT, "The endpoint of this message was removed: nobody is told at it any more.")
         row = connection.execute(_REPLAY, (delivery_id,)).fetchone()
         if row is None:
             row = connection.execute(_GET, (delivery_id,)).fetchone()

@@ -19,22 +19,28 @@ from ledger.database.connections import Pool
 # From one try to the next: about a day altogether, often while the trouble may be short.
 PAUSES_SECONDS = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)
 LEASE_SECONDS = 60
-# One slow endpoint takes this many of a worker's lanes at most.
+# One slow endpoint takes this many of a worker's lanes at most, and all those of one organisation so many: what they
+# leave is for the others.
 IN_FLIGHT_PER_ENDPOINT = 4
+IN_FLIGHT_PER_ORGANISATION = 6
 KEEP_DELIVERED_DAYS = 30
 KEEP_DEAD_DAYS = 90
 _PRUNE_BATCH = 1_000
 
 _CLAIM = """
-WITH due AS (
+WITH busy AS MATERIALIZED (
+    SELECT organisation_id, endpoint_id
+      FROM gateway.webhook_deliveries
+     WHERE state = 'PENDING' AND leased_until > now()
+), due AS (
     SELECT d.delivery_id
       FROM gateway.webhook_deliveries AS d
       JOIN gateway.webhook_endpoints AS e USING (endpoint_id)
      WHERE d.state = 'PENDING' AND d.next_attempt_at <= now() AND (d.leased_until IS NULL OR d.leased_until <= now())
        AND e.disabled_at IS NULL
-       AND (SELECT count(*) FROM gateway.webhook_deliveries AS other
-             WHERE other.endpoint_id = d.endpoint_id AND other.state = 'PENDING' AND other.leased_until > now())
-           < %(in_flight)s
+       AND d.endpoint_id NOT IN (SELECT endpoint_id FROM busy GROUP BY endpoint_id HAVING count(*) >= %(of_endpoint)s)
+       AND d.organisation_id NOT IN (SELECT organisation_id FROM busy
+                                      GROUP BY organisation_id HAVING count(*) >= %(of_organisation)s)
      ORDER BY d.next_attempt_at
      LIMIT 1
        FOR UPDATE OF d SKIP LOCKED
@@ -69,10 +75,19 @@ DELETE FROM gateway.webhook_deliveries
                           AND ended_at < CASE state WHEN 'DELIVERED' THEN %(delivered)s ELSE %(dead)s END
                         LIMIT %(limit)s)
 """
+# Whoever was removed is never told; the log says that it was not.
+_GIVE_UP = """
+UPDATE gateway.webhook_deliveries AS d
+   SET state = 'DEAD', leased_until = NULL, ended_at = %s
+  FROM gateway.webhook_endpoints AS e
+ WHERE e.endpoint_id = d.endpoint_id AND e.removed_at IS NOT NULL AND d.state = 'PENDING'
+"""
+# What waits for an endpoint that was switched off is nobody's to look after.
 _COUNTS = """
-SELECT count(*) FILTER (WHERE state = 'PENDING'), count(*) FILTER (WHERE state = 'DEAD'),
-       coalesce(min(created_at) FILTER (WHERE state = 'PENDING'), 0)
-  FROM gateway.webhook_deliveries WHERE state <> 'DELIVERED'
+SELECT count(*) FILTER (WHERE d.state = 'PENDING' AND e.disabled_at IS NULL), count(*) FILTER (WHERE d.state = 'DEAD'),
+       coalesce(min(d.created_at) FILTER (WHERE d.state = 'PENDING' AND e.disabled_at IS NULL), 0)
+  FROM gateway.webhook_deliveries AS d JOIN gateway.webhook_endpoints AS e USING (endpoint_id)
+ WHERE d.state <> 'DELIVERED'
 """
 
 
@@ -94,7 +109,10 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """How many messages wait or were given up, and since when (microseconds since 1970, 0: none waits)."""
+    """How many messages wait for endpoints that are told, and since when (microseconds since 1970, 0: none waits).
+
+    `dead` were given up.
+    """
 
     pending: int
     dead: int
@@ -103,7 +121,11 @@ class Backlog:
 
 async def claim(pool: Pool) -> Parcel | None:
     """The delivery that is due longest, leased; None when none is."""
-    wanted = {"in_flight": IN_FLIGHT_PER_ENDPOINT, "lease": timedelta(seconds=LEASE_SECONDS)}
+    wanted = {
+        "of_endpoint": IN_FLIGHT_PER_ENDPOINT,
+        "of_organisation": IN_FLIGHT_PER_ORGANISATION,
+        "lease": timedelta(seconds=LEASE_SECONDS),
+    }
     async with pool.connection() as connection, connection.transaction():
         row = await (await connection.execute(_CLAIM, wanted)).fetchone()
         if row is None:
@@ -156,7 +178,7 @@ def pause_after(tries: int, attempt: Attempt) -> timedelta:
 
 
 async def prune(pool: Pool) -> int:
-    """Forget what ended long ago. How many deliveries that were."""
+    """Forget what ended long ago; how many deliveries that were. What waits for a removed endpoint is given up."""
     now_us = time.time_ns() // 1000
     day_us = 86_400_000_000
     wanted = {
@@ -165,6 +187,7 @@ async def prune(pool: Pool) -> int:
         "limit": _PRUNE_BATCH,
     }
     async with pool.connection() as connection:
+        await connection.execute(_GIVE_UP, (now_us,))
         return (await connection.execute(_PRUNE, wanted)).rowcount
 
 

@@ -22,8 +22,12 @@ VALUES (%s, %s, %s, %s, %s, %s)
 """  # noqa: S608 - one of two names of ours
     for owner in ("endpoint_id", "alert_source_id")
 }
+# What ends sooner stays so: a secret that was replaced in a hurry does not come to life again with the next one.
 _END = {
-    owner: f"UPDATE gateway.webhook_secrets SET ends_at = %s WHERE {owner} = %s AND (ends_at IS NULL OR ends_at > %s)"  # noqa: S608 - as above
+    owner: f"""
+UPDATE gateway.webhook_secrets SET ends_at = least(ends_at, %s)
+ WHERE {owner} = %s AND (ends_at IS NULL OR ends_at > %s)
+"""  # noqa: S608 - as above
     for owner in ("endpoint_id", "alert_source_id")
 }
 VALID = {
@@ -47,7 +51,7 @@ def add_secret(  # noqa: PLR0913 - what a secret is kept with
     now_us: int,
     overlap_seconds: int = 0,
 ) -> str:
-    """A new secret, as it is shown; those before it are good for `overlap_seconds` more."""
+    """A new secret, as it is shown; those before it are good for `overlap_seconds` more at most."""
     connection.execute(_END[owner], (now_us + overlap_seconds * 1_000_000, owner_id, now_us))
     secret = new_secret()
     connection.execute(_INSERT[owner], (uuid4(), organisation_id, owner_id, sealer.seal(secret), by, now_us))
