@@ -7,7 +7,12 @@ from gateway.actions.clips import clip_resource
 from gateway.actions.desk import Desk, service_key
 from gateway.auth.actions import Action
 from gateway.auth.values import GatewayCaller, Resource
-from gateway.values import LegalHold, LockMode, Page, PlacedHold, Retention
+from gateway.calls import Identity
+from gateway.problems import Code, Problem
+from gateway.values import Clip, LegalHold, LockMode, Page, PlacedHold, Recording, Retention
+
+# How the cursors of pages behind the clips begin; the services' own, in base64 of JSON, never do.
+_ON_RECORDINGS = "recordings-"
 
 
 def place_hold(
@@ -65,14 +70,18 @@ def list_clip_holds(desk: Desk, caller: GatewayCaller, *, clip_id: str) -> tuple
 def list_holds(
     desk: Desk, caller: GatewayCaller, *, camera: str | None = None, limit: int = 100, cursor: str | None = None
 ) -> Page[LegalHold]:
-    """The holds that stand on a page of held clips, newest incident first; `limit` counts clips."""
-    with desk.authorise(
-        caller,
-        Action.CLIP_LIST,
-        Resource.camera_of(caller.organisation_id, camera) if camera else Resource.organisation(caller.organisation_id),
-    ) as identity:
-        page = desk.evidence.list_clips(identity, camera=camera, held=True, limit=limit, cursor=cursor)
-        return Page(items=tuple(hold for clip in page.items for hold in clip.holds), next_cursor=page.next_cursor)
+    """The holds that stand on a page of held clips, newest incident first, and behind those on held recordings.
+
+    `limit` counts clips and recordings. Those of one camera are on clips alone.
+    """
+    resource = (
+        Resource.camera_of(caller.organisation_id, camera) if camera else Resource.organisation(caller.organisation_id)
+    )
+    with desk.authorise(caller, Action.CLIP_LIST, resource) as identity:
+        if camera is None:
+            desk.authorise(caller, Action.RECORDING_LIST, resource)
+        held, more = _held(desk, identity, camera, limit, cursor)
+        return Page(items=tuple(hold for one in held for hold in one.holds), next_cursor=more)
 
 
 def get_retention(desk: Desk, caller: GatewayCaller) -> Retention:
@@ -87,6 +96,29 @@ def set_retention(
     """Change how long the organisation keeps clips and recordings, for those there are, too."""
     with desk.authorise(caller, Action.RETENTION_CHANGE, Resource.organisation(caller.organisation_id)) as identity:
         return desk.evidence.set_retention(identity, days, reason, lock_mode)
+
+
+def _held(
+    desk: Desk, identity: Identity, camera: str | None, limit: int, cursor: str | None
+) -> tuple[tuple[Clip | Recording, ...], str | None]:
+    """A page of what is held, and the cursor of the next. Raises ClientError, Problem."""
+    held: tuple[Clip, ...] = ()
+    if cursor is None or not cursor.startswith(_ON_RECORDINGS):
+        clips = desk.evidence.list_clips(identity, camera=camera, held=True, limit=limit, cursor=cursor)
+        held, cursor = clips.items, clips.next_cursor
+        if cursor is not None or camera is not None:
+            return held, cursor
+        if len(held) == limit:
+            return held, _ON_RECORDINGS
+    elif camera is not None:
+        raise Problem(
+            Code.INVALID_REQUEST, "The cursor is not one of this list. Leave it out to begin anew.", field="cursor"
+        )
+    recordings = desk.evidence.list_recordings(
+        identity, held=True, limit=limit - len(held), cursor=(cursor or "").removeprefix(_ON_RECORDINGS) or None
+    )
+    more = recordings.next_cursor
+    return (*held, *recordings.items), None if more is None else _ON_RECORDINGS + more
 
 
 def _is_hold_of(

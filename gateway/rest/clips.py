@@ -208,6 +208,7 @@ ROUTES: tuple[Route, ...] = (
         uses=(clips.restore_clip,),
         answer=ClipRestore,
         tag="Clips",
+        repeat=Repeat.GATEWAY,
     ),
     Route(
         method="GET",

@@ -41,6 +41,8 @@ _OF_TAGS: Mapping[str, tuple[HTTPStatus, ...]] = {
     "Clips": (HTTPStatus.GONE, HTTPStatus.BAD_GATEWAY),
     "Recordings": (HTTPStatus.GONE, HTTPStatus.BAD_GATEWAY),
     "Legal holds": (HTTPStatus.GONE,),
+    "Webhooks": (HTTPStatus.NOT_IMPLEMENTED,),
+    "Alert sources": (HTTPStatus.NOT_IMPLEMENTED,),
 }
 
 
@@ -151,7 +153,7 @@ def _responses(route: Route) -> dict[str, Any]:
 def _refusals(route: Route) -> tuple[HTTPStatus, ...]:
     return (
         *_COMMON,
-        *(_OF_BODIES if route.method in {"POST", "PUT"} else ()),
+        *(_OF_BODIES if route.method in {"POST", "PUT", "PATCH"} else ()),
         *(_OF_KEYS if route.repeat is not Repeat.NONE else ()),
         *_OF_TAGS.get(route.tag, ()),
     )

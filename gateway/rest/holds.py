@@ -106,7 +106,10 @@ def lift_recording_hold(call: Call, path: RecordingHoldPath, body: HoldReason) -
 
 
 def list_holds(call: Call, query: HoldsQuery) -> Answer:
-    """List the holds that stand on clips of your organisation, newest incident first; `limit` counts clips."""
+    """List the holds that stand on clips of your organisation, newest incident first, and then on its recordings.
+
+    With `camera`, those on the clips of that camera. `limit` counts the clips and recordings, which may have several.
+    """
     page = holds.list_holds(call.desk, call.caller, camera=query.camera, limit=query.limit, cursor=query.cursor)
     return Answer(value=page)
 

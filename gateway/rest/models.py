@@ -15,6 +15,8 @@ MAX_LINK_SECONDS = 3_600
 
 # Text that says something: one letter, digit or sign at least, and no U+0000.
 TEXT = r"^[^\u0000]*[!-~\u00c0-\u167f\u3041-\ud7ff][^\u0000]*$"
+# The same on one line, without characters that nothing shows; of those, the services refuse some that no pattern names.
+SHOWN = TEXT.replace(r"\u0000", r"\u0000-\u001f\u007f-\u009f\u2028\u2029")
 # Printable ASCII that is not all spaces.
 LINE = "^[ -~]*[!-~][ -~]*$"
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from gateway.actions import recordings
 from gateway.rest.clips import DisposeBody
 from gateway.rest.models import (
-    TEXT,
+    SHOWN,
     FileName,
     LinkBody,
     Moment,
@@ -35,9 +35,9 @@ Room = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=128,
-        pattern=TEXT,
-        description="The LiveKit room: your organisation, a colon, and a name of yours.",
+        max_length=256,
+        pattern=SHOWN,
+        description="The LiveKit room: your organisation, a colon, and a name of yours, in printable characters.",
     ),
 ]
 
@@ -58,7 +58,7 @@ class StartRecording(Strict):
 class StopRecording(OptionalBody):
     """Why a recording is stopped."""
 
-    reason: str | None = Field(default=None, min_length=1, max_length=200, pattern=TEXT)
+    reason: str | None = Field(default=None, min_length=1, max_length=200, pattern=SHOWN)
 
 
 class Annotations(Strict):

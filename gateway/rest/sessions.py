@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from gateway.actions import sessions
 from gateway.problems import Code, Problem
-from gateway.rest.models import TEXT, OptionalBody, PageQuery, SessionId, SessionPath, Strict
+from gateway.rest.models import SHOWN, OptionalBody, PageQuery, SessionId, SessionPath, Strict
 from gateway.rest.routing import Answer, Call, Repeat, Route
 from gateway.rest.writing import json_bytes
 from gateway.values import Page, RecordedConsent, Session, SessionChange
@@ -16,7 +16,13 @@ MAX_WAIT_SECONDS = 604_800
 MIN_WAIT_SECONDS = 60
 
 Participant = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=TEXT, description="The participant's identity in the room.")
+    str,
+    Field(
+        min_length=1,
+        max_length=128,
+        pattern=SHOWN,
+        description="The participant's identity in the room, in printable characters.",
+    ),
 ]
 
 
@@ -61,7 +67,7 @@ class NewConsent(Strict):
     role: Literal["operator", "field"]
     act: Literal["banner_shown", "given", "refused", "withdrawn"]
     notice: str = Field(
-        min_length=1, max_length=200, pattern=TEXT, description="Which text they saw: its version or address."
+        min_length=1, max_length=200, pattern=SHOWN, description="Which text they saw: its version or address."
     )
 
 

@@ -84,11 +84,20 @@ def test_every_action_has_a_use_case() -> None:
     assert {case.action for case in USE_CASES} == set(Action)
 
 
-def test_a_write_honours_a_key_unless_doing_it_twice_is_harmless() -> None:
-    harmless = {"verify_clip", "verify_recording", "restore_clip"}
+def test_a_write_honours_a_key_unless_it_only_reads_files_back() -> None:
     without = {route.name for route in ALL_ROUTES if route.method != "GET" and route.repeat is Repeat.NONE}
-    assert without <= harmless | {route.name for route in ALL_ROUTES if route.tag == "Webhooks"}
+    assert without == {"verify_clip", "verify_recording"}
     assert not any(route.repeat is not Repeat.NONE for route in ALL_ROUTES if route.method == "GET")
+
+
+def test_the_document_names_what_a_body_and_a_missing_part_are_refused_with(world: World) -> None:
+    document = world.app.test_client().get("/api/v1/openapi.json").json
+    assert document is not None
+    for route in ALL_ROUTES:
+        told = set(document["paths"][f"/api/v1{route.path}"][route.method.lower()]["responses"])
+        assert {"400", "401", "403", "404", "409", "429", "503"} <= told
+        assert ({"413", "415"} <= told) == (route.method in {"POST", "PUT", "PATCH"}), route.name
+        assert ("501" in told) == (route.tag in {"Webhooks", "Alert sources"}), route.name
 
 
 def test_the_desk_gives_no_identity_that_was_not_asked_for() -> None:

@@ -19,6 +19,7 @@ from gateway.parts import Parts, opened_parts
 from gateway.settings import GatewaySettings
 from sandbox.database import Database
 from sandbox.issuer import EVERY_SCOPE, Issuer
+from sandbox.livekit import Filming, LiveKitDouble
 from sandbox.objects import Objects
 from tests.media.service.evidence import Evidence, running_evidence
 from tests.service.serving import FOREIGN_ORGANISATION, ORGANISATION, Service, running_service
@@ -91,6 +92,7 @@ class World:
     issuer: Issuer
     ledger: Service
     evidence: Evidence
+    livekit: LiveKitDouble
     database: Database
 
     def caller(self, organisation_id: str = ORGANISATION, **claims: Any) -> Caller:
@@ -107,6 +109,19 @@ class World:
         answer = self.caller().post("/sessions", {"session_id": name, "subject": subject})
         assert answer.status_code == 201, answer.text
         return name
+
+    def recording(self) -> str:
+        """The id of a new recording, which runs. It would be processed once it is told what was drawn."""
+        session, ann = self.session(), self.caller()
+        room = self.livekit.open_room(f"{ORGANISATION}:{session}")
+        room.join("ann")
+        for act in ("banner_shown", "given"):
+            consent = {"participant": "ann", "role": "operator", "act": act, "notice": "1"}
+            assert ann.post(f"/sessions/{session}/consents", consent).status_code == 201
+        wanted = {"room": room.name, "operator": "ann", "annotations_expected": True}
+        started = ann.post(f"/sessions/{session}/recordings", wanted)
+        assert started.status_code == 201, started.text
+        return str(started.json["recording_id"])
 
     def decisions(self, request_id: str) -> list[tuple[str, str, str, str]]:
         """What was recorded of one request: organisation, action, resource, outcome."""
@@ -132,7 +147,16 @@ def running_world(directory: Path, database: Database, issuer: Issuer, objects: 
         ledger = stack.enter_context(running_service(directory, database, issuer, trust))
         place = directory / "evidence"
         place.mkdir()
-        evidence = stack.enter_context(running_evidence(place, ledger, objects, extra=trust))
+        filming = Filming(width=160, height=96, composite_width=160, composite_height=96, rate=5)
+        livekit = stack.enter_context(LiveKitDouble(filming=filming))
+        recording = {
+            "INDELIBLE_LIVEKIT_URL": livekit.url,
+            "INDELIBLE_LIVEKIT_API_KEY": livekit.api_key,
+            "INDELIBLE_LIVEKIT_API_SECRET": livekit.api_secret,
+            "INDELIBLE_LIVEKIT_S3_ACCESS_KEY": objects.access_key,
+            "INDELIBLE_LIVEKIT_S3_SECRET_KEY": objects.secret_key,
+        }
+        evidence = stack.enter_context(running_evidence(place, ledger, objects, extra=trust | recording))
         evidence.work()
         settings = GatewaySettings.from_environment(
             {
@@ -152,4 +176,12 @@ def running_world(directory: Path, database: Database, issuer: Issuer, objects: 
         parts = stack.enter_context(opened_parts(settings))
         door = stack.enter_context(ledger.blocking_client())
         app = create_app(door, parts=parts)
-        yield World(app=app, parts=parts, issuer=issuer, ledger=ledger, evidence=evidence, database=database)
+        yield World(
+            app=app,
+            parts=parts,
+            issuer=issuer,
+            ledger=ledger,
+            evidence=evidence,
+            livekit=livekit,
+            database=database,
+        )
