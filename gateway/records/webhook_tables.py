@@ -45,12 +45,15 @@ webhook_endpoints = Table(
     Column("disabled_by", Text),
     Column("disabled_reason", Text),
     Column("removed_at", BigInteger),
+    # From which event of the operations chain on it is told.
+    Column("first_sequence", BigInteger, nullable=False, server_default=text("1")),
     UniqueConstraint("endpoint_id", "organisation_id"),
     organisation_check(),
     somebody("created_by"),
     CheckConstraint("cardinality(types) > 0", name="types"),
     CheckConstraint("(disabled_at IS NULL) = (disabled_by IS NULL)", name="disabled"),
     CheckConstraint("removed_at IS NULL OR disabled_at IS NOT NULL", name="removed"),
+    CheckConstraint("first_sequence > 0", name="first_sequence"),
     Index("webhook_endpoints_organisation_id", "organisation_id", "endpoint_id"),
 )
 
@@ -123,7 +126,7 @@ webhook_deliveries = Table(
     CheckConstraint("state IN ('PENDING', 'DELIVERED', 'DEAD')", name="state"),
     CheckConstraint("(state = 'PENDING') = (ended_at IS NULL)", name="ended_at"),
     Index("webhook_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'PENDING'")),
-    Index("webhook_deliveries_leased", "endpoint_id", "leased_until", postgresql_where=text("state = 'PENDING'")),
+    Index("webhook_deliveries_leased", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
     Index("webhook_deliveries_ended", "ended_at", postgresql_where=text("state <> 'PENDING'")),
     Index("webhook_deliveries_organisation_id", "organisation_id", "delivery_id"),
 )

@@ -23,8 +23,9 @@ MAX_DESCRIPTION_CHARACTERS = 200
 
 _COLUMNS = "endpoint_id, url, types, description, created_by, created_at, disabled_at, disabled_reason"
 _INSERT = f"""
-INSERT INTO gateway.webhook_endpoints (endpoint_id, organisation_id, url, types, description, created_by, created_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
+INSERT INTO gateway.webhook_endpoints
+       (endpoint_id, organisation_id, url, types, description, created_by, created_at, first_sequence)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 RETURNING {_COLUMNS}
 """  # noqa: S608 - names of ours
 _BEGIN = """
@@ -86,7 +87,8 @@ def create_endpoint(  # noqa: PLR0913 - what an endpoint is made of
         if count is not None and count[0] >= MAX_ENDPOINTS:
             raise Problem(Code.CONFLICT, f"There are {MAX_ENDPOINTS} endpoints already. Remove one first.")
         connection.execute(_BEGIN, (caller.organisation_id, next_sequence))
-        values = (uuid4(), caller.organisation_id, url, _words(types), description, caller.subject, now_us)
+        written = (url, _words(types), description, caller.subject, now_us, next_sequence)
+        values = (uuid4(), caller.organisation_id, *written)
         row = connection.cursor(row_factory=tuple_row).execute(_INSERT, values).fetchone()
         endpoint = _endpoint(_there(row))
         secret = add_secret(

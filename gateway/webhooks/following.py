@@ -41,7 +41,7 @@ SELECT e.organisation_id, e.endpoint_id, %(message_id)s, %(type)s, %(body)s,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
   FROM gateway.webhook_endpoints AS e
  WHERE e.organisation_id = %(organisation_id)s AND e.disabled_at IS NULL AND %(type)s = ANY (e.types)
-   AND e.created_at <= %(occurred_at)s
+   AND e.first_sequence <= %(sequence)s
     ON CONFLICT (endpoint_id, message_id) DO NOTHING
 """
 _MOVE = "UPDATE gateway.webhook_cursors SET next_sequence = %s, next_look_at = now() + %s WHERE organisation_id = %s"
@@ -124,5 +124,5 @@ def _values(organisation_id: str, notice: Notice, event: Event) -> dict[str, Any
         "message_id": notice.message_id,
         "type": notice.type.value,
         "body": notice.body,
-        "occurred_at": event.occurred_at_us,
+        "sequence": event.sequence,
     }

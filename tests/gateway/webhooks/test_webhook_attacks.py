@@ -1,12 +1,15 @@
 """What a compromised neighbour writes or answers must not keep webhooks from everybody else."""
 
 import ipaddress
+import json
+import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from gateway.problems import Problem
-from gateway.webhooks import queue
+from gateway.webhooks import endpoints, queue
 from gateway.webhooks.deliveries import replay_delivery
 from gateway.webhooks.endpoints import change_endpoint, remove_endpoint, replace_secret
 from gateway.webhooks.reach import may_reach
@@ -60,6 +63,21 @@ async def test_a_secret_that_was_to_end_soon_does_not_live_longer_by_the_next_re
     assert leaked <= 70 * 1_000_000
     assert between > 29 * 24 * 3600 * 1_000_000
     assert newest is None
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_what_an_endpoint_is_told_of_does_not_depend_on_whose_clock_is_ahead(
+    world: World, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    await world.close_session()
+    wrong_ns = time.time_ns() + hours * 3_600_000_000_000
+    with monkeypatch.context() as patch:
+        patch.setattr(endpoints, "time", SimpleNamespace(time_ns=lambda: wrong_ns))
+        made = await world.endpoint("https://example.com/")
+    session = await world.close_session()
+    await world.follow()
+    (delivery,) = world.deliveries(made.endpoint.endpoint_id)
+    assert json.loads(world.log(delivery).body)["data"]["chain_id"] == session
 
 
 @pytest.mark.usefixtures("_nothing_waits")
