@@ -6,10 +6,11 @@ and processes that died between two steps, all end the same.
 
 1. One process at a time has the turn of a recording.
 2. It is stopped when the operator withdrew, the session ended, or a bound in time is reached.
-3. Who is in the room, and what LiveKit records there, is asked.
-4. Egresses that LiveKit began or ended are put on record; what it has forgotten is given up. When everybody left long
-   ago, it is stopped.
-5. While it runs, egresses of those who do not consent are stopped.
+3. While it runs, egresses of those who do not consent are stopped. Whom LiveKit lists is not asked first: what must
+   stop does not wait for a list that a stranger in the room may have made unreadable.
+4. What LiveKit records in the room, and who is in it, is asked. Egresses that LiveKit began or ended are put on record;
+   what it has forgotten is given up. When everybody left long ago, it is stopped.
+5. While it runs, whoever does not consent is taken out of the picture of the room.
 6. The session's chain is told of everything so far; then missing egresses are begun (joining.py), and not before.
 7. While it stops: every egress is stopped; when each has its outcome, the files are the workers'.
 
@@ -24,7 +25,7 @@ from media.clips.turns import Turn
 from media.errors import MediaError, Reason
 from media.recordings.control import Control
 from media.recordings.following import discard, follow, give_up
-from media.recordings.joining import Scene, drop_unbegun, has_consented, join, set_attributes
+from media.recordings.joining import Scene, drop_unbegun, has_consented, hide, join, set_attributes
 from media.recordings.livekit_values import Egress, EgressStatus
 from media.recordings.session_events import stopped_note
 from media.recordings.telling import is_session_over, tell_session
@@ -85,6 +86,8 @@ async def _look(control: Control, recording: Recording, *, session_is_over: bool
         reason = _why_stop(control, recording, consents, session_is_over=session_is_over)
         if reason is not None:
             return await stop_running(control, recording, reason)
+        if await _stop_without_consent(control, recording, consents):
+            return True
     return await _compare(control, recording, await _scene(control, recording, consents))
 
 
@@ -99,7 +102,7 @@ async def _compare(control: Control, recording: Recording, scene: Scene) -> bool
     if recording.state == "STARTING" and any(stay.egress_id is not None for stay in recording.stays):
         await control.records.attendance.note_running(recording)
     # First, since it must not wait for the ledger.
-    if await _stop_without_consent(control, recording, scene):
+    if await _hide_without_consent(control, recording, scene):
         return True
     told = await tell_session(control, recording.organisation_id, recording.session_chain_id)
     return told and await join(control, recording, scene)
@@ -124,8 +127,9 @@ async def stop_stay(control: Control, recording: Recording, stay: Stay, reason: 
 
 
 async def _scene(control: Control, recording: Recording, consents: dict[str, Consent]) -> Scene:
-    people = await control.livekit.list_participants(recording.room)
     active = await control.livekit.list_active_egress(recording.room)
+    # Whatever is stopped ends for everybody, whoever is there.
+    people = await control.livekit.list_participants(recording.room) if recording.state in RUNNING else ()
     return Scene(
         people={person.identity: person for person in people if person.is_person}, active=active, consents=consents
     )
@@ -197,20 +201,35 @@ async def _is_deserted(control: Control, recording: Recording, scene: Scene) -> 
     return control.is_past(recording.empty_since, control.limits.empty)
 
 
-async def _stop_without_consent(control: Control, recording: Recording, scene: Scene) -> bool:
-    """Step 5: whoever does not consent any more is recorded no longer, in files of their own or in the composite."""
+async def _stop_without_consent(control: Control, recording: Recording, consents: dict[str, Consent]) -> bool:
+    """Step 3: whoever does not consent any more is recorded no longer."""
     changed = False
     for stay in recording.open_stays:
-        if not scene.consents_to_it(stay.participant):
-            changed |= await stop_stay(control, recording, stay, WITHDRAWN)
+        if stay.participant is None or stay.state != "ACTIVE" or has_consented(consents, stay.participant):
+            continue
+        is_hidden = recording.composite == "FROM_FILES" or await hide(control, recording, stay.participant)
+        changed |= await stop_stay(control, recording, stay, WITHDRAWN)
+        if not is_hidden:
+            changed |= await _stop_filming(control, recording, stay.participant)
+    return changed
+
+
+async def _hide_without_consent(control: Control, recording: Recording, scene: Scene) -> bool:
+    """Step 5: an egress of theirs may never have begun, and the page shows them all the same."""
     hidden = [one for one in scene.people if not scene.consents_to_it(one)]
-    if recording.composite == "ROOM" and hidden:
-        members = {member.participant: member for member in recording.members}
-        if not await set_attributes(control, recording, scene, members):
-            # The page cannot be told to drop somebody: then nobody is shown.
-            for stay in recording.stays_of(None):
-                reason = f"{', '.join(hidden)} could not be taken out of the picture"
-                changed |= await stop_stay(control, recording, stay, reason)
+    if recording.composite != "ROOM" or not hidden:
+        return False
+    members = {member.participant: member for member in recording.members}
+    if await set_attributes(control, recording, scene, members):
+        return False
+    return await _stop_filming(control, recording, ", ".join(hidden))
+
+
+async def _stop_filming(control: Control, recording: Recording, whom: str) -> bool:
+    """The page cannot be told to drop somebody: then nobody is shown."""
+    changed = False
+    for stay in recording.stays_of(None):
+        changed |= await stop_stay(control, recording, stay, f"{whom} could not be taken out of the picture")
     return changed
 
 

@@ -77,13 +77,23 @@ async def _stop_what_it_covers(control: Control, consent: Consent, recordings: l
         covered = None if is_operator else consent.participant
         if not is_operator and recording.member(consent.participant) is None:
             continue
-        if not await attend(control, recording, patience=control.limits.patience):
+        if not await _attended(control, recording):
             raise still_recorded(recording)
         now = await control.records.recordings.get(recording.organisation_id, recording.recording_id)
         if unstopped(now, covered) or (is_operator and now.state in RUNNING):
             raise still_recorded(recording)
         stopped.append(recording.recording_id)
     return tuple(stopped)
+
+
+async def _attended(control: Control, recording: Recording) -> bool:
+    """As `attend`, with patience. What was stopped before LiveKit failed is stopped; of its page that is not known."""
+    try:
+        return await attend(control, recording, patience=control.limits.patience)
+    except MediaError as error:
+        if error.reason is not Reason.LIVEKIT_UNAVAILABLE or recording.composite == "ROOM":
+            raise
+        return True
 
 
 async def _begin_what_it_allows(control: Control, recordings: list[Recording]) -> None:

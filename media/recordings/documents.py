@@ -9,7 +9,6 @@ from typing import Any
 
 from media.clips.events import time_text
 from media.recordings.events import accounts
-from media.recordings.plan import joins
 from media.records.recording_work import RecordingFile, RecordingWork
 
 FORMAT = "indelible-recording/1"
@@ -60,15 +59,14 @@ def recording_document(
 
 
 def _tiles(recording: RecordingWork) -> list[dict[str, Any]]:
-    people = {egress.tile: egress for egress in reversed(recording.egresses) if egress.tile is not None}
     return [
         {
-            "tile": join.tile,
-            "participant": people[join.tile].participant,
-            "role": (people[join.tile].role or "").lower() or None,
-            "joined_at": time_text(join.at_us),
+            "tile": member.tile,
+            "participant": member.participant,
+            "role": member.role.lower(),
+            "joined_at": time_text(member.first_seen_at),
         }
-        for join in sorted(joins(recording), key=lambda join: join.tile)
+        for member in sorted(recording.members, key=lambda member: member.tile)
     ]
 
 

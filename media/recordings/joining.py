@@ -16,7 +16,7 @@ from media.recordings.control import Control
 from media.recordings.following import NEVER_BEGAN, follow, give_up
 from media.recordings.livekit_values import Egress, Participant
 from media.recordings.session_events import participant_refused_note
-from media.recordings.tiles import MOST_TILES, free_tile
+from media.recordings.tiles import MOST_TILES, free_tile, layout_word
 from media.records.recording_values import Consent, Member, ParticipantRole, Recording, Stay, new_id
 from media.storage.keys import raw_recording_key
 
@@ -74,13 +74,23 @@ async def set_attributes(control: Control, recording: Recording, scene: Scene, m
             wanted[TILE_ATTRIBUTE] = str(member.tile)
         if wanted.items() <= person.attributes.items():
             continue
-        try:
-            await control.livekit.set_attributes(recording.room, identity, wanted)
-        except MediaError as error:
-            # Somebody who has left is not shown.
-            taken &= error.metadata.get("code") == "not_found"
-            _log.warning("attributes_not_set", recording_id=str(recording.recording_id), reason=str(error.reason))
+        taken &= await _set(control, recording, identity, wanted)
     return taken
+
+
+async def hide(control: Control, recording: Recording, identity: str) -> bool:
+    """Tell our layout page not to show somebody any more; whether LiveKit took it."""
+    return await _set(control, recording, identity, {RECORDED_ATTRIBUTE: "no"})
+
+
+async def _set(control: Control, recording: Recording, identity: str, wanted: Mapping[str, str]) -> bool:
+    try:
+        await control.livekit.set_attributes(recording.room, identity, wanted)
+    except MediaError as error:
+        _log.warning("attributes_not_set", recording_id=str(recording.recording_id), reason=str(error.reason))
+        # Somebody who has left is not shown.
+        return error.metadata.get("code") == "not_found"
+    return True
 
 
 async def _add_members(control: Control, recording: Recording, scene: Scene) -> dict[str, Member]:
@@ -130,7 +140,12 @@ async def _ensure_stay(control: Control, recording: Recording, scene: Scene, mem
     stays = recording.stays_of(member.participant if member else None)
     stay = next((one for one in stays if one.is_open), None)
     if stay is None:
-        if _pauses(control, stays) or len(stays) >= MAX_STAYS:
+        if len(stays) >= MAX_STAYS:
+            whose = member.participant if member else "the room"
+            text = f"{whose} was recorded {MAX_STAYS} times, and is recorded no more"
+            await control.records.attendance.remark(recording, text, at=control.clock())
+            return False
+        if _pauses(control, stays):
             return False
         stay = _new_stay(control, recording, member, number=len(stays) + 1)
         if not await control.records.attendance.ask(recording, stay):
@@ -153,8 +168,9 @@ async def _start(control: Control, recording: Recording, stay: Stay, scene: Scen
         if stay.participant is not None:
             egress = await control.livekit.start_participant_egress(recording.room, stay.participant, key=stay.raw_key)
         else:
+            given = layout_word([member.tile for member in recording.members])
             egress = await control.livekit.start_room_composite(
-                recording.room, key=stay.raw_key, layout_url=control.layout_url or ""
+                recording.room, key=stay.raw_key, layout_url=control.layout_url or "", layout=given
             )
     except MediaError as error:
         if error.reason is Reason.LIVEKIT_REFUSED or error.metadata.get("started") == "no":

@@ -127,12 +127,14 @@ class LiveKit:
         )
         return await self._once(lambda: self._api.egress.start_participant_egress(request))
 
-    async def start_room_composite(self, room: str, *, key: str, layout_url: str) -> Egress:
-        """Begin to record the whole room into `key`, as the page at `layout_url` shows it.
+    async def start_room_composite(self, room: str, *, key: str, layout_url: str, layout: str) -> Egress:
+        """Begin to record the whole room into `key`, as the page at `layout_url` shows it when it is told `layout`.
 
         Starting again records twice. Raises as for a participant.
         """
-        request = RoomCompositeEgressRequest(room_name=room, custom_base_url=layout_url, file_outputs=[self._file(key)])
+        request = RoomCompositeEgressRequest(
+            room_name=room, custom_base_url=layout_url, layout=layout, file_outputs=[self._file(key)]
+        )
         return await self._once(lambda: self._api.egress.start_room_composite_egress(request))
 
     async def stop_egress(self, egress_id: str) -> Egress | None:

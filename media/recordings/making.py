@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from media.errors import MediaError, Reason
+from media.recordings.facts import doubts, facts_of_composite, facts_of_file
 from media.recordings.objects import Tick
-from media.recordings.plan import COMPOSITE_NAME, CompositePlan, joins, participant_name
+from media.recordings.plan import CompositePlan, joins, participant_name
 from media.recordings.tiles import Join, placements
 from media.records.recording_work import Egress, FileRole, Raw, RecordingWork
 from media.video.apart import probe_apart
@@ -20,10 +21,10 @@ from media.video.apart_recordings import (
     limits_for,
     separate_apart,
 )
-from media.video.composite_values import Composite, CompositeSettings, ParticipantFile
+from media.video.composite_values import CompositeSettings, ParticipantFile
 from media.video.recording_values import Encoded, EncodingSettings
 from media.video.strokes.document import parse_annotations
-from media.video.values import Limits, Probe, Tool
+from media.video.values import Limits, Probe
 
 _SECOND = 1_000_000
 # In a recording of more stays than this, somebody came and went all the time; their files can still be taken apart.
@@ -65,7 +66,7 @@ class Maker:
             if error.reason is not Reason.NO_VIDEO:
                 raise
             sound = await keep_sound_apart(source, directory / "sound.m4a", settings=self.settings, limits=self.limits)
-            facts = _facts(sound)
+            facts = facts_of_file(sound) | doubts(sound)
             facts["notes"] = [*sound.notes, "the participant was heard and never seen: there is no picture"]
             return [made(audio_name, "audio", sound, facts)]
         strokes = await _strokes(recording, egress.file_started_at)
@@ -81,16 +82,15 @@ class Maker:
             progress=tick,
             may_copy=recording.stream_copy,
         )
-        truncated = {"truncated": True} if probe.truncated else {}
-        whole = _facts(encoded) | strokes.facts(encoded.strokes_painted) | truncated
+        whole = facts_of_file(encoded) | strokes.facts(encoded.strokes_painted) | doubts(encoded, probe)
         whole["notes"] = [*encoded.notes, *strokes.notes]
         files = [made(participant_name(egress), "participant", encoded, whole)]
         if len(recording.egresses) > MAX_SEPARATED:
             return files
         parts = await separate_apart(encoded.path, directory / "apart", limits=limits)
-        files.append(made(participant_name(egress, part="-video"), "video", parts.video, _facts(parts.video)))
+        files.append(made(participant_name(egress, part="-video"), "video", parts.video, facts_of_file(parts.video)))
         if parts.audio is not None:
-            files.append(made(audio_name, "audio", parts.audio, _facts(parts.audio)))
+            files.append(made(audio_name, "audio", parts.audio, facts_of_file(parts.audio)))
         return files
 
     async def composite(  # noqa: PLR0913, PLR0917 - what the composite is made of
@@ -110,7 +110,7 @@ class Maker:
             else self._of_room(recording, plan, sources[0], target, strokes, tick)
         )
         return Made(
-            name=COMPOSITE_NAME,
+            name=target.name,
             role="composite",
             path=target,
             raw_sha256=tuple(
@@ -152,7 +152,7 @@ class Maker:
         )
         painted = replace(strokes, offset_us=strokes.offset_us + composite.starts_at - plan.starts_at)
         return _Shot(
-            facts=_facts_of_composite(composite) | painted.facts(composite.strokes_painted),
+            facts=facts_of_composite(composite) | painted.facts(composite.strokes_painted),
             starts_at=composite.starts_at,
             duration_us=composite.duration_us,
             unused=frozenset(one.name for one in composite.inputs if one.unusable is not None),
@@ -175,9 +175,8 @@ class Maker:
             progress=tick,
             may_copy=recording.stream_copy,
         )
-        truncated = {"truncated": True} if probe.truncated else {}
         return _Shot(
-            facts=_facts(encoded) | strokes.facts(encoded.strokes_painted) | truncated,
+            facts=facts_of_file(encoded) | strokes.facts(encoded.strokes_painted) | doubts(encoded, probe),
             starts_at=plan.starts_at,
             duration_us=encoded.duration_us,
         )
@@ -250,44 +249,3 @@ async def _strokes(recording: RecordingWork, starts_at: int | None) -> _Strokes:
     except MediaError as error:
         return _Strokes(notes=(f"the annotations cannot be used, so it is without strokes: {error.message}",))
     return _Strokes(data=given.data, sha256=given.sha256, offset_us=starts_at - document.started_at_us)
-
-
-def _facts(encoded: Encoded) -> dict[str, Any]:
-    return {
-        "video": None
-        if encoded.video_codec is None
-        else {
-            "codec": encoded.video_codec,
-            "width": encoded.width,
-            "height": encoded.height,
-            "frames": encoded.frames,
-        },
-        "audio": None if encoded.audio_codec is None else {"codec": encoded.audio_codec},
-        "copied": encoded.copied,
-        "tool": _tool(encoded.tool),
-        "notes": list(encoded.notes),
-    }
-
-
-def _facts_of_composite(composite: Composite) -> dict[str, Any]:
-    unusable = [one for one in composite.inputs if one.unusable is not None]
-    damaged = [one for one in composite.inputs if one.lost_frames]
-    return {
-        "video": {
-            "codec": "h264",
-            "width": composite.width,
-            "height": composite.height,
-            "frames": composite.frames,
-        },
-        "audio": {"codec": "aac"} if composite.has_audio else None,
-        "copied": False,
-        "tool": _tool(composite.tool),
-        "notes": [
-            *(f"a file of tile {one.tile} is not in it: {one.unusable}" for one in unusable),
-            *(f"of a file of tile {one.tile}, {one.lost_frames} pictures are missing" for one in damaged),
-        ],
-    }
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    return {"name": tool.name, "versions": dict(tool.versions), "arguments": dict(tool.arguments)}

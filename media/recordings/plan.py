@@ -9,12 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from media.recordings.tiles import Join
-from media.records.recording_work import Egress, Raw, RecordingWork
+from media.records.recording_work import Egress, Raw, RecordingFile, RecordingWork
 from media.storage.values import ListedObject, StoredObject
 
 COMPOSITE_NAME = "composite.mp4"
 ANNOTATIONS_NAME = "annotations.json"
 RECORDING_NAME = "recording.json"
+
+
+# What the facts of a file say against dropping the raw object behind it.
+_DOUBTS = {
+    "truncated": "it ends before what it declares itself",
+    "incomplete": "not all of its pictures and sound could be read",
+    "strokes_missing": "strokes that were drawn could not be burned in",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +57,11 @@ def which_counts(egress: Egress, found: Sequence[tuple[ListedObject, str]]) -> L
     return next(iter([*stated, *(one for one, _ in newest_first if one.size > 0)]), None)
 
 
+def composite_name(number: int) -> str:
+    """The name of a composite; those after the first have their number in it."""
+    return COMPOSITE_NAME if number == 1 else f"composite-{number}.mp4"
+
+
 def is_aligned(egress: Egress) -> bool:
     """Whether it is known when the file's pictures begin. LiveKit says so only of files that it finished."""
     return egress.file_started_at is not None
@@ -77,14 +90,30 @@ class CompositePlan:
     notes: tuple[str, ...]
 
 
-def plan_composite(recording: RecordingWork) -> CompositePlan | None:
-    """How the composite is to be made; None where there is nothing to make it of."""
+def plan_rooms(recording: RecordingWork) -> tuple[CompositePlan, ...]:
+    """LiveKit's own composites, one for each time that it filmed the room; none where they were not asked for."""
+    if recording.composite != "ROOM":
+        return ()
+    filmed = [
+        (egress, egress.file_started_at)
+        for egress, _ in _sources(recording, "composite")
+        if egress.file_started_at is not None
+    ]
+    return tuple(
+        CompositePlan(
+            room=egress,
+            parts=(),
+            starts_at=starts_at,
+            notes=(f"LiveKit filmed the room in {len(filmed)} parts, and this is part {number}",) * (len(filmed) > 1),
+        )
+        for number, (egress, starts_at) in enumerate(filmed, 1)
+    )
+
+
+def plan_of_files(recording: RecordingWork) -> CompositePlan | None:
+    """How the composite is built of the participants' files; None where there is nothing to build it of."""
     notes: list[str] = []
     if recording.composite == "ROOM":
-        for egress in reversed(recording.egresses):
-            source = recording.source_of(egress.stay_id)
-            if egress.kind == "composite" and source is not None and egress.file_started_at is not None:
-                return CompositePlan(room=egress, parts=(), starts_at=egress.file_started_at, notes=())
         notes.append("LiveKit left no usable composite, so it was built of the participants' files")
     usable: list[tuple[Egress, Raw, int]] = []
     for egress, raw in _sources(recording, "participant"):
@@ -105,12 +134,8 @@ def plan_composite(recording: RecordingWork) -> CompositePlan | None:
 
 def joins(recording: RecordingWork) -> tuple[Join, ...]:
     """When each tile first came into being, in the order in which they did."""
-    first = {
-        egress.tile: egress.joined_at
-        for egress in recording.egresses
-        if egress.tile is not None and egress.joined_at is not None
-    }
-    return tuple(sorted((Join(tile=tile, at_us=at) for tile, at in first.items()), key=lambda join: join.at_us))
+    given = (Join(tile=member.tile, at_us=member.first_seen_at) for member in recording.members)
+    return tuple(sorted(given, key=lambda join: join.at_us))
 
 
 def why_kept(recording: RecordingWork, raw: Raw) -> str | None:
@@ -145,14 +170,23 @@ def _unfinished(recording: RecordingWork, egress: Egress, raw: Raw) -> str | Non
     made = [file for file in recording.files if raw.stored.sha256 in file.raw_sha256]
     if not made:
         return "no file was made of it"
-    if any(file.facts.get("truncated") for file in made):
-        return "it ends before what it declares itself"
-    if any(file.facts.get("strokes_missing") for file in made):
-        return "strokes that were drawn could not be burned in"
+    said = (why for fact, why in _DOUBTS.items() if any(file.facts.get(fact) for file in made))
+    return next(said, None) or _missing_in_composite(recording, egress, raw)
+
+
+def _missing_in_composite(recording: RecordingWork, egress: Egress, raw: Raw) -> str | None:
     composite = recording.task("composite", None)
     if composite is not None and composite.state == "FAILED":
         return "the composite could not be made"
+    if egress.kind == "participant" and any(raw.stored.sha256 not in file.raw_sha256 for file in _built(recording)):
+        return "it is not in the composite"
     return None
+
+
+def _built(recording: RecordingWork) -> list[RecordingFile]:
+    """The composite, where it was built of the participants' files."""
+    rooms = {raw.stored.sha256 for _, raw in _sources(recording, "composite")}
+    return [file for file in recording.files if file.role == "composite" and rooms.isdisjoint(file.raw_sha256)]
 
 
 def problem_of(recording: RecordingWork, egress: Egress) -> str | None:
@@ -161,7 +195,13 @@ def problem_of(recording: RecordingWork, egress: Egress) -> str | None:
     if task is not None and task.state == "FAILED":
         return task.message
     raws = recording.raws_of(egress.stay_id)
-    return "LiveKit left an empty file of this recording" if raws and not any(raw.counts for raw in raws) else None
+    if raws and not any(raw.counts for raw in raws):
+        return "LiveKit left an empty file of this recording"
+    composite = recording.task("composite", None)
+    is_made = any(raw.stored.sha256 in file.raw_sha256 for raw in raws for file in recording.files)
+    if raws and egress.kind == "composite" and composite is not None and composite.state == "DONE" and not is_made:
+        return "no composite could be made of it"
+    return None
 
 
 def owned(recording: RecordingWork) -> tuple[StoredObject, ...]:

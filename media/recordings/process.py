@@ -56,11 +56,30 @@ from media.recordings.events import (
 )
 from media.recordings.making import Made, Maker
 from media.recordings.objects import fetch, look_for, media_type_of, read_twice, store_file
-from media.recordings.plan import COMPOSITE_NAME, Waiting, plan_composite, which_counts
+from media.recordings.plan import (
+    CompositePlan,
+    Waiting,
+    composite_name,
+    plan_of_files,
+    plan_rooms,
+    which_counts,
+)
 from media.records.recording_jobs import RecordingJobs
 from media.records.recording_work import Egress, Raw, RecordingFile, RecordingJob, RecordingWork
 from media.storage.store import EvidenceStore
 from media.storage.values import StoredObject
+
+# Of what LiveKit filmed: it will be no better the next time it is read, and the participants' files may be.
+_UNUSABLE = frozenset(
+    {
+        Reason.FOOTAGE_UNREADABLE,
+        Reason.FOOTAGE_EMPTY,
+        Reason.FOOTAGE_TRUNCATED,
+        Reason.NO_VIDEO,
+        Reason.UNSUPPORTED_CODEC,
+        Reason.RAW_MISSING,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,25 +162,39 @@ async def make_participant(job: RecordingJob, lease: Lease, studio: Studio) -> N
 
 
 async def make_composite(job: RecordingJob, lease: Lease, studio: Studio) -> None:
-    """Steps 4 to 8 for the composite."""
+    """Steps 4 to 8 for the composite: what LiveKit filmed of the room, or else one built of the participants' files."""
     recording = job.recording
-    plan = plan_composite(recording)
-    if plan is None:
-        raise MediaError(Reason.NO_FOOTAGE, "of no file is it known when its pictures begin, so none could be placed")
-    found = [part.raw for part in plan.parts] if plan.room is None else [recording.source_of(plan.room.stay_id)]
-    raws = [raw for raw in found if raw is not None]
+    made: list[Made] = []
     async with own_directory(studio.directory) as directory:
-        # 4. As for a participant.
-        sources = [
-            await fetch(studio.store, raw, directory / f"raw-{number}.mp4", lease.tick)
-            for number, raw in enumerate(raws)
-        ]
-
-        # 5. As above.
-        made = await studio.maker.composite(recording, plan, raws, sources, directory / COMPOSITE_NAME, lease.tick)
+        for plan in plan_rooms(recording):
+            target = directory / composite_name(len(made) + 1)
+            try:
+                made.append(await _composite(recording, plan, target, lease, studio))
+            except MediaError as error:
+                if error.reason not in _UNUSABLE:
+                    raise
+        if not made:
+            of_files = plan_of_files(recording)
+            if of_files is None:
+                message = "of no file is it known when its pictures begin, so none could be placed"
+                raise MediaError(Reason.NO_FOOTAGE, message)
+            made.append(await _composite(recording, of_files, directory / composite_name(1), lease, studio))
 
         # 7. and 8.
-        await _store_and_commit(job, [made], lease, studio)
+        await _store_and_commit(job, made, lease, studio)
+
+
+async def _composite(recording: RecordingWork, plan: CompositePlan, target: Path, lease: Lease, studio: Studio) -> Made:
+    found = [part.raw for part in plan.parts] if plan.room is None else [recording.source_of(plan.room.stay_id)]
+    raws = [raw for raw in found if raw is not None]
+    # 4. As for a participant.
+    sources = [
+        await fetch(studio.store, raw, target.parent / f"raw-{number}.mp4", lease.tick)
+        for number, raw in enumerate(raws)
+    ]
+
+    # 5. As above.
+    return await studio.maker.composite(recording, plan, raws, sources, target, lease.tick)
 
 
 async def complete(job: RecordingJob, lease: Lease, studio: Studio) -> None:

@@ -107,6 +107,11 @@ def free_tile(taken: Collection[int], *, operator: bool) -> int | None:
     return next((tile for tile in range(MOST_TILES) if tile != OPERATOR_TILE and tile not in taken), None)
 
 
+def layout_word(tiles: Collection[int]) -> str:
+    """The tiles that were given, as the page that LiveKit films is told them (`tiles-0-2`): it cannot know who left."""
+    return "-".join(["tiles", *map(str, sorted(set(tiles)))])
+
+
 def stage_in(width: int, height: int) -> Rect:
     """The largest part of the picture, in its middle, that has the shape of a tile (16:9, to a pair of pixels)."""
     aspect = GEOMETRY.aspect

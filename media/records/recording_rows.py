@@ -7,17 +7,18 @@ from psycopg.rows import DictRow, dict_row
 
 from ledger.database.connections import Connection
 from media.errors import MediaError, Reason
+from media.records.recording_values import Member
 from media.records.recording_work import Annotations, Egress, FinishedTask, Raw, RecordingFile, RecordingWork
 from media.storage.values import StoredObject
 
 _RECORDING = "SELECT * FROM evidence.recordings WHERE recording_id = %s"
 _EGRESSES = """
-SELECT stay.*, member.role, member.first_seen_at
-  FROM evidence.recording_stays AS stay
-  LEFT JOIN evidence.recording_participants AS member
-         ON member.recording_id = stay.recording_id AND member.participant = stay.participant
- WHERE stay.recording_id = %s
- ORDER BY stay.tile NULLS FIRST, stay.number
+SELECT * FROM evidence.recording_stays WHERE recording_id = %s
+ ORDER BY tile NULLS FIRST, number
+"""
+_MEMBERS = """
+SELECT participant, role, tile, first_seen_at FROM evidence.recording_participants WHERE recording_id = %s
+ ORDER BY tile
 """
 _RAWS = """
 SELECT raw.*, encode(raw.sha256, 'hex') AS digest,
@@ -74,6 +75,7 @@ async def work_in(connection: Connection, recording_id: UUID) -> RecordingWork:
         stop_reason=row["stop_reason"] or "",
         key_prefix=row["key_prefix"],
         remarks=tuple(one["text"] for one in await _rows(connection, _REMARKS, recording_id)),
+        members=tuple(Member(**one) for one in await _rows(connection, _MEMBERS, recording_id)),
         egresses=tuple(_egress(one) for one in await _rows(connection, _EGRESSES, recording_id)),
         raws=tuple(_raw(one) for one in await _rows(connection, _RAWS, recording_id)),
         files=await files_in(connection, recording_id),
@@ -105,10 +107,8 @@ def _egress(row: dict[str, Any]) -> Egress:
         egress_id=row["egress_id"],
         raw_key=row["raw_key"],
         participant=row["participant"],
-        role=row["role"],
         tile=row["tile"],
         stay=row["number"],
-        joined_at=row["first_seen_at"],
         file_started_at=row["file_started_at"],
         file_ended_at=row["file_ended_at"],
         stated_size=row["file_size"],

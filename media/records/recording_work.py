@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from media.records.recording_values import Member
 from media.storage.values import StoredObject
 
 EgressKind = Literal["participant", "composite"]
@@ -20,9 +21,8 @@ FileRole = Literal["composite", "participant", "audio", "video", "annotations", 
 class Egress:
     """What LiveKit was asked to record, of one stay of a participant or of the room, and what it said became of it.
 
-    `stay` counts those of one tile. `raw_key` is where LiveKit was told to put the file. `joined_at` is when the tile
-    first came into being. `file_started_at` and `stated_size` are LiveKit's words about the finished file, None where
-    it never said.
+    `stay` counts those of one tile. `raw_key` is where LiveKit was told to put the file. `file_started_at` and
+    `stated_size` are LiveKit's words about the finished file, None where it never said.
     """
 
     stay_id: UUID
@@ -31,10 +31,8 @@ class Egress:
     egress_id: str | None
     raw_key: str
     participant: str | None
-    role: str | None
     tile: int | None
     stay: int
-    joined_at: int | None
     file_started_at: int | None
     file_ended_at: int | None
     stated_size: int | None
@@ -124,6 +122,8 @@ class RecordingWork:
     key_prefix: str
     # What went wrong so far without ending the recording, in words.
     remarks: tuple[str, ...]
+    # Everybody who was ever given a tile, recorded or not.
+    members: tuple[Member, ...]
     egresses: tuple[Egress, ...]
     raws: tuple[Raw, ...]
     files: tuple[RecordingFile, ...]

@@ -134,15 +134,19 @@ def _encode(  # noqa: PLR0913, PLR0917 - as burn_in
         tool=tool(encoder.name, **options),
         annotation_offset_us=None,
         strokes_painted=0 if burning.painter is None else burning.painter.painted,
-        notes=tuple(_notes(piece, player.lost + pictures.misplaced)),
+        notes=tuple(_notes(piece, player.lost + pictures.misplaced, player.damaged, writer.lost_sounds)),
     )
 
 
-def _notes(piece: Piece, lost: int) -> Iterator[str]:
+def _notes(piece: Piece, lost: int, damaged: int, lost_sounds: int) -> Iterator[str]:
     """What a reader of the documents has to know about the file."""
     shown = sum(1 for _ in piece.frames())
     lost += len(piece.scan.shown) - shown
     if lost:
         yield f"{lost} pictures could not be decoded and are missing"
+    if damaged:
+        yield f"{damaged} pictures are damaged and shown as far as they could be decoded"
+    if lost_sounds:
+        yield f"{lost_sounds} packets of sound could not be decoded and are silent"
     if piece.scan.probe.truncated:
         yield "the file ends before what it declares"

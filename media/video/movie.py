@@ -54,6 +54,11 @@ class MovieWriter:
         """Whether the file has sound."""
         return self._sound is not None
 
+    @property
+    def lost_sounds(self) -> int:
+        """How many packets of sound could not be decoded; of sound that is copied nothing is decoded."""
+        return self._sound.lost if isinstance(self._sound, EncodedSound) else 0
+
     def show(self, shown: Shown) -> None:
         """Encode a picture."""
         canvas = self._canvas or self._start(shown)

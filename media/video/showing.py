@@ -42,13 +42,17 @@ class Heard:
 
 @dataclass(slots=True)
 class Player:
-    """Plays pieces; counts the frames in the part asked for that no decoder could make a picture of."""
+    """Plays pieces; counts the frames in the part asked for that no decoder could make a picture of.
+
+    `damaged` counts those of which a part had to be made up: the decoder says so of what it conceals.
+    """
 
     pieces: Sequence[Piece]
     limits: Limits
     audio: bool
     whole: bool = False  # all sound of the files, also before their first picture and after their last
     lost: int = field(default=0, init=False)
+    damaged: int = field(default=0, init=False)
 
     def play(self, starts_at: int, ends_at: int) -> Iterator[Shown | Heard]:
         """Everything with `starts_at <= time < ends_at`, in the order of the files. Raises MediaError."""
@@ -76,6 +80,7 @@ class Player:
                 yield Heard(packet=timed.packet, starts_at=at, duration=timed.duration)
         yield from pictures.of(None, ends_at)
         self.lost += max(0, len(wanted) - pictures.found)
+        self.damaged += pictures.damaged
 
 
 class _Pictures:
@@ -83,6 +88,7 @@ class _Pictures:
 
     def __init__(self, piece: Piece, source: Opened, wanted: "array[int]") -> None:
         self.found = 0
+        self.damaged = 0
         self.ended = False
         self._piece = piece
         self._source = source
@@ -110,6 +116,7 @@ class _Pictures:
                     # collection, and a few hundred frames are a gigabyte.
                     self._matrix = display_matrix(frame)
                 self.found += 1
+                self.damaged += frame.is_corrupt
                 yield Shown(
                     frame=frame,
                     starts_at=self._piece.segment.clock.utc_of(self._position),

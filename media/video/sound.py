@@ -112,6 +112,7 @@ class EncodedSound:
     layout: str
     origin: int
     ends_at: int  # in samples
+    lost: int = field(default=0, init=False)  # packets that could not be decoded
     _resampler: AudioResampler | None = field(default=None, init=False)
     _kind: tuple[str, str, int] | None = field(default=None, init=False)
     _fifo: AudioFifo = field(default_factory=AudioFifo, init=False)
@@ -125,6 +126,7 @@ class EncodedSound:
         except MemoryError:
             raise
         except av.error.FFmpegError:
+            self.lost += 1
             return
         for frame in frames:
             self._place(heard.starts_at - self.origin)

@@ -37,6 +37,7 @@ def keep_sound(
             heard_until = max(heard_until, timed.pts + timed.duration - zero)
             track.hear(Heard(packet=timed.packet, starts_at=timed.pts - zero, duration=timed.duration))
         track.finish()
+    lost = track.lost if isinstance(track, EncodedSound) else 0
     if is_copied:
         check_sound(target, packets, heard_until)
     return Encoded(
@@ -51,7 +52,7 @@ def keep_sound(
         tool=tool("stream copy", container="m4a") if is_copied else tool("aac", bit_rate=str(settings.audio_bit_rate)),
         annotation_offset_us=None,
         strokes_painted=0,
-        notes=(),
+        notes=(f"{lost} packets of sound could not be decoded and are silent",) if lost else (),
     )
 
 

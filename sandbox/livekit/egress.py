@@ -12,7 +12,7 @@ from livekit.protocol.egress import (
 )
 
 from sandbox.livekit.faults import EgressFaults, Outcome
-from sandbox.livekit.film import Filming, film_participant, film_room
+from sandbox.livekit.film import Filming, film_participant, film_room, tiles_in
 from sandbox.livekit.world import RoomState, new_id
 
 # The first picture comes after the egress has started: whoever aligns to the wrong time is off by so much.
@@ -97,7 +97,8 @@ class EgressRun:
         if self.number is not None:
             return film_participant(filming, self.number, starts_at, duration, crf)
         shown = self.room.shown(file.started_at, file.ended_at)
-        return film_room(filming, shown, starts_at, duration, crf)
+        given = tiles_in(self.request.layout) if isinstance(self.request, RoomCompositeEgressRequest) else frozenset()
+        return film_room(filming, shown, starts_at, duration, crf, given)
 
     def finish(self, outcome: Outcome, *, location: str = "", size: int = 0, error: str = "") -> None:
         """It has ended."""

@@ -69,10 +69,17 @@ def film_participant(filming: Filming, number: int, starts_at: int, duration_us:
 
 
 @functools.lru_cache(maxsize=64)
-def film_room(filming: Filming, shown: tuple[Shown, ...], starts_at: int, duration_us: int, crf: int = 23) -> bytes:
-    """A file of the whole room: a tile for everybody who was ever shown, black while they are not."""
+def film_room(  # noqa: PLR0913, PLR0917 - what was filmed, how, and when
+    filming: Filming,
+    shown: tuple[Shown, ...],
+    starts_at: int,
+    duration_us: int,
+    crf: int = 23,
+    given: frozenset[int] = frozenset(),
+) -> bytes:
+    """A file of the whole room: a tile for each one ever shown, black while they are not, and those given before."""
     size = (filming.composite_width, filming.composite_height)
-    frames = (_composite(size, shown, at) for at in _instants(filming.rate, starts_at, duration_us))
+    frames = (_composite(size, shown, at, given) for at in _instants(filming.rate, starts_at, duration_us))
     return _mp4(filming, frames, size, shown, (starts_at, duration_us), crf)
 
 
@@ -113,12 +120,12 @@ def _picture(width: int, height: int, number: int, at: int) -> Plane:
     return picture
 
 
-def _composite(size: tuple[int, int], shown: tuple[Shown, ...], at: int) -> Plane:
+def _composite(size: tuple[int, int], shown: tuple[Shown, ...], at: int, given: frozenset[int]) -> Plane:
     width, height = size
     picture = np.full((height * 3 // 2, width), _GREY, dtype=np.uint8)
     picture[:height] = _BLACK
     seen = {one.tile for one in shown if one.from_us <= at}
-    layout = tile_layout(seen, width, height)
+    layout = tile_layout(seen | given, width, height)
     for one in shown:
         if one.from_us <= at < one.to_us:
             _paste(picture, size, layout[one.tile], one.number, at)
@@ -193,6 +200,12 @@ def _sound(tones: tuple[Shown, ...] | list[Shown], starts_at: int, duration_us: 
 def tone_of(number: int) -> int:
     """The tone of a participant, in hertz."""
     return _LOWEST_TONE + _TONE_STEP * number
+
+
+def tiles_in(layout: str) -> frozenset[int]:
+    """The tiles that a page is told were given before it was opened (`tiles-0-2`); none of any other layout."""
+    word, *numbers = layout.split("-")
+    return frozenset(int(one) for one in numbers if one.isdecimal()) if word == "tiles" else frozenset()
 
 
 def tile_of(attributes: Mapping[str, str], number: int) -> int:

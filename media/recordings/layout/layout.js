@@ -1,7 +1,8 @@
 // The page that LiveKit's room composite egress films: everybody who consented, in their tile, and nobody else.
 //
-// 1. LiveKit opens it with `url` and `token` in its address (and `layout`, of which there is only this one). It begins
-//    to record when START_RECORDING is logged, stops at END_RECORDING, and gives up when a `div.error` is shown.
+// 1. LiveKit opens it with `url`, `token` and `layout` in its address. It begins to record when START_RECORDING is
+//    logged, stops at END_RECORDING, and gives up when a `div.error` is shown. `layout` names the tiles that were given
+//    before (`tiles-0-2`): the page cannot know of those who have left.
 // 2. A participant is shown and heard while their attribute `indelible.recording` is "yes"; `indelible.tile` is their
 //    tile. Indelible sets both. Of anybody else nothing is subscribed to, so it never reaches this machine.
 // 3. After every event of the room all of it is worked out anew, beginning with what must go. While the connection is
@@ -28,6 +29,8 @@ const CHANGES = [
 
 /** Which identity has a tile, for as long as the page is open; tiles stay when people leave. */
 const holders = new Map();
+/** Tiles that were given before the page was opened. */
+const given = new Set();
 /** What is attached: element by track. */
 const attached = new Map();
 /** Whether a publication was asked for. A reconnect brings new ones. */
@@ -56,6 +59,9 @@ async function film() {
   }
   const geometry = await answer.json();
   document.body.style.backgroundColor = geometry.background.css;
+  for (const tile of tilesIn(query.get("layout") ?? "", geometry)) {
+    given.add(tile);
+  }
 
   const room = new client.Room({ adaptiveStream: false });
   const show = () => {
@@ -84,7 +90,7 @@ function showRoom(room, geometry) {
   const heard = new Set(shown.flatMap((participant) => soundsOf(participant)));
   remove(new Set([...wanted.values(), ...heard]));
   subscribe(participants, new Set(shown));
-  const rects = tileLayout(geometry, holders.keys(), window.innerWidth, window.innerHeight);
+  const rects = tileLayout(geometry, new Set([...given, ...holders.keys()]), window.innerWidth, window.innerHeight);
   for (const [tile, rect] of rects) {
     const box = boxOf(tile, rect);
     const track = wanted.get(tile);
@@ -106,6 +112,11 @@ function giveTiles(participants, geometry) {
       holders.set(tile, participant.identity);
     }
   }
+}
+
+function tilesIn(layout, geometry) {
+  const numbers = /^tiles((?:-[0-9])+)$/.exec(layout)?.[1].match(/[0-9]/g) ?? [];
+  return numbers.map(Number).filter((tile) => tile < geometry.most_tiles);
 }
 
 function hasTile(identity) {

@@ -81,11 +81,15 @@ class Hosts:
 @pytest.fixture(scope="module")
 def filmed(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Everything that the double measured in one visit."""
+    return visit(chromium, tmp_path_factory.mktemp("chromium"), "")
+
+
+def visit(chromium: str, profile: Path, layout: str) -> dict[str, Any]:
     hosts = Hosts()
     with serving(hosts.elsewhere) as livekit:
         settings = LayoutSettings(client=f"{livekit}/livekit-client.umd.js", servers=(livekit,))
         with serving(layout_app(settings)) as page:
-            log = browse(chromium, tmp_path_factory.mktemp("chromium"), f"{page}/?layout=&url={livekit}&token=secret-1")
+            log = browse(chromium, profile, f"{page}/?layout={layout}&url={livekit}&token=secret-1")
     measured = hosts.measured.get(timeout=10)
     assert "error" not in measured, measured
     return measured | {"log": log}
@@ -187,6 +191,16 @@ def test_a_shared_screen_takes_the_place_of_the_camera_and_moves_nobody(filmed: 
     assert rects(shared) == rects(filmed["steps"]["7 joined"])
     assert shows(over) == cameras()
     assert set(over["heard"]) == microphones()
+
+
+def test_a_page_that_is_opened_later_leaves_room_for_those_who_had_a_tile_before(chromium: str, tmp_path: Path) -> None:
+    filmed = visit(chromium, tmp_path / "profile", "tiles-0-2-6")
+    even = filmed["width"] // 2 * 2, filmed["height"] // 2 * 2
+    nobody, one, two = (filmed["steps"][name] for name in ("nobody consented", "1 joined", "2 joined"))
+    assert rects(nobody) == rects(one) == tile_layout([0, 2, 6], *even)
+    assert shows(nobody) == {0: [], 2: [], 6: []}
+    assert shows(one) == {0: ["person-0/camera"], 2: [], 6: []}
+    assert rects(two) == tile_layout([0, 1, 2, 6], *even)
 
 
 def test_a_camera_that_is_off_leaves_no_last_picture(filmed: dict[str, Any]) -> None:

@@ -110,7 +110,9 @@ async def test_an_egress_is_started_watched_and_stopped(
 ) -> None:
     room.join("field-1")
     started = await livekit.start_participant_egress("room", "field-1", key="o/raw/1-1.mp4", screen_share=True)
-    whole = await livekit.start_room_composite("room", key="o/raw/room.mp4", layout_url="http://layout.invalid/")
+    whole = await livekit.start_room_composite(
+        "room", key="o/raw/room.mp4", layout_url="http://layout.invalid/", layout="tiles-0-2"
+    )
     assert (started.status, started.kind, started.identity, started.screen_share, started.keys, started.room) == (
         EgressStatus.STARTING,
         EgressKind.PARTICIPANT,
@@ -141,7 +143,7 @@ async def test_livekit_is_told_where_to_upload_and_shows_the_secret_to_nobody(
 ) -> None:
     room.join("field-1")
     await livekit.start_participant_egress("room", "field-1", key="k.mp4")
-    await livekit.start_room_composite("room", key="room.mp4", layout_url="http://layout.invalid/")
+    await livekit.start_room_composite("room", key="room.mp4", layout_url="http://layout.invalid/", layout="tiles-0")
     one, whole = (run.request for run in double.egress.values())
     for request in (one, whole):
         (output,) = request.file_outputs
@@ -151,7 +153,8 @@ async def test_livekit_is_told_where_to_upload_and_shows_the_secret_to_nobody(
         assert output.disable_manifest
     assert not isinstance(whole, ParticipantEgressRequest)
     # The fields that LiveKit calls deprecated stay empty.
-    assert (whole.custom_base_url, whole.WhichOneof("output")) == ("http://layout.invalid/", None)
+    assert (whole.custom_base_url, whole.layout) == ("http://layout.invalid/", "tiles-0")
+    assert whole.WhichOneof("output") is None
     assert "SECRET-OF-S3" not in repr(settings_of(double))
     assert double.api_secret not in repr(settings_of(double))
 

@@ -130,6 +130,23 @@ async def test_the_composite_is_stopped_when_it_cannot_be_told_to_drop_somebody(
     await session.check()
 
 
+@pytest.mark.parametrize("composite", ["FROM_FILES", "ROOM"])
+async def test_a_stranger_whom_nobody_can_list_keeps_nobody_recorded(studio: Studio, composite: str) -> None:
+    session = await recorded(studio, "ann", "bob", "cem", composite=composite)
+    session.room.join("a name\nof two lines")
+    if composite == "FROM_FILES":
+        await session.consent("bob", "WITHDRAWN")
+    else:
+        # Whom the page shows is in that list.
+        assert await reason_of(session.consent("bob", "WITHDRAWN")) is Reason.LIVEKIT_UNAVAILABLE
+        assert studio.double.attributes(session.room.name, "bob")["indelible.recording"] == "no"
+    assert set(session.recorded()) - {""} == {"ann", "cem"}
+    await session.stop(await session.recording())
+    assert session.recorded() == []
+    await session.waiting(reports=False)
+    await session.check()
+
+
 async def test_a_withdrawal_that_livekit_does_not_carry_out_is_on_record_and_is_carried_out_later(
     studio: Studio,
 ) -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 
 from media.errors import Reason
+from media.recordings import joining
 from sandbox.livekit import ApiFaults, EgressFaults, Outcome
 from tests.media.recordings.control.studio import Session, Studio, reason_of
 from tests.media.recordings.control.test_control_consent import recorded
@@ -99,6 +100,34 @@ async def test_a_composite_that_is_cut_by_a_limit_is_followed_by_another(studio:
     await session.stop(recording)
     await session.waiting()
     await session.check()
+
+
+async def test_a_room_that_is_filmed_again_keeps_the_tiles_of_those_who_left(studio: Studio) -> None:
+    session = await recorded(studio, "ann", "bob", "cem", composite="ROOM")
+    session.room.leave("bob")
+    (composite,) = (await session.recording()).stays_of(None)
+    assert composite.egress_id is not None
+    studio.double.end_egress(composite.egress_id, Outcome.LIMIT_REACHED)
+    await session.until(lambda one: len(one.stays_of(None)) == 2)
+    filmed = [one.room_composite for one in session.egresses() if one.WhichOneof("request") == "room_composite"]
+    assert [one.layout for one in filmed] == ["tiles-0-1-2"] * 2
+
+
+async def test_who_comes_and_goes_without_end_is_told_to_be_recorded_no_more(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "MAX_STAYS", 2)
+    session = await recorded(studio, "ann", "bob")
+    session.room.leave("bob")
+    await session.until(lambda one: len(one.open_stays) == 1)
+    session.room.join("bob")
+    await session.until(lambda one: len(one.open_stays) == 2)
+    session.room.leave("bob")
+    await session.until(lambda one: len(one.open_stays) == 1)
+    session.room.join("bob")
+    recording = await session.until(lambda one: bool(one.remarks))
+    assert recording.remarks == ("bob was recorded 2 times, and is recorded no more",)
+    assert session.recorded() == ["ann"]
 
 
 async def test_an_egress_that_ends_after_it_was_given_up_is_told_as_late(studio: Studio) -> None:

@@ -131,9 +131,10 @@ class Stage:
         annotations: bytes | None = None,
         expected: bool = False,
         stream_copy: bool = False,
+        absent: tuple[int, ...] = (),
     ) -> UUID:
-        """A recording that was stopped, all of whose egresses have ended as told."""
-        recording = await self._begun(left, composite, expected=expected, stream_copy=stream_copy)
+        """A recording that was stopped, all of whose egresses have ended as told; `absent` tiles have none."""
+        recording = await self._begun(left, absent, composite, expected=expected, stream_copy=stream_copy)
         for one in left:
             await self._stay(recording, one)
         stopped = self._note("recording.stopped", recording.recording_id)
@@ -204,9 +205,15 @@ class Stage:
         self.store.bucket.writer.put_object(Bucket=self.store.bucket.name, Key=key, Body=content)
 
     async def _begun(
-        self, left: Sequence[Left], composite: CompositeWay, *, expected: bool, stream_copy: bool
+        self,
+        left: Sequence[Left],
+        absent: tuple[int, ...],
+        composite: CompositeWay,
+        *,
+        expected: bool,
+        stream_copy: bool,
     ) -> Recording:
-        people = sorted({one.tile for one in left if one.tile is not None} | {0})
+        people = sorted({one.tile for one in left if one.tile is not None} | {0, *absent})
         for tile in people:
             consent = Consent(
                 consent_id=uuid4(),

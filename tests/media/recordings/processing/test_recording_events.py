@@ -27,10 +27,8 @@ def restless(stays: int) -> RecordingWork:
             egress_id=f"EG_{number}",
             raw_key="k",
             participant="p" * 128,
-            role="FIELD",
             tile=number % 7,
             stay=number // 7 + 1,
-            joined_at=STARTED_AT,
             file_started_at=STARTED_AT,
             file_ended_at=STARTED_AT,
             stated_size=7,
@@ -57,6 +55,7 @@ def restless(stays: int) -> RecordingWork:
         stop_reason="",
         key_prefix="acme/recordings/2026/11/18/x/",
         remarks=(),
+        members=(),
         egresses=tuple(egresses),
         raws=tuple(
             Raw(raw_id=uuid4(), stay_id=one.stay_id, stored=stored("raw"), counts=not copy, read_at=STARTED_AT)
