@@ -133,9 +133,15 @@ def plan_of_files(recording: RecordingWork) -> CompositePlan | None:
 
 
 def joins(recording: RecordingWork) -> tuple[Join, ...]:
-    """When each tile first came into being, in the order in which they did."""
-    given = (Join(tile=member.tile, at_us=member.first_seen_at) for member in recording.members)
-    return tuple(sorted(given, key=lambda join: join.at_us))
+    """When each tile first came into being, in the order in which they did.
+
+    That is by our clock; the files are dated by LiveKit's, which may be behind. Who is in a picture has a tile.
+    """
+    at = {member.tile: member.first_seen_at for member in recording.members}
+    for egress in recording.egresses:
+        if egress.tile in at and egress.file_started_at is not None:
+            at[egress.tile] = min(at[egress.tile], egress.file_started_at)
+    return tuple(sorted((Join(tile=tile, at_us=at_us) for tile, at_us in at.items()), key=lambda join: join.at_us))
 
 
 def why_kept(recording: RecordingWork, raw: Raw) -> str | None:

@@ -1,13 +1,17 @@
 """What LiveKit left in parts, with holes, or not at all: shown as far as it goes, told, and nothing of it dropped."""
 
 import io
+from dataclasses import replace
 
 import av
 
+from media.recordings.plan import joins
 from media.recordings.tiles import tile_layout
+from media.records.recording_values import Member
 from sandbox.livekit.film import Shown, cut_tile, film_room, read_marker
 from tests.media.recordings.processing.staging import FILMING, SECOND, STARTED_AT, Left, Stage, film, stroke
 from tests.media.recordings.processing.test_processing import checked, file_of, nothing_is_lost, picture, redness
+from tests.media.recordings.processing.test_recording_events import restless
 
 
 def hurt(video: bytes, part: float) -> bytes:
@@ -84,6 +88,18 @@ async def test_a_raw_object_of_which_not_everything_could_be_read_stays(stage: S
     assert notes["participant-1.mp4"] == ["1 pictures are damaged and shown as far as they could be decoded"]
     assert notes["participant-4.mp4"] == ["1 pictures could not be decoded and are missing"]
     assert "composite.mp4: tile 3 shows no picture from 0.4 s to 1.0 s: its file has none there" in end["notes"]
+
+
+def test_a_tile_is_there_before_the_first_picture_in_it_whatever_the_clocks_say() -> None:
+    recording = restless(3)
+    (late,) = (one for one in recording.egresses if one.tile == 2)
+    members = tuple(
+        Member(participant=f"p-{tile}", role="FIELD", tile=tile, first_seen_at=STARTED_AT + seconds * SECOND)
+        for tile, seconds in ((0, 3), (1, -1), (2, 4))
+    )
+    egresses = (*recording.egresses[:2], replace(late, file_started_at=None))
+    found = joins(replace(recording, members=members, egresses=egresses))
+    assert [(one.tile, (one.at_us - STARTED_AT) // SECOND) for one in found] == [(1, -1), (0, 0), (2, 4)]
 
 
 async def test_who_had_a_tile_and_was_never_recorded_leaves_it_empty(stage: Stage) -> None:
