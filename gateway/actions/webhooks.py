@@ -119,10 +119,14 @@ def list_deliveries(  # noqa: PLR0913 - the filters of the list
     limit: int = 100,
     cursor: str | None = None,
 ) -> Page[Delivery]:
-    """A page of deliveries, the newest first. Those that were given up are `dead`."""
+    """A page of deliveries, the newest first. Those that were given up are `dead`; those of a removed endpoint stay."""
     with desk.authorise(caller, Action.WEBHOOK_VIEW, Resource.organisation(caller.organisation_id)):
+        records = desk.parts.records
+        if endpoint_id is not None and not endpoints.is_endpoint(records, caller.organisation_id, endpoint_id):
+            resource = Resource.webhook(caller.organisation_id, str(endpoint_id))
+            raise desk.parts.access.not_found(caller, Action.WEBHOOK_VIEW, resource)
         found = deliveries.list_deliveries(
-            desk.parts.records,
+            records,
             caller.organisation_id,
             endpoint_id=endpoint_id,
             state=state,

@@ -1,6 +1,7 @@
 """The REST API below /api/v1: routes, the OpenAPI document made of them, and a page to read it."""
 
 import time
+from http import HTTPStatus
 from importlib.metadata import version
 
 import structlog
@@ -62,6 +63,11 @@ def make_blueprint(routes: tuple[Route, ...], around: Surroundings, origins: fro
     def reference() -> Response:
         headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
         return Response(as_page, content_type="text/html; charset=utf-8", headers=headers)
+
+    @blueprint.get("", doc_ui=False)
+    def lead_to_reference() -> Response:
+        # Relative: Flask's own redirect leads to an address that begins with http://, and takes a bearer token along.
+        return Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": f"{PREFIX.rpartition('/')[2]}/"})
 
     return blueprint
 

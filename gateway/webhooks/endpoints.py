@@ -35,6 +35,7 @@ INSERT INTO gateway.webhook_cursors (organisation_id, next_sequence) VALUES (%s,
 _TURN = "SELECT pg_advisory_xact_lock(hashtextextended('webhook endpoints of ' || %s, 0))"
 _COUNT = "SELECT count(*) FROM gateway.webhook_endpoints WHERE removed_at IS NULL"
 _GET = f"SELECT {_COLUMNS} FROM gateway.webhook_endpoints WHERE endpoint_id = %s AND removed_at IS NULL"  # noqa: S608
+_IS = "SELECT FROM gateway.webhook_endpoints WHERE endpoint_id = %s"
 _LIST = f"""
 SELECT {_COLUMNS} FROM gateway.webhook_endpoints
  WHERE removed_at IS NULL AND (%(after)s::uuid IS NULL OR endpoint_id > %(after)s)
@@ -108,6 +109,12 @@ def get_endpoint(records: Records, organisation_id: str, endpoint_id: UUID) -> E
     with records.transaction(organisation_id) as connection:
         row = connection.execute(_GET, (endpoint_id,)).fetchone()
     return None if row is None else _endpoint(row)
+
+
+def is_endpoint(records: Records, organisation_id: str, endpoint_id: UUID) -> bool:
+    """Whether there is such an endpoint, or was one."""
+    with records.transaction(organisation_id) as connection:
+        return connection.execute(_IS, (endpoint_id,)).fetchone() is not None
 
 
 def list_endpoints(records: Records, organisation_id: str, *, after: UUID | None, limit: int) -> list[Endpoint]:

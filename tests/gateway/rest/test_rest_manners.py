@@ -173,6 +173,13 @@ def test_a_service_that_is_away_is_told_within_moments_and_holds_no_thread() -> 
         line.close()
 
 
+def test_no_redirect_leads_a_token_to_an_address_without_encryption(world: World) -> None:
+    answer = world.app.test_client().get("/api/v1")
+    assert (answer.status_code, answer.headers["Location"]) == (308, "v1/")
+    for path in ("/api/v1/sessions/", "/graphql/", "/oauth/token/", "/healthz/", "//api/v1"):
+        assert world.app.test_client().get(path).status_code == 404, path
+
+
 def test_the_reference_page_needs_nothing_from_elsewhere(world: World) -> None:
     answer = world.app.test_client().get("/api/v1/")
     assert answer.status_code == 200

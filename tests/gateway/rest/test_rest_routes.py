@@ -17,7 +17,7 @@ from gateway.rest.routing import Repeat, Route
 from tests.gateway.rest.world import World
 
 # What tells nothing of anybody.
-PUBLIC = {"rest.openapi", "rest.reference"}
+PUBLIC = {"rest.openapi", "rest.reference", "rest.lead_to_reference"}
 BY_FUNCTION = {case.function: case for case in USE_CASES}
 
 

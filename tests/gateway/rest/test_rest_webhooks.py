@@ -81,6 +81,8 @@ def test_an_endpoint_is_made_read_changed_and_removed(world: World) -> None:
     assert ann.ask("DELETE", where).json == {"removed_id": made["endpoint"]["endpoint_id"]}
     assert ann.get(where).status_code == 404
     assert ann.ask("DELETE", where).status_code == 404
+    log = f"/webhook-deliveries?endpoint_id={made['endpoint']['endpoint_id']}"
+    assert ann.get(log).json == {"items": [], "next_cursor": None}, "what became of its messages can still be read"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,7 @@ def test_endpoints_and_sources_of_others_do_not_exist(world: World) -> None:
         ("POST", f"{hooks}/secret", {}),
         ("POST", f"{hooks}/replay", {"days": 1}),
         ("GET", f"/webhook-deliveries/{uuid4()}", None),
+        ("GET", f"/webhook-deliveries?endpoint_id={made['endpoint']['endpoint_id']}", None),
         ("GET", sources, None),
         ("PATCH", sources, {"name": "mine"}),
         ("DELETE", sources, None),
