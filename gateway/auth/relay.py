@@ -37,6 +37,7 @@ LONGEST_RETRY_SECONDS = 60.0
 KEPT = timedelta(days=7)
 TRIM_EVERY_SECONDS = 300.0
 COUNT_EVERY_SECONDS = 10.0
+# In one transaction.
 MAX_TRIMMED = 10_000
 
 # The batch that waits longest, or the next decisions of the organisation that waits longest, as a new batch.
@@ -181,9 +182,11 @@ async def relay_once(pool: Pool, ledger_of: LedgerOf) -> bool:
 
 
 async def trim(pool: Pool) -> None:
-    """Remove decisions that have been on their chain for a while. Raises psycopg.Error, PoolTimeout."""
-    async with pool.connection() as connection:
-        await connection.execute(_TRIM, (KEPT, MAX_TRIMMED))
+    """Remove all decisions that have been on their chain for a while. Raises psycopg.Error, PoolTimeout."""
+    removed = MAX_TRIMMED
+    while removed == MAX_TRIMMED:
+        async with pool.connection() as connection:
+            removed = (await connection.execute(_TRIM, (KEPT, MAX_TRIMMED))).rowcount
 
 
 async def count(pool: Pool, metrics: RelayMetrics) -> None:
