@@ -134,7 +134,10 @@ def write_keys(path: Path, keys: Sequence[OKPKey]) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     try:
-        draft.write_text(json.dumps(KeySet(list(keys)).as_dict(private=True), indent=1) + "\n", encoding="utf-8")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(KeySet(list(keys)).as_dict(private=True), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
