@@ -10,6 +10,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -18,6 +20,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 RESOLVE_SECONDS = 5.0
+# A name whose servers never answer keeps a thread for as long as the system asks them, which may be half a minute; all
+# names of one organisation together leave threads for those of the others.
+MAX_LOOKUPS = 64
+_LOOKUPS = ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="lookup")
 # Addresses in which another one is written: what is behind them is not what they look like.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # Addresses of a site's own, until RFC 3879 gave them up: networks that still use them are private.
@@ -90,7 +96,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 async def _resolve(host: str, port: int) -> list[Address]:
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look_up)
     except TimeoutError:
         raise OutOfReachError(f"the address of {host} was not found in time") from None
     except (OSError, UnicodeError):

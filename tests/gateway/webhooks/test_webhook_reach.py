@@ -3,11 +3,14 @@
 import asyncio
 import ipaddress
 import socket
+import threading
 from typing import Any
 
 import httpcore
 import pytest
 
+from gateway.webhooks import reach
+from gateway.webhooks.queue import IN_FLIGHT_PER_ORGANISATION
 from gateway.webhooks.reach import GuardedBackend, OutOfReachError, may_reach
 from gateway.webhooks.sending import check_url
 
@@ -62,14 +65,38 @@ async def test_a_name_that_changes_after_it_was_looked_up_leads_to_the_address_t
 ) -> None:
     answers = iter([["127.0.0.2"], ["127.0.0.1"]])
 
-    async def resolve(*_arguments: Any, **_options: Any) -> list[Any]:
+    def resolve(*_arguments: Any, **_options: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in next(answers)]
 
     async with _listening() as (port, connections):
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve, raising=False)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
         with pytest.raises(httpcore.ConnectError):
             await GuardedBackend([ipaddress.ip_network("127.0.0.2")]).connect_tcp("rebinding.example", port, timeout=1)
         assert connections == []
+
+
+async def test_names_whose_servers_never_answer_keep_nobody_from_finding_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answering = threading.Event()
+
+    def resolve(host: str, *_arguments: Any, **_options: Any) -> list[Any]:
+        if host == "tarpit.example":
+            answering.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(reach, "RESOLVE_SECONDS", 0.5)
+    try:
+        # As many as one organisation keeps asking about, at a time, if each question hangs for half a minute.
+        hanging = 6 * IN_FLIGHT_PER_ORGANISATION
+        hopeless = [GuardedBackend().connect_tcp("tarpit.example", 443, timeout=1) for _ in range(hanging)]
+        refused = await asyncio.gather(*hopeless, return_exceptions=True)
+        assert all("in time" in str(one) for one in refused)
+        with pytest.raises(OutOfReachError, match=r"10\.0\.0\.1"):
+            await GuardedBackend().connect_tcp("quick.example", 443, timeout=1)
+    finally:
+        answering.set()
 
 
 async def test_no_socket_of_this_machine_is_connected_to() -> None:
@@ -124,7 +151,7 @@ class _listening:  # noqa: N801 - reads as a statement
 
 
 def _resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    async def resolve(*_arguments: Any, **_options: Any) -> list[Any]:
+    def resolve(*_arguments: Any, **_options: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
