@@ -36,6 +36,8 @@ MAX_TEXT_CHARACTERS = 1000
 MAX_ATTRIBUTES = 256
 MAX_TRACKS = 256
 MAX_FILES = 64
+# What an event may hold (RFC 7493): a greater one would be refused by every chain, for ever.
+MAX_NUMBER = 2**53 - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_SECONDS = 253_402_300_799  # the last second of the year 9999
@@ -179,8 +181,8 @@ def _request_of(wire: EgressInfo) -> tuple[EgressKind, str, bool, tuple[str, ...
 
 
 def _read_file(wire: FileInfo) -> EgressFile:
-    if wire.size < 0 or wire.duration < 0:
-        raise ValueError("a file has a negative size or duration")
+    if not (0 <= wire.size <= MAX_NUMBER and 0 <= wire.duration // 1000 <= MAX_NUMBER):
+        raise ValueError("a file has a size or duration that none can have")
     return EgressFile(
         key=_key(wire.filename),
         location=_text(wire.location),

@@ -23,12 +23,14 @@ from media.video.apart_recordings import (
 )
 from media.video.composite_values import CompositeSettings, ParticipantFile
 from media.video.recording_values import Encoded, EncodingSettings
-from media.video.strokes.document import parse_annotations
+from media.video.strokes.document import annotation_offset, parse_annotations
 from media.video.values import Limits, Probe
 
 _SECOND = 1_000_000
 # In a recording of more stays than this, somebody came and went all the time; their files can still be taken apart.
 MAX_SEPARATED = 80
+# A week of drawing and a day of filming. What LiveKit says of a file may be of any year, and no event holds the offset.
+MOST_OFFSET_US = 8 * 24 * 3600 * _SECOND
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,4 +250,7 @@ async def _strokes(recording: RecordingWork, starts_at: int | None) -> _Strokes:
         document = await asyncio.to_thread(parse_annotations, given.data)
     except MediaError as error:
         return _Strokes(notes=(f"the annotations cannot be used, so it is without strokes: {error.message}",))
-    return _Strokes(data=given.data, sha256=given.sha256, offset_us=starts_at - document.started_at_us)
+    offset_us = annotation_offset(document, starts_at)
+    if abs(offset_us) > MOST_OFFSET_US:
+        return _Strokes(notes=("it is of another time than the annotations, so it is without strokes",))
+    return _Strokes(data=given.data, sha256=given.sha256, offset_us=offset_us)

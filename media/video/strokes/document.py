@@ -41,12 +41,16 @@ MOST_COVERED: Final = 1_000.0
 _LEAST_WIDTH: Final = 0.002
 
 _TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
+# Microseconds between any two of their times are integers that an event may hold (RFC 7493).
+_FIRST_YEAR, _LAST_YEAR = "1970", "2199"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _utc(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(_TIME, value):
         raise _refused("started_at", "it must be UTC like 2026-03-01T12:00:00.000000Z")
+    if not _FIRST_YEAR <= value[:4] <= _LAST_YEAR:
+        raise _refused("started_at", f"it must be of the years {_FIRST_YEAR} to {_LAST_YEAR}")
     return value
 
 

@@ -41,6 +41,8 @@ def test_words_of_participants_are_cut_off_and_made_printable() -> None:
         EgressInfo(egress_id="EG_1", participant=ParticipantEgressRequest()),
         EgressInfo(egress_id="EG_1", file_results=[FileInfo(size=-1)]),
         EgressInfo(egress_id="EG_1", file_results=[FileInfo(duration=-1)]),
+        EgressInfo(egress_id="EG_1", file_results=[FileInfo(size=2**53)]),
+        EgressInfo(egress_id="EG_1", file_results=[FileInfo(duration=2**63 - 1)]),
         EgressInfo(egress_id="EG_1", file_results=[FileInfo(filename="x" * 1025)]),
         EgressInfo(egress_id="EG_1", file_results=[FileInfo(filename="x")] * 65),
     ],

@@ -90,6 +90,16 @@ async def test_a_raw_object_of_which_not_everything_could_be_read_stays(stage: S
     assert "composite.mp4: tile 3 shows no picture from 0.4 s to 1.0 s: its file has none there" in end["notes"]
 
 
+async def test_strokes_of_another_time_keep_the_raw_object_and_no_event_from_its_chain(stage: Stage) -> None:
+    long_ago = stroke().replace(b"2026-11-18", b"1971-11-18")
+    assert long_ago != stroke()
+    work = await stage.processed(await stage.recorded(Left(tile=0, seconds=0.5), annotations=long_ago))
+    nothing_is_lost(stage, work)
+    assert [one["annotation_offset_us"] for one in stage.payloads("recording.file_stored")] == [None] * len(work.files)
+    (egress,) = stage.payloads("recording.completed")[0]["egresses"]
+    assert [raw["kept"] for raw in egress["raws"]] == ["strokes that were drawn could not be burned in"]
+
+
 def test_a_tile_is_there_before_the_first_picture_in_it_whatever_the_clocks_say() -> None:
     recording = restless(3)
     (late,) = (one for one in recording.egresses if one.tile == 2)
