@@ -14,8 +14,7 @@ _READY_SECONDS = 60.0
 # Its volumes are closed within milliseconds of the signal and its index is a write-ahead log; the 15 s that follow are
 # spent waiting for its own parts to hang up.
 _STOP_SECONDS = 1.5
-# A pass ends by itself, after two seconds where nothing else runs. One that is cut short begins with the same part of
-# the buckets again, and may never come to the others.
+# A pass ends by itself, after two seconds where nothing else runs. One that is cut short leaves some buckets out.
 _LIFECYCLE_SECONDS = 120
 _PARTS = ("master", "volume", "filer", "s3")
 _PROBE_BUCKET = "sandbox-probe"
