@@ -72,11 +72,12 @@ class Permit:
             self._desk.parts.access.note_refusal(self._caller, self._action, self._resource)
 
 
-def service_key(caller: GatewayCaller, key: str | None) -> str:
+def service_key(caller: GatewayCaller, key: str | None, about: str) -> str:
     """The idempotency key that a service is given for a caller's: nobody meets another subject's keys.
 
-    Without one of the caller's it is a new one, which makes repetitions within one call harmless.
+    `about` is the id of what is changed: one key for several of them (a case, say) means each of them once. Without one
+    of the caller's it is a new one, which makes repetitions within one call harmless.
     """
     if key is None:
         return uuid.uuid4().hex
-    return hashlib.sha256(f"{caller.subject}\0{key}".encode()).hexdigest()
+    return hashlib.sha256(f"{caller.subject}\0{about}\0{key}".encode()).hexdigest()

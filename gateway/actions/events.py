@@ -23,7 +23,7 @@ def append_events(  # noqa: PLR0913 - what an append consists of
             identity,
             session_id,
             events,
-            idempotency_key=service_key(caller, idempotency_key),
+            idempotency_key=service_key(caller, idempotency_key, session_id),
             expected_sequence=expected_sequence,
         )
 

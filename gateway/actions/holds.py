@@ -20,7 +20,8 @@ def place_hold(
 ) -> PlacedHold:
     """Stop disposal of a clip until the hold is lifted."""
     with desk.authorise(caller, Action.HOLD_PLACE, clip_resource(desk, caller, clip_id)) as identity:
-        return desk.evidence.place_hold(identity, reason, service_key(caller, idempotency_key), clip_id=clip_id)
+        key = service_key(caller, idempotency_key, clip_id)
+        return desk.evidence.place_hold(identity, reason, key, clip_id=clip_id)
 
 
 def lift_hold(desk: Desk, caller: GatewayCaller, *, clip_id: str, hold_id: str, reason: str) -> LegalHold:
@@ -39,7 +40,7 @@ def place_recording_hold(
     """Stop disposal of a recording, and of whatever comes of it, until the hold is lifted."""
     resource = Resource.recording(caller.organisation_id, recording_id)
     with desk.authorise(caller, Action.HOLD_PLACE, resource) as identity:
-        key = service_key(caller, idempotency_key)
+        key = service_key(caller, idempotency_key, recording_id)
         return desk.evidence.place_hold(identity, reason, key, recording_id=recording_id)
 
 

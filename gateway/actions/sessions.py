@@ -78,5 +78,5 @@ def record_consent(  # noqa: PLR0913 - what a consent consists of
             role=role,
             act=act,
             notice=notice,
-            idempotency_key=service_key(caller, idempotency_key),
+            idempotency_key=service_key(caller, idempotency_key, session_id),
         )

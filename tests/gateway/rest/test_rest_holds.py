@@ -70,3 +70,18 @@ def test_nobody_learns_of_holds_on_recordings_by_a_right_to_clips(world: World, 
     assert reviewer.get("/holds").json["code"] == "FORBIDDEN"
     assert reviewer.get("/holds?camera=gate-1").status_code == 200
     assert not set(placed) & {hold["hold_id"] for hold in walk(world.foreigner(), "limit=1000")}
+
+
+def test_one_key_for_everything_of_a_case_holds_each_thing_of_it_once(world: World) -> None:
+    ann, key = world.caller(), f"case-{secrets.token_hex(4)}"
+    asked = {"source": "gate-1", "event_at": "2026-03-01T12:00:10Z"}
+    clips = [ann.post("/clips", asked | {"incident": f"{key}-{number}"}).json["clip_id"] for number in range(2)]
+    where = [*(f"/clips/{clip}/holds" for clip in clips), f"/recordings/{world.recording()}/holds"]
+    for _ in range(2):
+        for one in where:
+            placed = ann.post(one, {"reason": "case 7"}, Idempotency_Key=key)
+            assert placed.status_code == 201, placed.text
+    for one in where:
+        assert len(ann.get(one).json["items"]) == 1
+    other = ann.post(where[0], {"reason": "case 8"}, Idempotency_Key=key)
+    assert (other.status_code, other.json["code"]) == (422, "IDEMPOTENCY_CONFLICT")
