@@ -17,6 +17,9 @@ ANNOTATIONS_NAME = "annotations.json"
 RECORDING_NAME = "recording.json"
 
 
+# Between the beginnings of two files in a composite, which lasts no longer (media/video/composite_values.py).
+MOST_APART_US = 24 * 3600 * 1_000_000
+
 # What the facts of a file say against dropping the raw object behind it.
 _DOUBTS = {
     "truncated": "it ends before what it declares itself",
@@ -60,11 +63,6 @@ def which_counts(egress: Egress, found: Sequence[tuple[ListedObject, str]]) -> L
 def composite_name(number: int) -> str:
     """The name of a composite; those after the first have their number in it."""
     return COMPOSITE_NAME if number == 1 else f"composite-{number}.mp4"
-
-
-def is_aligned(egress: Egress) -> bool:
-    """Whether it is known when the file's pictures begin. LiveKit says so only of files that it finished."""
-    return egress.file_started_at is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,16 +113,24 @@ def plan_of_files(recording: RecordingWork) -> CompositePlan | None:
     notes: list[str] = []
     if recording.composite == "ROOM":
         notes.append("LiveKit left no usable composite, so it was built of the participants' files")
-    usable: list[tuple[Egress, Raw, int]] = []
+    dated: list[tuple[Egress, Raw, int]] = []
     for egress, raw in _sources(recording, "participant"):
         if egress.file_started_at is None:
             notes.append(
                 f"the file {participant_name(egress)} is not in the composite: nothing says when its pictures begin"
             )
         else:
-            usable.append((egress, raw, egress.file_started_at))
-    if not usable:
+            dated.append((egress, raw, egress.file_started_at))
+    if not dated:
         return None
+    # LiveKit's clock may be any; but one file that it dates to another day must not cost the others their composite.
+    nearest = min((started for _, _, started in dated), key=lambda started: abs(started - recording.started_at))
+    usable = [one for one in dated if abs(one[2] - nearest) <= MOST_APART_US]
+    notes += [
+        f"the file {participant_name(one[0])} is not in the composite: LiveKit says that it begins at another time"
+        for one in dated
+        if one not in usable
+    ]
     starts_at = min(started for _, _, started in usable)
     parts = tuple(
         CompositePart(egress=egress, raw=raw, starts_at_us=started - starts_at) for egress, raw, started in usable

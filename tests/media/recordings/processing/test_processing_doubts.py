@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import av
 
-from media.recordings.plan import joins
+from media.recordings.plan import joins, plan_of_files
 from media.recordings.tiles import tile_layout
 from media.records.recording_values import Member
 from sandbox.livekit.film import Shown, cut_tile, film_room, read_marker
@@ -98,6 +98,20 @@ async def test_strokes_of_another_time_keep_the_raw_object_and_no_event_from_its
     assert [one["annotation_offset_us"] for one in stage.payloads("recording.file_stored")] == [None] * len(work.files)
     (egress,) = stage.payloads("recording.completed")[0]["egresses"]
     assert [raw["kept"] for raw in egress["raws"]] == ["strokes that were drawn could not be burned in"]
+
+
+def test_a_file_that_is_dated_to_another_year_costs_no_one_else_the_composite() -> None:
+    recording = restless(3)
+    years = 400 * 24 * 3600 * SECOND
+    for off in (-years, years):
+        starts = [STARTED_AT + 5 * SECOND, STARTED_AT + off, STARTED_AT + 3600 * SECOND]
+        dated = [replace(one, file_started_at=at) for one, at in zip(recording.egresses, starts, strict=True)]
+        plan = plan_of_files(replace(recording, egresses=tuple(dated)))
+        assert plan is not None
+        assert [(part.egress.tile, part.starts_at_us // SECOND) for part in plan.parts] == [(0, 0), (2, 3595)]
+        assert plan.notes == (
+            "the file participant-1.mp4 is not in the composite: LiveKit says that it begins at another time",
+        )
 
 
 def test_a_tile_is_there_before_the_first_picture_in_it_whatever_the_clocks_say() -> None:
