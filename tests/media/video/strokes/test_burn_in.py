@@ -68,10 +68,11 @@ def test_strokes_go_with_their_tiles_when_people_join(rate: str, tmp_path: Path)
     alone = Placement(from_us=0, rects={0: Rect(x=0, y=90, width=320, height=90)})
     halves = {0: Rect(x=0, y=90, width=160, height=90), 1: Rect(x=160, y=90, width=160, height=90)}
     strokes = [stroke([[0.5, 0.5, 0]], tile=0), stroke([[0.5, 0.5, 700]], id="t", colour=BLUE)]
-    encoded = burned(source, strokes, placing=[alone, Placement(from_us=500_000, rects=halves)])
+    placing = [alone, Placement(from_us=500_000, rects=halves)]
+    encoded = burned(source, strokes, [erase(1400, "s")], placing=placing)
     for (_, frame), at in zip(frames(encoded.path), times(source), strict=True):
         assert looks(frame, RED, 160, 135) == (at < 500_000), at
-        assert looks(frame, RED, 80, 135) == (at >= 500_000), at
+        assert looks(frame, RED, 80, 135) == (500_000 <= at < 1_400_000), at
         assert looks(frame, BLUE, 240, 135) == (at >= 700_000), at
     assert encoded.strokes_painted == 2
 
