@@ -82,13 +82,21 @@ async def _look(control: Control, recording: Recording, *, session_is_over: bool
         return False
     # Consents are read before the chain is told of them: nobody is recorded on the word of one that it lacks.
     consents = await attendance.consents(recording)
+    problem: MediaError | None = None
     if recording.state in RUNNING:
         reason = _why_stop(control, recording, consents, session_is_over=session_is_over)
         if reason is not None:
             return await stop_running(control, recording, reason)
-        if await _stop_without_consent(control, recording, consents):
-            return True
-    return await _compare(control, recording, await _scene(control, recording, consents))
+        try:
+            if await _stop_without_consent(control, recording, consents):
+                return True
+        except MediaError as error:
+            # What LiveKit does not stop may have ended by itself.
+            problem = error
+    changed = await _compare(control, recording, await _scene(control, recording, consents))
+    if problem is not None and not changed:
+        raise problem
+    return changed
 
 
 async def _compare(control: Control, recording: Recording, scene: Scene) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from media.errors import Reason
-from sandbox.livekit import ApiFaults
+from sandbox.livekit import ApiFaults, Outcome
 from tests.media.recordings.control.studio import Session, Studio, reason_of
 
 REFUSALS = {
@@ -160,6 +160,18 @@ async def test_a_withdrawal_that_livekit_does_not_carry_out_is_on_record_and_is_
     assert await session.consent("bob", "WITHDRAWN", key="w-1") == (recording.recording_id,)
     assert session.recorded() == ["ann"]
     assert (await session.kinds()).count("consent.withdrawn") == 1
+
+
+async def test_an_egress_that_cannot_be_stopped_and_ended_by_itself_is_told_without_a_report(studio: Studio) -> None:
+    session = await recorded(studio, "ann", "bob")
+    (bob,) = (await session.recording()).stays_of("bob")
+    assert bob.egress_id is not None
+    studio.double.trouble(ApiFaults(method="StopEgress", status=503))
+    assert await reason_of(session.consent("bob", "WITHDRAWN")) is Reason.LIVEKIT_UNAVAILABLE
+    studio.double.end_egress(bob.egress_id, Outcome.COMPLETE)
+    studio.double.wait_until_ended(bob.egress_id)
+    await studio.look()
+    assert (await session.recording()).stays_of("bob")[0].outcome == "COMPLETE"
 
 
 async def test_a_consent_is_noted_once_however_often_it_is_sent(studio: Studio) -> None:

@@ -54,7 +54,7 @@ async def test_starting_again_gives_what_runs_and_stopping_again_is_harmless(stu
 async def test_who_comes_late_gets_an_egress_of_their_own_and_the_composite_goes_on(studio: Studio) -> None:
     session = await recorded(studio, "ann", "bob", composite="ROOM")
     before = {egress.egress_id for egress in session.egresses()}
-    session.room.join("cem")
+    session.room.join("cem", name="bob")
     await studio.take_reports()
     await studio.look()
     # Who has not been asked is neither recorded nor shown.
