@@ -31,6 +31,7 @@ from media.recordings.livekit_values import (
 # LiveKit itself allows 256 for rooms and identities.
 MAX_IDENTIFIER_CHARACTERS = 256
 MAX_KEY_CHARACTERS = 1024  # as S3
+MAX_EVENT_ID_CHARACTERS = 200  # as the database remembers; LiveKit's have 15
 MAX_TEXT_CHARACTERS = 1000
 # LiveKit's own bound of all attributes together is 64 KiB.
 MAX_ATTRIBUTES = 256
@@ -94,7 +95,7 @@ def read_event(wire: WireEvent) -> WebhookEvent:
         raise ValueError("createdAt is missing")
     egress = read_egress(wire.egress_info) if wire.HasField("egress_info") else None
     return WebhookEvent(
-        event_id=_identifier(wire.id, "id"),
+        event_id=_identifier(wire.id, "id", MAX_EVENT_ID_CHARACTERS),
         name=name,
         kind=WebhookKind(name) if name in set(WebhookKind) else WebhookKind.UNKNOWN,
         created_at=created_at,
@@ -193,10 +194,10 @@ def _read_file(wire: FileInfo) -> EgressFile:
     )
 
 
-def _identifier(text: str, what: str) -> str:
+def _identifier(text: str, what: str, longest: int = MAX_IDENTIFIER_CHARACTERS) -> str:
     if not text:
         raise ValueError(f"{what} is missing")
-    return _optional(text, what)
+    return _optional(text, what, longest)
 
 
 def _optional(text: str, what: str, longest: int = MAX_IDENTIFIER_CHARACTERS) -> str:
