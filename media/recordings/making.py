@@ -111,6 +111,7 @@ class Maker:
             if plan.room is None
             else self._of_room(recording, plan, sources[0], target, strokes, tick)
         )
+        strays = (f"strokes of tiles that nobody was given are not drawn: {strokes.strays}",) if strokes.strays else ()
         return Made(
             name=target.name,
             role="composite",
@@ -120,7 +121,7 @@ class Maker:
             ),
             starts_at=shot.starts_at,
             duration_us=shot.duration_us,
-            facts={**shot.facts, "notes": [*shot.facts["notes"], *strokes.notes, *plan.notes]},
+            facts={**shot.facts, "notes": [*shot.facts["notes"], *strokes.notes, *strays, *plan.notes]},
         )
 
     async def _of_files(  # noqa: PLR0913, PLR0917 - as composite
@@ -221,12 +222,16 @@ class _Shot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Strokes:
-    """What is to be burned into a file: no `data` where nothing is; `notes` say why, where something was drawn."""
+    """What is to be burned into a file: no `data` where nothing is; `notes` say why, where something was drawn.
+
+    `strays` is how many strokes are of tiles that nobody was ever given.
+    """
 
     data: bytes | None = None
     sha256: str | None = None
     offset_us: int = 0
     notes: tuple[str, ...] = ()
+    strays: int = 0
 
     def facts(self, painted: int) -> dict[str, Any]:
         """What the documents say of it."""
@@ -253,4 +258,6 @@ async def _strokes(recording: RecordingWork, starts_at: int | None) -> _Strokes:
     offset_us = annotation_offset(document, starts_at)
     if abs(offset_us) > MOST_OFFSET_US:
         return _Strokes(notes=("it is of another time than the annotations, so it is without strokes",))
-    return _Strokes(data=given.data, sha256=given.sha256, offset_us=offset_us)
+    tiles = {member.tile for member in recording.members}
+    strays = sum(stroke.tile not in tiles for stroke in document.strokes)
+    return _Strokes(data=given.data, sha256=given.sha256, offset_us=offset_us, strays=strays)

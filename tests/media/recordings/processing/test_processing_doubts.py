@@ -127,10 +127,14 @@ def test_a_tile_is_there_before_the_first_picture_in_it_whatever_the_clocks_say(
 
 
 async def test_who_had_a_tile_and_was_never_recorded_leaves_it_empty(stage: Stage) -> None:
-    work = await stage.processed(await stage.recorded(Left(tile=0), Left(tile=2), absent=(1,)))
+    drawn = stroke(tile=5)
+    work = await stage.processed(await stage.recorded(Left(tile=0), Left(tile=2), absent=(1,), annotations=drawn))
     contents = nothing_is_lost(stage, work)
     frame = picture(contents["composite.mp4"], 0.5)
     layout = tile_layout([0, 1, 2], frame.width, frame.height)
     assert [read_marker(cut_tile(frame, layout[tile])) for tile in (0, 2)] == [0, 2]
+    # Nor is anything drawn where no tile is, which the chain says.
+    (end,) = stage.payloads("recording.completed")
+    assert end["notes"] == ["composite.mp4: strokes of tiles that nobody was given are not drawn: 1"]
     tiles = checked(contents["recording.json"])["tiles"]
     assert [(one["tile"], one["participant"]) for one in tiles] == [(0, "operator"), (1, "field-1"), (2, "field-2")]
