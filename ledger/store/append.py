@@ -10,9 +10,9 @@ What must hold:
    idempotency key tells; if that cannot be done it is answered DATABASE_UNAVAILABLE, and the caller's repetition tells.
 
 Appends that wait for the same organisation become one group: one message, one commit, one flush of the log to disk,
-however many callers and chains. While a group is at the database the next one gathers, and follows it there once it is
-as large, to wait behind its locks. Organisations do not wait for one another. An append that is refused takes nothing
-from the others of its group.
+however many callers and chains. While a group is at the database the next one gathers; it follows there when the first
+has been answered, or, once it is as large as a group may be, to wait behind its locks. Organisations do not wait for
+one another. An append that is refused takes nothing from the others of its group.
 """
 
 import asyncio
@@ -59,10 +59,12 @@ class _Lane:
     """The appends of one organisation."""
 
     queue: deque[_Waiting]
+    events: int = 0
+    size: int = 0
     worker: "asyncio.Task[None] | None" = None
-    # Set when as many appends wait as the newest group at the database has.
-    full_enough: asyncio.Event
-    enough: int = 0
+    # Set when `wanted` appends wait, or what fills a group.
+    gathered: asyncio.Event
+    wanted: int = MAX_WAITING_APPENDS
 
 
 class AppendEngine:
@@ -89,14 +91,16 @@ class AppendEngine:
         """
         lane = self._lanes.get(append.place.organisation_id)
         if lane is None:
-            lane = self._lanes[append.place.organisation_id] = _Lane(queue=deque(), full_enough=asyncio.Event())
+            lane = self._lanes[append.place.organisation_id] = _Lane(queue=deque(), gathered=asyncio.Event())
         if len(lane.queue) >= MAX_WAITING_APPENDS or self._waiting_bytes + append.size > MAX_WAITING_BYTES:
             raise LedgerError(Reason.OVERLOADED, "too many appends are waiting; try again later")
         waiting = _Waiting(append=append, answer=asyncio.get_running_loop().create_future())
         lane.queue.append(waiting)
-        if len(lane.queue) >= lane.enough:
-            lane.full_enough.set()
+        lane.events += len(append.bodies)
+        lane.size += append.size
         self._waiting_bytes += append.size
+        if _is_gathered(lane):
+            lane.gathered.set()
         if lane.worker is None:
             lane.worker = self._start(self._serve(append.place.organisation_id, lane))
         return waiting.answer
@@ -128,22 +132,19 @@ class AppendEngine:
             # The next group is sent behind this one's locks, never past them: a chain's appends keep their order.
             await locked.wait()
             if before is not None:
-                await before  # two groups at the database keep both sides busy; more would only make smaller groups
+                await before  # two full groups keep both sides busy; more would only wait for each other
             before = newest
             await self._gather(lane, newest, len(group))
         del self._lanes[organisation_id]
 
     async def _gather(self, lane: _Lane, newest: "asyncio.Task[None]", size: int) -> None:
-        """Wait until as many appends wait as the newest group has, or a moment has passed since it was answered."""
-        lane.enough = max(size, 1)
-        lane.full_enough.clear()
-        if len(lane.queue) >= lane.enough:
-            return
-        gathered = asyncio.ensure_future(lane.full_enough.wait())
-        await asyncio.wait((gathered, newest), return_when=asyncio.FIRST_COMPLETED)
-        if size > 1 and not gathered.done():
-            await asyncio.wait((gathered,), timeout=_GATHER_SECONDS)
-        gathered.cancel()
+        """Wait until the newest group has been answered and a moment has passed, or until what waits fills a group.
+
+        Every group costs the service and the database much the same, so a few large ones are better than many small.
+        """
+        await _until_gathered(lane, MAX_WAITING_APPENDS, newest)
+        if size > 1:
+            await _until_gathered(lane, size, seconds=_GATHER_SECONDS)
 
     async def _serve_group(self, organisation_id: str, group: list[_Waiting], locked: asyncio.Event) -> None:
         try:
@@ -170,6 +171,8 @@ class AppendEngine:
             if group and (full or key in keys):
                 break
             waiting = lane.queue.popleft()
+            lane.events -= len(append.bodies)
+            lane.size -= append.size
             self._waiting_bytes -= append.size
             keys.add(key)
             if not waiting.answer.done():  # a cancelled caller's append that has not started is dropped
@@ -251,6 +254,23 @@ class AppendEngine:
             _answer(waiting, error)
         except (psycopg.Error, PoolTimeout, PoolClosed) as error:
             _refuse([waiting], _unavailable(), error)
+
+
+def _is_gathered(lane: _Lane) -> bool:
+    return len(lane.queue) >= lane.wanted or lane.events >= _GROUP_EVENTS or lane.size >= _GROUP_BYTES
+
+
+async def _until_gathered(
+    lane: _Lane, wanted: int, *others: "asyncio.Task[None]", seconds: float | None = None
+) -> None:
+    """Wait until `wanted` appends wait or what fills a group, or for one of the others, or so many seconds."""
+    lane.wanted = wanted
+    if _is_gathered(lane):
+        return
+    lane.gathered.clear()
+    gathered = asyncio.ensure_future(lane.gathered.wait())
+    await asyncio.wait((gathered, *others), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    gathered.cancel()
 
 
 def _answer(waiting: _Waiting, outcome: Receipt | LedgerError) -> None:
