@@ -267,7 +267,7 @@ def recording_fields(one: evidence_pb2.Recording) -> dict[str, Any]:
                 "participant": stay.participant,
                 "role": _word(ROLES, stay.role),
                 "tile": stay.tile,
-                "outcome": evidence_pb2.EgressOutcome.Name(stay.outcome).removeprefix("EGRESS_OUTCOME_").lower(),
+                "outcome": _outcome(stay),
             }
             for stay in one.participants
         ],
@@ -276,6 +276,13 @@ def recording_fields(one: evidence_pb2.Recording) -> dict[str, Any]:
         "held": bool(one.holds),
         "holds": [hold_fields(hold) for hold in one.holds],
     }
+
+
+def _outcome(stay: evidence_pb2.ParticipantRecording) -> str:
+    """What became of an egress; until LiveKit has said it, whether it has begun."""
+    if stay.outcome == evidence_pb2.EGRESS_OUTCOME_UNSPECIFIED:
+        return "running" if stay.HasField("started_at") else "starting"
+    return evidence_pb2.EgressOutcome.Name(stay.outcome).removeprefix("EGRESS_OUTCOME_").lower()
 
 
 def _name(option: str, names: Any) -> Any:

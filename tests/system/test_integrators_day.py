@@ -114,7 +114,8 @@ def test_an_integrators_day(stack: Stack, chromium: str, tmp_path: Path) -> None
             assert answer.status_code in expected, f"{method} {path}: {answer.status_code} {answer.text}"
             return answer.json()
 
-        told = ["clip.preserved", "hold.placed", "hold.lifted", "session.closed", "recording.ready"]
+        told = ["session.closed", "chain.anchored", "clip.preserved", "clip.failed", "recording.ready"]
+        told += ["hold.placed", "hold.lifted"]
         inbox.secret = ask("POST", "/webhook-endpoints", {"url": inbox.url, "types": told})["secret"]
 
         # A session, with events.
@@ -160,6 +161,8 @@ def test_an_integrators_day(stack: Stack, chromium: str, tmp_path: Path) -> None
         clip_id = accepted.json()["clip_id"]
         (preserved,) = until("clip.preserved", lambda: inbox.of("clip.preserved"))
         assert preserved["clip_id"] == clip_id
+        nothing = {"source": CAMERA, "incident": "inc-8", "event_at": "2020-03-01T12:00:10Z"}
+        nothing_id = ask("POST", "/clips", nothing)["clip_id"]
         link = ask("POST", f"/clips/{clip_id}/files/clip.mp4/links", {})
         clip = httpx.get(link["url"], timeout=60).content
         digests = {one["name"]: one["sha256"] for one in preserved["artefacts"]}
@@ -186,6 +189,11 @@ def test_an_integrators_day(stack: Stack, chromium: str, tmp_path: Path) -> None
             "anchors",
             lambda: all(one["state"] == "obtained" for one in ask("GET", "/sessions/visit-1/anchors")["items"]),
         )
+
+        until("chain.anchored", lambda: [one for one in inbox.of("chain.anchored") if one["chain_id"] == "visit-1"])
+        (failed,) = until("clip.failed", lambda: inbox.of("clip.failed"))
+        assert (failed["clip_id"], failed["incident"]) == (nothing_id, "inc-8")
+        assert {message["type"] for message in inbox.messages} == set(told)
 
         # The hold outlives all that, and custody has it.
         assert ask("GET", f"/recordings/{recording_id}")["holds"] == [kept]

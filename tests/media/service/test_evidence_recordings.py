@@ -431,6 +431,7 @@ def test_the_command_line_records_a_session(
     assert (begun["state"], begun["created"], begun["annotations_expected"]) == ("recording", True, True)
     shown = run("show", begun["recording_id"])
     assert [(one["participant"], one["role"]) for one in shown["participants"]] == [("ann", "operator")]
+    assert shown["participants"][0]["outcome"] in {"starting", "running"}
     assert run("stop", begun["recording_id"], "--reason", "over")["stop_reason"] == "over"
     listed = run("list", "--session", visit.chain_id)
     assert [one["recording_id"] for one in listed] == [begun["recording_id"]]
@@ -458,7 +459,9 @@ def test_the_command_line_records_a_session(
     dispose = ["dispose", begun["recording_id"], "--reason", "over", "--yes"]
     # Refused until the raw files are settled.
     until(lambda: CliRunner().invoke(command, dispose).exit_code == 0)
-    assert run("show", begun["recording_id"])["state"] in {"disposing", "disposed"}
+    shown = run("show", begun["recording_id"])
+    assert shown["state"] in {"disposing", "disposed"}
+    assert shown["participants"][0]["outcome"] == "complete"
 
 
 def test_a_service_without_livekit_records_nothing_and_says_so(evidence: Evidence) -> None:
