@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from indelible.evidence.v1 import evidence_pb2
 
+from media.worker import TURN_SECONDS
 from sandbox.objects import Objects
 from tests.media.service.dying_worker import BOUNDARIES
 from tests.media.service.evidence import SWEEPING, Evidence, running_evidence
@@ -43,8 +44,8 @@ def test_a_worker_killed_at_any_step_is_taken_over_with_one_clip_and_no_orphans(
     clips = [lonely.ended(clip_id, seconds=120) for clip_id in clip_ids]
     assert {clip.state for clip in clips} == {evidence_pb2.CLIP_STATE_PRESERVED}, lonely.log_tail()
 
-    # One event for each clip, however often it was told.
-    until = time.monotonic() + 30
+    # One event for each clip, however often it was told. The last one killed had the turn to tell, which runs out.
+    until = time.monotonic() + TURN_SECONDS + 30
     while len(told := [one["incident"] for one in lonely.events("clip.preserved")]) < len(incidents):
         assert time.monotonic() < until, lonely.log_tail()
         time.sleep(0.2)
