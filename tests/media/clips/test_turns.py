@@ -26,7 +26,7 @@ class CancelledLate:
 async def test_a_turn_ends_although_its_renewal_swallowed_the_cancellation() -> None:
     database = CancelledLate()
     turn = Turn(cast(Records, database), "work", owner="one", seconds=0.03)
-    async with asyncio.timeout(5), turn.kept():
+    async with asyncio.timeout(30), turn.kept():
         while not database.asked:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.005)
     assert database.asked == 1

@@ -10,7 +10,8 @@ from media.records.records import Records
 from media.records.values import Job, LeaseLostError
 from tests.media.records.recording import asked
 
-LEASE_SECONDS = 0.6
+# A commit on a busy machine may take a second: every sign of life must arrive in spite of that.
+LEASE_SECONDS = 4.0
 
 
 async def taken(records: Records) -> Job:
@@ -60,4 +61,4 @@ async def test_a_worker_cut_off_from_the_records_drops_its_job_in_time(records: 
 
     job = await taken(records)
     with pytest.raises(LeaseLostError):
-        await asyncio.wait_for(work(job), LEASE_SECONDS * 3)
+        await asyncio.wait_for(work(job), LEASE_SECONDS + 30)
