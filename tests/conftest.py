@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.authorities import Authorities, start_authorities
 from sandbox.database import Database, Databases
@@ -21,6 +22,10 @@ from sandbox.postgres import Postgres
 
 # What the interpreter allows when it starts, and so in every product process.
 RECURSION_LIMIT = sys.getrecursionlimit()
+
+# Examples are right or wrong, never late: what else the machine has to do decides how long one takes.
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # httpcore looks for this library, which is not installed, at every request: all of the path, each time.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # Python's way to say that there is none

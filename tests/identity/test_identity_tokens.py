@@ -2,6 +2,7 @@ import base64
 import hmac
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +215,17 @@ def test_checking_a_remembered_token_is_cheap(jwks: Path) -> None:
     authenticator = Authenticator(settings, KeyFile(jwks))
     token = sign(claims(iat=int(time.time()), nbf=int(time.time()), exp=int(time.time()) + 600))
     authenticator.authenticate(token)
-    started = time.perf_counter()
-    for _ in range(1_000):
+
+    def seconds(authenticate: Callable[[], object]) -> float:
+        """Of this thread's own work: what else the machine does counts for nothing."""
+        started = time.thread_time()
+        for _ in range(1_000):
+            authenticate()
+        return time.thread_time() - started
+
+    def forget_and_authenticate() -> None:
+        authenticator._remembered.clear()
         authenticator.authenticate(token)
-    # A signature check takes 100 microseconds and more; this allows 50 on a busy machine.
-    assert time.perf_counter() - started < 0.05
+
+    # A signature check takes 100 microseconds and more, a look at what is remembered a tenth of that.
+    assert seconds(lambda: authenticator.authenticate(token)) < seconds(forget_and_authenticate) / 2

@@ -1,5 +1,6 @@
 """What is too much is refused before anything of it is carried out; what is no request of GraphQL is a problem."""
 
+import asyncio
 import json
 import time
 from contextlib import ExitStack
@@ -77,9 +78,10 @@ def test_what_asks_for_too_much_is_refused_at_once(
         raise AssertionError("the policy was asked")
 
     monkeypatch.setattr(world.parts.access, "authorise", never)
-    began = time.perf_counter()
+    # This process's own work: what else the machine does counts for nothing.
+    began = time.process_time()
     assert refusal(ann, query, variables) == "TOO_LARGE"
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -119,10 +121,10 @@ def test_the_worst_that_passes_the_limits_takes_no_long_time(ann: Asker) -> None
     field = 'a: session(sessionId: "x") { head state type subject eventCount openedAt endedAt }'
     inner = " ".join(["... on Query {", " ".join([field] * 5), "}"])
     query = "query { " + " ".join([inner] * 6) + " }"
-    began = time.perf_counter()
+    began = time.process_time()
     answer = ann.send(query)
     assert answer.status_code in {200, 400}
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(
@@ -199,11 +201,22 @@ def test_a_request_that_takes_too_long_begins_nothing_more(
     real = world.parts.ledger.get_session
 
     def dawdle(*asked: Any) -> Any:
-        time.sleep(0.3)
+        # The limit is over by now, and not before: however long the machine took until here.
+        under_way[0]._ends_at = 0.0
         return real(*asked)
 
+    under_way: list[asking.Conversation] = []
+
+    class Noted(asking.Conversation):
+        def __init__(self, *made_of: Any) -> None:
+            clock = asyncio.get_running_loop().time
+            before = clock()
+            super().__init__(*made_of)
+            assert before + asking.MAX_SECONDS <= self._ends_at <= clock() + asking.MAX_SECONDS
+            under_way.append(self)
+
     name = world.session()
-    monkeypatch.setattr(asking, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(view, "Conversation", Noted)
     monkeypatch.setattr(world.parts.ledger, "get_session", dawdle)
     query = "query ($id: ID!) { session(sessionId: $id) { state anchors { edges { cursor } } } }"
     answer = ann.send(query, {"id": name})
