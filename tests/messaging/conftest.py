@@ -13,6 +13,9 @@ from ledger.store.values import AnchorTarget
 from sandbox.database import Database
 from sandbox.issuer import Issuer
 
+# Longer than any pause of the product, on a machine that is busy with other things.
+PATIENCE_SECONDS = 120.0
+
 
 @contextlib.asynccontextmanager
 async def open_store(database: Database) -> AsyncIterator[LedgerStore]:

@@ -12,6 +12,7 @@ from ledger.messaging.trimming import run_trimming
 from ledger.store import LedgerStore
 from ledger.store.values import NewEvent
 from sandbox.database import Database
+from tests.messaging.conftest import PATIENCE_SECONDS
 
 KEPT = 5
 
@@ -24,7 +25,7 @@ async def running_trimming(store: LedgerStore, database: Database) -> AsyncItera
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, PATIENCE_SECONDS)
 
 
 async def append(store: LedgerStore, count: int) -> None:
@@ -37,7 +38,7 @@ async def waiting(store: LedgerStore) -> list[tuple[int, int]]:
 
 
 async def until_trimmed(store: LedgerStore) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(await waiting(store)) > KEPT:
         assert time.monotonic() < deadline, "nothing was dropped"
         await asyncio.sleep(0.05)

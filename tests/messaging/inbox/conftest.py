@@ -15,11 +15,11 @@ from sandbox.nats import Nats
 @pytest.fixture
 async def client(nats_server: Nats) -> AsyncIterator[Client]:
     connection = await nats.connect(nats_server.url)
-    await declare_queue(connection.jetstream(), APPEND_QUEUE)
+    await declare_queue(connection.jetstream(timeout=60), APPEND_QUEUE)
     yield connection
     await connection.close()
 
 
 @pytest.fixture
 async def stream(client: Client) -> JetStreamContext:
-    return client.jetstream()
+    return client.jetstream(timeout=60)

@@ -24,14 +24,15 @@ from ledger.store import LedgerStore
 from ledger.store.values import NewEvent as StoreEvent
 from ledger.store.values import Receipt
 from sandbox.issuer import Issuer
+from tests.messaging.conftest import PATIENCE_SECONDS
 
-# The shipped consumer waits half a minute for a sign of life.
+# The shipped consumer waits half a minute for a sign of life. This one waits long enough for those of a busy machine.
 IMPATIENT = ConsumerConfig(
-    durable_name=APPEND_QUEUE.consumer, ack_policy=AckPolicy.EXPLICIT, ack_wait=1, max_deliver=-1
+    durable_name=APPEND_QUEUE.consumer, ack_policy=AckPolicy.EXPLICIT, ack_wait=5, max_deliver=-1
 )
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -47,7 +48,7 @@ async def running_inbox(store: AppendStore, authenticator: Authenticator, url: s
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, PATIENCE_SECONDS)
 
 
 def request(

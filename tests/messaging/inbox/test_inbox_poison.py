@@ -153,7 +153,7 @@ async def test_a_body_that_leaves_no_room_for_the_reason_is_buried_by_its_digest
     store: LedgerStore, authenticator: Authenticator, issuer: Issuer, nats_server: Nats
 ) -> None:
     connection = await nats.connect(nats_server.url)
-    stream = connection.jetstream()
+    stream = connection.jetstream(timeout=60)
     await stream.add_stream(name=APPEND_QUEUE.stream, subjects=[APPEND_SUBJECT], retention=RetentionPolicy.WORK_QUEUE)
     await stream.publish(APPEND_SUBJECT, b"\xff" * (8 * 1024 * 1024 - 100))
     async with running_inbox(store, authenticator, nats_server.url):

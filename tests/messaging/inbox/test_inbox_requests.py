@@ -22,6 +22,7 @@ from sandbox.database import Database
 from sandbox.issuer import Issuer
 from sandbox.nats import Nats
 from sandbox.postgres import Postgres
+from tests.messaging.conftest import PATIENCE_SECONDS
 from tests.messaging.inbox.requests import (
     IMPATIENT,
     FaultyStore,
@@ -79,7 +80,7 @@ async def test_requests_wait_while_nats_is_gone_and_go_on_when_it_returns(
             nats_server.kill()
             nats_server.start()
             connection = await nats.connect(nats_server.url)
-            stream = connection.jetstream()
+            stream = connection.jetstream(timeout=60)
             await declare_queue(stream, APPEND_QUEUE)
             body = request(key=f"round-{round_number}").SerializeToString()
             await stream.publish(APPEND_SUBJECT, body, headers=headers(issuer))
@@ -120,7 +121,7 @@ async def test_a_request_whose_process_died_between_commit_and_acknowledgement_i
 ) -> None:
     await store.open_chain("acme", "visit", b"{}")
     connection = await nats.connect(nats_server.url)
-    stream = connection.jetstream()
+    stream = connection.jetstream(timeout=60)
     await declare_queue(stream, APPEND_QUEUE)
     await stream.delete_consumer(APPEND_QUEUE.stream, APPEND_QUEUE.consumer)
     await stream.add_consumer(APPEND_QUEUE.stream, IMPATIENT)
@@ -131,7 +132,9 @@ async def test_a_request_whose_process_died_between_commit_and_acknowledgement_i
         *(database.runtime_dsn, database.append_dsn, database.worker_dsn, nats_server.url),
         *(issuer.issuer, issuer.audience, issuer.jwks_file),
     )
-    assert await asyncio.wait_for(dying.wait(), 60) == 99, "the process must die exactly where it was told to"
+    assert await asyncio.wait_for(dying.wait(), 2 * PATIENCE_SECONDS) == 99, (
+        "the process must die exactly where it was told to"
+    )
     assert await event_count(store) == 2
     assert await queued(stream) == 1
 
@@ -150,9 +153,9 @@ async def test_a_slow_append_is_not_given_to_anybody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def linger() -> None:
-        await asyncio.sleep(3)
+        await asyncio.sleep(12)
 
-    monkeypatch.setattr(work_queue, "HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr(work_queue, "HEARTBEAT_SECONDS", 0.5)
     await stream.delete_consumer(APPEND_QUEUE.stream, APPEND_QUEUE.consumer)
     await stream.add_consumer(APPEND_QUEUE.stream, IMPATIENT)
     await store.open_chain("acme", "visit", b"{}")
@@ -175,6 +178,6 @@ async def test_a_stop_finishes_the_requests_under_way(
     await store.open_chain("acme", "visit", b"{}")
     await stream.publish(APPEND_SUBJECT, request().SerializeToString(), headers=headers(issuer))
     async with running_inbox(FaultyStore(store, linger), authenticator, nats_server.url):
-        await asyncio.wait_for(started.wait(), 20)
+        await asyncio.wait_for(started.wait(), PATIENCE_SECONDS)
     assert await queued(stream) == 0
     assert await event_count(store) == 2
