@@ -10,7 +10,7 @@ from sandbox.database import Database
 from sandbox.issuer import Issuer
 from sandbox.livekit import Filming, LiveKitDouble
 from sandbox.objects import Objects
-from tests.media.recordings.control.studio import Studio, make_tokens, open_control
+from tests.media.recordings.control.studio import Studio, livekit_settings, make_tokens, open_control
 from tests.media.storage.conftest import make_store
 from tests.service.serving import Service, running_service
 
@@ -58,5 +58,6 @@ def double() -> Iterator[LiveKitDouble]:
 async def studio(
     module_database: Database, ledger: Service, tokens: Path, double: LiveKitDouble, storage: EgressStorage
 ) -> AsyncIterator[Studio]:
-    async with open_control(module_database, ledger, tokens, double, storage) as control:
-        yield Studio(control, double, ledger)
+    settings = livekit_settings(double, storage)
+    async with open_control(module_database, ledger, tokens, settings) as control:
+        yield Studio(control, settings, double, ledger)

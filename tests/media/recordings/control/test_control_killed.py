@@ -69,7 +69,7 @@ async def dies(countdown: Countdown, work: Awaitable[object]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _short_turns(studio: Studio) -> None:
-    studio.limited(turn=0.3)
+    studio.limited(turn=0.3, unsure=2.0)
 
 
 async def every_death(

@@ -255,7 +255,7 @@ async def test_a_ledger_that_goes_away_between_the_check_and_the_start_stops_wha
     begin = studio.control.records.recordings.begin
     away = Ledgers(f"127.0.0.1:{free_port()}", None, tokens)
     reached = studio.control.ledgers
-    studio.limited(ledger=0.5)
+    studio.limited(ledger=4)
 
     async def begin_then_lose(*given: object, **more: object) -> object:
         recording = await begin(*given, **more)  # type: ignore[arg-type]  # as they came
@@ -308,11 +308,11 @@ async def test_an_egress_that_was_started_although_no_answer_came_is_found_and_n
     session = await studio.session("ann", "bob")
     await session.consents("ann", "bob")
     faults = ApiFaults(
-        method="StartParticipantEgress", times=1, answer_lost=way == "answer_lost", slow_seconds=1.2 * (way == "slow")
+        method="StartParticipantEgress", times=1, answer_lost=way == "answer_lost", slow_seconds=6 * (way == "slow")
     )
     double.trouble(faults)
-    recording = await session.start()
-    await asyncio.sleep(0.4 if way == "slow" else 0)
+    async with studio.impatient(3):
+        recording = await session.start()
     recording = await session.until(lambda one: all(stay.egress_id for stay in one.stays))
     assert session.recorded() == ["ann", "bob"]
     assert len(session.egresses()) == 2
@@ -326,10 +326,10 @@ async def test_a_start_that_livekit_carried_out_after_it_was_given_up_is_stopped
 ) -> None:
     session = await studio.session("ann")
     await session.consents("ann")
-    double.trouble(ApiFaults(method="StartParticipantEgress", times=1, slow_seconds=2.5))
-    assert await reason_of(session.start()) is Reason.LIVEKIT_UNAVAILABLE
-    await session.until(lambda one: one.state == "WAITING", seconds=15)
-    await asyncio.sleep(0.2)
+    double.trouble(ApiFaults(method="StartParticipantEgress", times=1, slow_seconds=6))
+    async with studio.impatient(3):
+        assert await reason_of(session.start()) is Reason.LIVEKIT_UNAVAILABLE
+    await session.until(lambda one: one.state == "WAITING")
     await studio.take_reports()
     assert session.recorded() == []
 
