@@ -28,7 +28,11 @@ from tests.service.serving import FOREIGN_ORGANISATION, ORGANISATION, Service
 
 SOURCE = "gate-1"
 FOREIGN_SOURCE = "yard-1"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
+# Longer than any pause, lease or turn of the product, on a machine that is busy with other things.
+PATIENCE_SECONDS = 240.0
+# For a test that waits for more than one thing.
+TEST_SECONDS = 900
 # For a worker that is to sweep the store all the time, with hardly any grace.
 SWEEPING = {"INDELIBLE_EVIDENCE_SWEEP_AFTER_SECONDS": "1"}
 # A quiet afternoon that is over: nothing of it is waited for.
@@ -114,7 +118,7 @@ class Evidence:
         return is_healthy(self.address)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as answer:
             text: str = answer.read().decode()
             return text
 
@@ -135,7 +139,7 @@ class Evidence:
         """A clip that was asked for and has been made."""
         return self.ended(self.request(incident, **more).clip.clip_id)
 
-    def ended(self, clip_id: str, *, seconds: float = 90.0) -> evidence_pb2.Clip:
+    def ended(self, clip_id: str, *, seconds: float = PATIENCE_SECONDS) -> evidence_pb2.Clip:
         """The clip once it is preserved or has failed."""
         until = time.monotonic() + seconds
         request, headers = evidence_pb2.GetClipRequest(clip_id=clip_id), self.headers()
@@ -163,7 +167,7 @@ class Evidence:
             stub = evidence_pb2_grpc.EvidenceServiceStub(channel)
             request = evidence_pb2.ExportClipRequest(clip_id=clip_id, chain_id=chain_id)
             with path.open("wb") as file:
-                for message in stub.ExportClip(request, timeout=60, metadata=self.headers()):
+                for message in stub.ExportClip(request, timeout=120, metadata=self.headers()):
                     file.write(message.data)
         return path
 

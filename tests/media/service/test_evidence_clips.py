@@ -16,7 +16,7 @@ from indelible.evidence.v1 import evidence_pb2
 from media.clips.export import CUSTODY_TO_DATE_NAME
 from sandbox.processes import find_program
 from tests.media.clips.checking import check
-from tests.media.service.evidence import Evidence, s3
+from tests.media.service.evidence import PATIENCE_SECONDS, Evidence, s3
 
 NAMES = ["clip.mp4", "custody.json", "metadata.json", "native.mp4", "preview.webm", "thumbnail.jpg"]
 
@@ -36,7 +36,7 @@ def stored(evidence: Evidence, clip: evidence_pb2.Clip, name: str) -> bytes:
     return body
 
 
-def events_about(evidence: Evidence, kind: str, clip_id: str, seconds: float = 20) -> list[Any]:
+def events_about(evidence: Evidence, kind: str, clip_id: str, seconds: float = PATIENCE_SECONDS) -> list[Any]:
     """The events of a kind about a clip, once the relay has told the first."""
     until = time.monotonic() + seconds
     while True:
@@ -103,9 +103,9 @@ def test_the_same_source_and_incident_is_the_same_clip_whatever_else_is_asked(
 
 
 def test_a_link_gives_the_bytes_and_every_link_is_on_record(evidence: Evidence, clip: evidence_pb2.Clip) -> None:
-    request = evidence_pb2.CreateDownloadLinkRequest(clip_id=clip.clip_id, artefact="thumbnail.jpg", valid_seconds=30)
+    request = evidence_pb2.CreateDownloadLinkRequest(clip_id=clip.clip_id, artefact="thumbnail.jpg", valid_seconds=300)
     link = evidence.call("CreateDownloadLink", request)
-    with urllib.request.urlopen(link.url, timeout=10) as answer:
+    with urllib.request.urlopen(link.url, timeout=60) as answer:
         body = answer.read()
     assert hashlib.sha256(body).digest() == link.sha256
     assert body[:2] == b"\xff\xd8"
@@ -126,7 +126,7 @@ def test_a_stored_clip_is_read_back_on_demand(evidence: Evidence, clip: evidence
 
 def verdict(bundle: Path) -> dict[str, Any]:
     command = [str(find_program("indelible-verify")), "bundle", str(bundle), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 

@@ -17,10 +17,13 @@ from media.clips.hold import mirror_hold
 from media.records.records import Records
 from media.storage.lifecycle import KeptFor, lifecycle_document
 from sandbox.objects import Objects
-from tests.media.service.evidence import Evidence, s3
+from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, s3
 from tests.service.serving import ORGANISATION
 
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
+
 LONG_AGO_US = 9 * 366 * 86_400_000_000
+LOCK_SECONDS = 10
 
 
 def hold(evidence: Evidence, clip_id: str, reason: str, key: str) -> Any:
@@ -54,7 +57,7 @@ def current(evidence: Evidence, clip: evidence_pb2.Clip) -> int:
     return found
 
 
-def until(condition: Any, seconds: float = 40) -> None:
+def until(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
@@ -179,7 +182,7 @@ def test_a_held_clip_survives_the_stores_own_expiry(evidence: Evidence, objects:
         return current(evidence, expired) == 0
 
     # The worker locks a clip soon after it is preserved, which may be after the lock was ended here.
-    until(is_expired, seconds=150)
+    until(is_expired, seconds=TEST_SECONDS / 2)
     assert current(evidence, kept) == versions(evidence, kept) == 6
     request = evidence_pb2.VerifyStoredClipRequest(clip_id=kept.clip_id)
     assert evidence.call("VerifyStoredClip", request).ok
@@ -208,17 +211,18 @@ def test_a_change_of_retention_is_told(evidence: Evidence) -> None:
 
 
 def _end_lock(evidence: Evidence, clip: evidence_pb2.Clip) -> None:
-    """Lock a clip's files for a second only, and wait for it: they are then as they will be when retention is over."""
-    soon = datetime.now(UTC) + timedelta(seconds=1)
+    """Lock a clip's files for seconds only, and wait for that: they are then as they will be when retention is over."""
     for artefact in clip.artefacts:
+        # Long enough for the store to be asked while it still lies ahead.
+        ends_at = datetime.now(UTC) + timedelta(seconds=LOCK_SECONDS)
         s3(evidence).put_object_retention(
             Bucket=evidence.environment["INDELIBLE_EVIDENCE_BUCKET"],
             Key=artefact.key,
             VersionId=artefact.version_id,
-            Retention={"Mode": "GOVERNANCE", "RetainUntilDate": soon},
+            Retention={"Mode": "GOVERNANCE", "RetainUntilDate": ends_at},
             BypassGovernanceRetention=True,
         )
-    time.sleep(1.5)
+    time.sleep(LOCK_SECONDS + 1)
 
 
 def _age(evidence: Evidence, *clip_ids: str) -> None:

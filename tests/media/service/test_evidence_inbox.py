@@ -14,7 +14,7 @@ from ledger.messaging.streams import DEAD_STREAM
 from media.service.inbox import EXTRACT_QUEUE
 from sandbox.nats import Nats
 from sandbox.objects import Objects
-from tests.media.service.evidence import Evidence, extraction, running_evidence
+from tests.media.service.evidence import PATIENCE_SECONDS, Evidence, extraction, running_evidence
 from tests.service.serving import FOREIGN_ORGANISATION, Service
 
 
@@ -41,7 +41,7 @@ def listening(
 async def connection(listening: Evidence, nats_url: str) -> AsyncIterator[Client]:
     client = await nats.connect(nats_url)
     stream = client.jetstream()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             try:
                 await stream.stream_info(EXTRACT_QUEUE.stream)
@@ -54,11 +54,11 @@ async def connection(listening: Evidence, nats_url: str) -> AsyncIterator[Client
 
 async def send(evidence: Evidence, client: Client, body: bytes, **headers: str) -> None:
     token = dict(evidence.headers())["authorization"]
-    await client.jetstream().publish(EXTRACT_QUEUE.subject, body, headers={"Authorization": token} | headers)
+    await client.jetstream(timeout=60).publish(EXTRACT_QUEUE.subject, body, headers={"Authorization": token} | headers)
 
 
 async def emptied(client: Client) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (await client.jetstream().stream_info(EXTRACT_QUEUE.stream)).state.messages:  # noqa: ASYNC110 - of a server
             await asyncio.sleep(0.1)
 

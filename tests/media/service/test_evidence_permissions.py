@@ -33,8 +33,8 @@ def call(evidence: Evidence, method: str, request: Any, headers: Any) -> Any | R
     with grpc.insecure_channel(evidence.address) as channel:
         try:
             if described.server_streaming:
-                return list(channel.unary_stream(path, bytes, read)(data, timeout=20, metadata=headers))
-            return channel.unary_unary(path, bytes, read)(data, timeout=20, metadata=headers)
+                return list(channel.unary_stream(path, bytes, read)(data, timeout=60, metadata=headers))
+            return channel.unary_unary(path, bytes, read)(data, timeout=60, metadata=headers)
         except grpc.RpcError as error:
             return refusal_of(error)
 

@@ -18,7 +18,7 @@ from sandbox.database import Database
 from sandbox.issuer import Issuer
 from sandbox.livekit import EgressFaults, LiveKitDouble, Outcome, Upload
 from sandbox.objects import Objects
-from tests.media.service.evidence import Evidence, running_evidence, s3
+from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, running_evidence, s3
 from tests.media.service.test_evidence_recordings import Visit, double
 from tests.service.serving import running_service
 from verifier.findings import Severity
@@ -27,8 +27,11 @@ from verifier.verify import verify_bundle
 
 __all__ = ["double"]  # the fixture
 
-FINISH_SECONDS = 12
-UPLOAD_SECONDS = 3
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
+
+# What LiveKit says and uploads must arrive within these, however busy the machine is.
+FINISH_SECONDS = 30
+UPLOAD_SECONDS = 20
 # Who is in the room, what becomes of their egress, and how the chain calls it.
 FAULTS: dict[str, tuple[EgressFaults, str]] = {
     "ann": (EgressFaults(duplicated=frozenset({"egress_ended"})), "complete"),
@@ -85,9 +88,9 @@ def ended(recorder: Evidence, double: LiveKitDouble) -> tuple[Visit, evidence_pb
         chain, _ = client.end_session(visit.chain_id)
         assert [item.item_id for item in chain.pending] == [recording_id]
     states = (evidence_pb2.RECORDING_STATE_COMPLETED, evidence_pb2.RECORDING_STATE_FAILED)
-    recording = visit.until(recording_id, *states, seconds=150)
+    recording = visit.until(recording_id, *states)
     assert recording.state == evidence_pb2.RECORDING_STATE_COMPLETED, recording
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     with recorder.ledger.blocking_client() as client:
         while (chain := client.get_chain(visit.chain_id)).state != "closed":
             assert time.monotonic() < deadline, chain
@@ -126,7 +129,7 @@ def test_what_is_in_the_store_is_what_the_chain_says(ended: tuple[Visit, evidenc
     recorder, end = visit.recorder, completed(visit)
     dropped = {raw["key"] for egress in end["egresses"] for raw in egress["raws"] if not raw["kept"]}
     assert dropped
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while {one["key"] for one in recorder.events("recording.raw_dropped")} != dropped:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -156,7 +159,7 @@ def test_the_bundle_of_the_session_with_the_recording_verifies_offline(
     with grpc.insecure_channel(visit.recorder.address) as channel, path.open("wb") as file:
         stub = evidence_pb2_grpc.EvidenceServiceStub(channel)
         request = evidence_pb2.ExportRecordingRequest(recording_id=recording.recording_id)
-        for message in stub.ExportRecording(request, timeout=60, metadata=visit.recorder.headers()):
+        for message in stub.ExportRecording(request, timeout=120, metadata=visit.recorder.headers()):
             file.write(message.data)
     report = verify_bundle(io.BytesIO(path.read_bytes()), policy=TrustPolicy())
     assert [one for one in report.findings if one.severity is Severity.ERROR] == []

@@ -10,8 +10,10 @@ from indelible.evidence.v1 import evidence_pb2
 
 from sandbox.objects import Objects
 from sandbox.objects_faults import Fault, LyingObjects
-from tests.media.service.evidence import SWEEPING, Evidence, running_evidence
+from tests.media.service.evidence import PATIENCE_SECONDS, SWEEPING, TEST_SECONDS, Evidence, running_evidence
 from tests.service.serving import Service
+
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_a_store_that_never_gives_back_what_it_got_makes_a_failed_preservation_w
     assert clip.state == evidence_pb2.CLIP_STATE_FAILED
     assert clip.failure.reason == "STORED_MISMATCH"
     assert not clip.artefacts
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_SECONDS
     while not (told := [one for one in deceived.events("clip.failed") if one["clip_id"] == clip.clip_id]):
         assert time.monotonic() < until
         time.sleep(0.2)
