@@ -1,15 +1,16 @@
 """A recorder at work on a sandbox camera, in a thread of the test or in a process that can be killed."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 
@@ -20,6 +21,8 @@ from media.video.recorder_sidecar import SegmentState, Sidecar, parse_sidecar, s
 from sandbox.camera import Camera, read_clock
 
 SECOND = 1_000_000
+# Longer than the longest pause between two tries of the recorder, on a machine that is busy with other things.
+PATIENCE_SECONDS = 120.0
 PROGRAM = "from media.video.recorder_cli import camera; camera()"
 
 
@@ -51,7 +54,7 @@ def segments(directory: Path, state: SegmentState | None = SegmentState.FINISHED
     return [one for one in found if state is None or one.sidecar.state is state]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
     """Return once the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -81,16 +84,22 @@ def recording(camera: Camera, directory: Path, *, seconds: float = 0.5, **settin
         yield metrics
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert not failures, failures
 
 
-def start_process(url: str, directory: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """`indelible camera record` as a process of its own."""
+def start_process(url: str, directory: Path, *arguments: str, log: Path | None = None) -> "subprocess.Popen[str]":
+    """`indelible camera record` as a process of its own; what it tells comes through a pipe, or into `log`."""
+    with contextlib.ExitStack() as stack:
+        told = subprocess.PIPE if log is None else stack.enter_context(log.open("w"))
+        return _start(url, directory, arguments, told)
+
+
+def _start(url: str, directory: Path, arguments: Sequence[str], told: int | IO[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "record", "--directory", str(directory), "--segment-seconds", "1", *arguments],
         env={**os.environ, "INDELIBLE_CAMERA_ADDRESS": url},
-        stderr=subprocess.PIPE,
+        stderr=told,
         text=True,
     )

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -25,7 +24,8 @@ from media.video.recorder_ring import SEGMENT_NAMES
 from media.video.recorder_sidecar import SegmentState
 from media.video.values import ClockSource, Window
 from sandbox.camera import H265, Camera, CameraFaults, Filming
-from tests.media.recorder.recording import SECOND, recording, segments, start_process, wait_until
+from sandbox.camera.film import Film, Shot
+from tests.media.recorder.recording import PATIENCE_SECONDS, SECOND, recording, segments, start_process, wait_until
 
 QUICK = Filming(gop_seconds=0.5)
 
@@ -33,8 +33,8 @@ QUICK = Filming(gop_seconds=0.5)
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses are noticed and mended sooner than in earnest."""
-    monkeypatch.setattr(recorder, "SILENT_SECONDS", 1.0)
-    monkeypatch.setattr(recorder, "OPEN_SECONDS", 4.0)
+    monkeypatch.setattr(recorder, "SILENT_SECONDS", 4.0)
+    monkeypatch.setattr(recorder, "OPEN_SECONDS", 8.0)
     monkeypatch.setattr(recorder, "LONGEST_PAUSE_SECONDS", 0.5)
 
 
@@ -58,6 +58,20 @@ def ring(tmp_path: Path) -> Path:
     return tmp_path / "ring"
 
 
+@pytest.fixture
+def filmed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """When each picture was taken, as it shows: on a busy machine a camera takes none for a while."""
+    times: list[int] = []
+    shoot = Film.shoot
+
+    def noted(self: Film, at: int, elapsed: int) -> list[Shot]:
+        times.append(at // 1000 * 1000)
+        return shoot(self, at, elapsed)
+
+    monkeypatch.setattr(Film, "shoot", noted)
+    return times
+
+
 def errors(directory: Path) -> list[int]:
     """By how much placed times differ from those the camera drew, over all finished segments."""
     return [placed - seen for one in segments(directory) for placed, seen in one.frames()]
@@ -76,23 +90,25 @@ def test_a_camera_is_recorded_into_segments_that_are_placed_to_the_millisecond(c
     assert not segments(ring, SegmentState.RECORDING)
 
 
-def test_no_picture_is_lost_between_segments(camera: Camera, ring: Path) -> None:
+def test_no_picture_is_lost_between_segments(filmed: list[int], camera: Camera, ring: Path) -> None:
     with recording(camera, ring):
         wait_until(lambda: ring.exists() and len(segments(ring)) >= 4)
     seen = [seen for one in segments(ring) for _, seen in one.frames()]
-    assert max(later - earlier for earlier, later in pairwise(seen)) < 250_000
-    assert seen == sorted(seen)
+    assert len(seen) > 10
+    assert seen == [at for at in filmed if seen[0] <= at <= seen[-1]]
 
 
 def test_a_camera_with_sound_is_recorded_with_it(ring: Path) -> None:
     with a_camera(Filming(sound=True, gop_seconds=0.5)) as camera, recording(camera, ring):
-        wait_until(lambda: ring.exists() and len(segments(ring)) >= 2)
-    one = segments(ring)[1]
-    with av.open(str(one.path)) as container:
-        (sound,) = container.streams.audio
-        assert sound.codec_context.name == "pcm_mulaw"
-        samples = sum(packet.size for packet in container.demux(sound))
-    assert samples == pytest.approx(4000, rel=0.3)
+        wait_until(lambda: ring.exists() and len(segments(ring)) >= 4)
+    samples = 0
+    for one in segments(ring):
+        with av.open(str(one.path)) as container:
+            (sound,) = container.streams.audio
+            assert sound.codec_context.name == "pcm_mulaw"
+            samples += sum(packet.size for packet in container.demux(sound))
+    seen = [seen for one in segments(ring) for _, seen in one.frames()]
+    assert samples == pytest.approx((seen[-1] - seen[0]) * 8000 / SECOND, rel=0.3)
     assert max(map(abs, errors(ring))) < 10_000
 
 
@@ -155,17 +171,20 @@ def test_a_camera_whose_clock_is_set_while_it_films_is_placed_right_before_and_a
 def test_a_lost_camera_comes_back_and_the_gap_is_told(camera: Camera, ring: Path) -> None:
     with recording(camera, ring) as metrics:
         wait_until(lambda: ring.exists() and segments(ring))
-        lost_at = time.time_ns() // 1000
         camera.faults = CameraFaults(unreachable=True)
         wait_until(lambda: metrics.losses._value.get() >= 2)
+        noticed_at = time.time_ns() // 1000
         assert metrics.up._value.get() == 0
         camera.faults = CameraFaults()
         wait_until(lambda: any(one.sidecar.lost_before for one in segments(ring)))
         assert metrics.up._value.get() == 1
-    told = next(one.sidecar for one in segments(ring) if one.sidecar.lost_before)
-    assert told.lost_before is not None
-    assert abs(told.lost_before.since - lost_at) < SECOND
-    assert told.lost_before.why
+    made = segments(ring)
+    back = next(number for number, one in enumerate(made) if one.sidecar.lost_before)
+    lost = made[back].sidecar.lost_before
+    assert lost is not None
+    (*_, (_, last_seen)) = made[back - 1].frames()
+    assert last_seen <= lost.since <= noticed_at
+    assert lost.why
     assert not segments(ring, SegmentState.INTERRUPTED)
     assert max(map(abs, errors(ring))) < 10_000
 
@@ -230,20 +249,26 @@ def test_the_ring_is_kept_within_its_bytes_while_recording(camera: Camera, ring:
         wait_until(lambda: ring.exists() and len(segments(ring)) >= 2)
         first = segments(ring)[0].path
         wait_until(lambda: not first.exists())
-        assert sum(path.stat().st_size for path in ring.iterdir()) < 120_000
+    assert sum(path.stat().st_size for path in ring.iterdir()) < 120_000
     assert segments(ring)
 
 
 def test_a_killed_recorder_loses_at_most_its_last_fragment_and_the_next_says_so(camera: Camera, ring: Path) -> None:
     process = start_process(camera.url, ring, "--segment-seconds", "60")
     wait_until(lambda: ring.exists() and any(one.path.stat().st_size > 20_000 for one in segments(ring, None)))
+    durable: list[tuple[int, int]] = []
+
+    def lags_less_than_two_seconds() -> bool:
+        (one,) = segments(ring, SegmentState.RECORDING)
+        durable[:] = one.frames()
+        return time.time_ns() // 1000 - durable[-1][1] < 2 * SECOND
+
     time.sleep(1)
-    killed_at = time.time_ns() // 1000
+    wait_until(lags_less_than_two_seconds)
     process.kill()
     process.communicate()
     (left,) = segments(ring, SegmentState.RECORDING)
-    seen = [seen for _, seen in left.frames()]
-    assert killed_at - seen[-1] < 2 * SECOND
+    assert left.frames()[: len(durable)] == durable
     assert max(abs(placed - seen) for placed, seen in left.frames()) < 10_000
     with recording(camera, ring):
         wait_until(lambda: segments(ring))
@@ -257,7 +282,7 @@ def test_a_recorder_that_is_told_to_stop_finishes_its_segment(camera: Camera, ri
     wait_until(lambda: ring.exists() and segments(ring, SegmentState.RECORDING))
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=15)
+    _, told = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, told
     (one,) = segments(ring)
     assert one.sidecar.sha256 == hashlib.sha256(one.path.read_bytes()).hexdigest()
@@ -265,17 +290,20 @@ def test_a_recorder_that_is_told_to_stop_finishes_its_segment(camera: Camera, ri
 
 def test_the_cameras_password_is_in_no_output(ring: Path) -> None:
     with a_camera(Filming(gop_seconds=0.5, user="viewer", password="sesame-open")) as camera:
-        right = start_process(camera.url, ring)
-        wrong = start_process(camera.url.replace("sesame", "salami"), ring.with_name("other"), "--log-level", "debug")
-        away = start_process("rtsp://viewer:sesame-open@127.0.0.1:1/live", ring.with_name("third"))
+        logs = [ring.with_name(f"{name}.log") for name in ("right", "wrong", "away")]
+        wrong, away = camera.url.replace("sesame", "salami"), "rtsp://viewer:sesame-open@127.0.0.1:1/live"
+        processes = [
+            start_process(camera.url, ring, log=logs[0]),
+            start_process(wrong, ring.with_name("other"), "--log-level", "debug", log=logs[1]),
+            start_process(away, ring.with_name("third"), log=logs[2]),
+        ]
         wait_until(lambda: ring.exists() and segments(ring))
-        time.sleep(1)
-        told = ""
-        for process in (right, wrong, away):
+        wait_until(lambda: "401" in logs[1].read_text() and "camera_lost" in logs[2].read_text())
+        for process in processes:
             process.terminate()
-            told += process.communicate(timeout=20)[1]
-    assert "camera_lost" in told
-    assert "401" in told
+        for process in processes:
+            process.wait(PATIENCE_SECONDS)
+    told = "".join(log.read_text() for log in logs)
     for secret in ("sesame", "salami", "viewer"):
         assert secret not in told
         assert not any(secret in path.read_text() for path in ring.glob("*.json"))
@@ -307,7 +335,7 @@ def test_a_wrong_command_is_refused_without_repeating_a_secret(tmp_path: Path, a
     assert not (tmp_path / "ring").exists()
 
 
-async def test_a_clip_is_found_in_a_ring_that_is_being_recorded(camera: Camera, ring: Path) -> None:
+async def test_a_clip_is_found_in_a_ring_that_is_being_recorded(filmed: list[int], camera: Camera, ring: Path) -> None:
     source = Source(
         organisation_id="acme",
         source_id="yard",
@@ -341,7 +369,7 @@ async def test_a_clip_is_found_in_a_ring_that_is_being_recorded(camera: Camera, 
         assert segment.sha256 == original.sidecar.sha256
         seen += [seen for _, seen in original.frames()]
     assert min(seen) <= window.asked_from
-    assert max(seen) + 200_000 >= window.asked_to
+    assert {at for at in filmed if window.asked_from <= at <= window.asked_to - 200_000} <= set(seen)
 
 
 @pytest.mark.usefixtures("_impatient")
