@@ -24,7 +24,8 @@ from ledger.store.values import AnchorStatus, AnchorTarget, NewEvent
 from sandbox.authorities import Authorities
 from sandbox.database import Database
 
-PATIENCE_SECONDS = 30.0
+# Longer than the worker waits for a database that is away, on a machine that is busy with other things.
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,8 @@ async def open_ledger(
             await ledger.sql("DELETE FROM indelible.anchor_jobs")
 
 
-def write_authorities(authorities: Authorities, path: Path, *, timeout_seconds: int = 1) -> Path:
-    """An authorities file for both, where one that is slow is given up after a second unless told otherwise."""
+def write_authorities(authorities: Authorities, path: Path, *, timeout_seconds: int = 5) -> Path:
+    """An authorities file for both, where one that is slow on purpose is given up long before it answers."""
     timeout = f"timeout_seconds = {timeout_seconds}\n"
     path.write_text("\n".join(f"{authority.configuration()}{timeout}" for authority in authorities))
     return path

@@ -42,7 +42,7 @@ from verifier.verify import verify_bundle
 RFC3161, TEZOS, OPENTIMESTAMPS = "sandbox-two", "tezos", "bitcoin"
 EVERYONE = frozenset({RFC3161, TEZOS, OPENTIMESTAMPS})
 LOOK = timedelta(hours=1)  # between two looks at what is on its way
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 
 _CLOCK = """
 CREATE SCHEMA clock;
@@ -95,7 +95,7 @@ class Outsiders:
         looks = f"first_look_seconds = 600\nlook_seconds = {LOOK.total_seconds():g}\n"
         calendars = self.calendars.configuration(OPENTIMESTAMPS)
         kept = "".join(line for line in calendars.splitlines(keepends=True) if "look_seconds" not in line)
-        path.write_text("\n".join([f"{self.authority.configuration()}timeout_seconds = 1\n", tezos, kept + looks]))
+        path.write_text("\n".join([f"{self.authority.configuration()}timeout_seconds = 20\n", tezos, kept + looks]))
         return path
 
     def verify(self, bundle: io.BytesIO, folder: Path) -> Report:

@@ -12,7 +12,7 @@ from ledger.store import LedgerStore
 from ledger.store.admin import add_organisation
 from ledger.store.values import AnchorSets, AnchorTarget, NewEvent
 from sandbox.database import Database
-from tests.anchoring.ledger_under_test import Ledger, working
+from tests.anchoring.ledger_under_test import PATIENCE_SECONDS, Ledger, working
 from tests.anchoring.paper import OTHER, TARGET, Backend, Source
 
 THIRD = AnchorTarget(backend="stone", authority="tablet")
@@ -64,7 +64,7 @@ async def test_a_change_of_the_file_is_for_what_comes_later_and_what_was_asked_f
     async with configured(database, "acme", TARGET, OTHER, default=[OTHER], organisations=changed) as ledger:
         await ledger.store.close_chain("acme", "s1")
         async with working(ledger.store, Source(Backend(TARGET), Backend(OTHER))):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while await ledger.sql("SELECT 1 FROM indelible.anchor_jobs"):  # noqa: ASYNC110 - the worker has no event to wait for
                     await asyncio.sleep(0.05)
         listed = await ledger.store.list_anchors("acme", "s1", limit=10)

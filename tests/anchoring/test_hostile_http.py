@@ -45,9 +45,9 @@ async def answering(
 
 
 @contextlib.asynccontextmanager
-async def backend_for(url: str, root: Path, folder: Path) -> AsyncIterator[AnchorBackend]:
+async def backend_for(url: str, root: Path, folder: Path, *, seconds: int = 60) -> AsyncIterator[AnchorBackend]:
     path = folder / "authorities.toml"
-    path.write_text(f'[authorities.x]\nurl = "{url}"\nroots = ["{root}"]\ntimeout_seconds = 1\n')
+    path.write_text(f'[authorities.x]\nurl = "{url}"\nroots = ["{root}"]\ntimeout_seconds = {seconds}\n')
     async with load_authorities(path).open_backends() as (backend,):
         yield backend
 
@@ -89,8 +89,8 @@ async def test_an_answer_that_drips_for_ever_is_given_up(authorities: Authoritie
     head = b"HTTP/1.1 200 OK\r\n" + TYPE + b"Content-Length: 60000\r\n\r\n"
     async with (
         answering(head, keep_dripping=True) as url,
-        backend_for(url, authorities.two.root_path, tmp_path) as backend,
-        asyncio.timeout(5),
+        backend_for(url, authorities.two.root_path, tmp_path, seconds=1) as backend,
+        asyncio.timeout(30),
     ):
         with pytest.raises(UnavailableError, match="did not answer within 1 seconds"):
             await backend.anchor(DIGEST, None)

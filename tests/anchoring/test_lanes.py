@@ -11,7 +11,7 @@ import pytest
 from ledger.anchoring.port import InProgress, Obtained, UnavailableError
 from ledger.anchoring.worker import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_seconds, presentable
 from sandbox.database import Database
-from tests.anchoring.ledger_under_test import Ledger, open_ledger, working
+from tests.anchoring.ledger_under_test import PATIENCE_SECONDS, Ledger, open_ledger, working
 from tests.anchoring.paper import OTHER, TARGET, Backend, Source, obtained
 
 
@@ -66,7 +66,7 @@ async def test_an_attempt_is_cut_off_after_its_time(ledger: Ledger) -> None:
 
 async def test_the_pause_an_authority_wants_is_kept(ledger: Ledger) -> None:
     class Leisurely(Backend):
-        min_interval_seconds = 0.4
+        min_interval_seconds = 2.0
 
     backend = Leisurely()
     for chain_id in ("s1", "s2", "s3"):
@@ -75,8 +75,8 @@ async def test_the_pause_an_authority_wants_is_kept(ledger: Ledger) -> None:
         for chain_id in ("s1", "s2", "s3"):
             await ledger.wait_for(chain_id, "gazette", state="obtained")
     begun = sorted(at for _, _, at in backend.calls)
-    # The lane looks at the clock a moment before the backend does, but never 0.1 seconds.
-    assert min(later - earlier for earlier, later in itertools.pairwise(begun)) > 0.3
+    # The lane looks at the clock a moment before the backend does, which on a busy machine may last.
+    assert min(later - earlier for earlier, later in itertools.pairwise(begun)) > 1.0
 
 
 async def test_no_more_than_its_room_is_asked_at_once(ledger: Ledger) -> None:
@@ -149,22 +149,35 @@ async def test_a_database_that_is_away_for_a_moment_does_not_cost_the_answer(led
         await asyncio.sleep(1.0)
         await ledger.reconnect()
         await ledger.wait_for("s1", "gazette", state="obtained")
-        outcomes = registry.get_sample_value(
-            "indelible_anchoring_attempts_total",
-            {"backend": "paper", "authority": "gazette", "outcome": "obtained"},
-        )
-        assert outcomes == 1
+    # Counted when the worker has heard of the commit, which the test may see first.
+    outcomes = registry.get_sample_value(
+        "indelible_anchoring_attempts_total",
+        {"backend": "paper", "authority": "gazette", "outcome": "obtained"},
+    )
+    assert outcomes == 1
     assert len(backend.calls) == 1, "the answer was thrown away and asked for again"
 
 
 async def test_the_oldest_waiting_checkpoint_shows_in_the_metrics(ledger: Ledger) -> None:
+    seen = asyncio.Event()
+
+    class Waiting(Backend):
+        """Answers when the checkpoint has been seen to wait."""
+
+        attempt_seconds = PATIENCE_SECONDS
+
+        async def anchor(self, digest: bytes, state: Mapping[str, object] | None) -> Obtained | InProgress:
+            await seen.wait()
+            return await super().anchor(digest, state)
+
     await ledger.closed_session("s1")
     await ledger.sql("UPDATE indelible.anchor_jobs SET requested_at = now() - interval '1 hour'")
-    async with working(ledger.store, Source(Backend())) as registry:
+    async with working(ledger.store, Source(Waiting())) as registry:
         age = None
         while not age:
             await asyncio.sleep(0.05)
             age = registry.get_sample_value("indelible_anchoring_oldest_unanchored_seconds")
+        seen.set()
         labels = {"backend": TARGET.backend, "authority": TARGET.authority}
         assert registry.get_sample_value("indelible_anchoring_oldest_pending_seconds", labels) == age
     assert 3600 <= age < 3700

@@ -10,7 +10,7 @@ from ledger.anchoring.schedule import run_schedule
 from ledger.store.endings import Endings
 from ledger.store.values import NewEvent
 from sandbox.database import Database
-from tests.anchoring.ledger_under_test import Ledger, open_ledger, working
+from tests.anchoring.ledger_under_test import PATIENCE_SECONDS, Ledger, open_ledger, working
 from tests.anchoring.paper import OTHER, TARGET, Backend, Source
 
 NEVER = timedelta(days=365)
@@ -119,7 +119,7 @@ async def test_schedule_and_worker_outlast_a_database_that_is_away(ledger: Ledge
             schedule = asyncio.create_task(
                 run_schedule(ledger.store, stop, interval=AT_ONCE, max_events=100, look_seconds=0.2)
             )
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 both = {"due_chains_unknown", "anchor_jobs_not_leased"}
                 while not both <= {line["event"] for line in log}:  # noqa: ASYNC110  # a log wakes nobody
                     await asyncio.sleep(0.1)

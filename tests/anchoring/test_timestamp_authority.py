@@ -104,11 +104,12 @@ EVIDENCE_FAULTS = {Fault.CRL_DOWN, Fault.CRL_GARBAGE, Fault.CRL_HUGE}
 async def test_an_authority_that_misbehaves_is_refused_with_the_reason(
     rogues: Authorities, tmp_path: Path, fault: Fault, kind: type[AnchoringFailedError], text: str
 ) -> None:
-    configuration = rogues.two.configuration() + "timeout_seconds = 1\n"
+    configuration = rogues.two.configuration() + "timeout_seconds = 60\n"
+    impatient = rogues.two.configuration() + "timeout_seconds = 1\n"
     await ask(configuration, tmp_path)  # so that there is an older answer to replay
     rogues.two.misbehave(fault)
     with pytest.raises(kind, match=text):
-        await ask(configuration, tmp_path)
+        await ask(impatient if fault is Fault.SLOW else configuration, tmp_path)
     rogues.two.misbehave(Fault.NONE)
     await ask(configuration, tmp_path)
 

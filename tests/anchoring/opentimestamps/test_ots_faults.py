@@ -11,7 +11,9 @@ from tests.anchoring.opentimestamps.ots_under_test import Anchoring, State, last
 from verifier.opentimestamps.proof import BITCOIN_TAG, parse_proof
 
 EVERYBODY = [0, 1, 2]
-SLOW = CalendarFaults(slow_seconds=3.5)
+# The others are busy at most for as long as the first of these times.
+SLOW_PATIENCE_SECONDS = 6.0
+SLOW = CalendarFaults(slow_seconds=SLOW_PATIENCE_SECONDS + 4)
 NO_ANSWER = [
     CalendarFaults(down=True),
     SLOW,
@@ -35,7 +37,7 @@ BROKEN_PROMISES = [
 
 
 def patience(faults: CalendarFaults) -> float:
-    return 2.0 if faults is SLOW else 20.0
+    return SLOW_PATIENCE_SECONDS if faults is SLOW else 20.0
 
 
 def naming(faults: CalendarFaults) -> str:

@@ -18,7 +18,7 @@ from tests.anchoring.tezos.tezos_under_test import Anchoring
 from verifier.tezos import base58
 
 KILLED = -signal.SIGKILL
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 
 
 def start_dying(anchoring: Anchoring, dies: str, head: bytes) -> "subprocess.Popen[bytes]":

@@ -172,8 +172,8 @@ async def test_a_node_that_trickles_does_not_hold_up_the_others(
     anchoring: Anchoring, network: TezosSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = secrets.token_bytes(32)
-    network.misbehave(NodeFaults(slow_seconds=0.9), nodes=[2])
-    monkeypatch.setattr(tezos_chain, "LOOK_SECONDS", 0.5)
+    network.misbehave(NodeFaults(slow_seconds=2.5), nodes=[2])
+    monkeypatch.setattr(tezos_chain, "LOOK_SECONDS", 1.5)
     async with anchoring.backend() as backend:
-        await anchoring.drive(backend, head, most_blocks=CONFIRMATIONS + 6)
+        await anchoring.drive(backend, head, most_blocks=30)
     assert len(anchoring.calls(head)) == 1
