@@ -175,7 +175,7 @@ def test_no_name_makes_a_pattern_fail(name: str) -> None:
 
 def test_a_long_hostile_name_is_read_in_no_time() -> None:
     pattern = NamePattern("*0*%s", UTC)
-    began = time.perf_counter()
+    began = time.thread_time()
     assert pattern.match("0" * (MAX_NAME_CHARACTERS - 1) + "x") is None
     assert pattern.match("0" * 250 + "x") is None
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1

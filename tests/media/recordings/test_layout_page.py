@@ -57,7 +57,7 @@ def browse(chromium: str, profile: Path, address: str) -> str:
         *("--autoplay-policy=no-user-gesture-required", "--window-size=1280,720", "--enable-logging=stderr", "--v=0"),
         *(f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--dump-dom", address),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     return done.stdout + done.stderr
 
 
@@ -90,7 +90,7 @@ def visit(chromium: str, profile: Path, layout: str) -> dict[str, Any]:
         settings = LayoutSettings(client=f"{livekit}/livekit-client.umd.js", servers=(livekit,))
         with serving(layout_app(settings)) as page:
             log = browse(chromium, profile, f"{page}/?layout={layout}&url={livekit}&token=secret-1")
-    measured = hosts.measured.get(timeout=10)
+    measured = hosts.measured.get(timeout=60)
     assert "error" not in measured, measured
     return measured | {"log": log}
 
@@ -314,7 +314,7 @@ def test_the_command_serves_the_page_until_it_is_told_to_stop() -> None:
         assert httpx.get(f"{address}/tiles.json").json()["format"] == "indelible-tiles/1"
         assert httpx.get(f"{address}/?{'x' * 20_000}").status_code == 431
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ STORAGE = EgressStorage(
     bucket="raw", region="eu-central-1", endpoint_url="http://127.0.0.1:9", access_key="AK", secret_key="SECRET-OF-S3"
 )
 # Ample for a busy machine; the tests of slowness take the short one.
-TIMEOUT_SECONDS, SHORT_SECONDS = 20.0, 0.3
+TIMEOUT_SECONDS, SHORT_SECONDS = 60.0, 3.0
 
 
 @pytest.fixture(autouse=True)
@@ -308,7 +308,7 @@ async def test_a_silent_livekit_costs_as_long_as_was_agreed_and_may_have_started
     double: LiveKitDouble, livekit: LiveKit, room: LiveKitRoom
 ) -> None:
     room.join("field-1")
-    double.trouble(ApiFaults(slow_seconds=30))
+    double.trouble(ApiFaults(slow_seconds=120))
     began = time.monotonic()
     async with LiveKit(settings_of(double, seconds=SHORT_SECONDS)) as impatient:
         with pytest.raises(MediaError, match="in time") as refused:
@@ -316,7 +316,7 @@ async def test_a_silent_livekit_costs_as_long_as_was_agreed_and_may_have_started
         assert refused.value.metadata == {"started": "unknown"}
         with pytest.raises(MediaError, match="in time"):
             await impatient.list_active_egress("room")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert double.calls() == ["StartParticipantEgress", *["ListEgress"] * port.ATTEMPTS]
     double.heal()
     (running,) = await livekit.list_active_egress("room")

@@ -180,7 +180,7 @@ def test_a_compliance_lock_stops_everybody_until_it_has_run_out(
     locking: EvidenceStore, key: str, make_file: MakeFile
 ) -> None:
     stored = locking.store_verified(key, make_file(10), media_type="a/b")
-    until = in_future(8)
+    until = in_future(20)
     locking.protect(stored, retain_until=until, lock_mode="COMPLIANCE", held=False)
     with pytest.raises(ObjectLockedError, match="COMPLIANCE lock"):
         locking.delete(stored)

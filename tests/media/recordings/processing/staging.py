@@ -145,13 +145,13 @@ class Stage:
         await self.records.attendance.hand_to_processing(recording)
         return recording.recording_id
 
-    async def processed(self, recording_id: UUID, *, seconds: float = 60) -> RecordingWork:
+    async def processed(self, recording_id: UUID, *, seconds: float = 240) -> RecordingWork:
         """Work, and tell the ledger, until nothing is left to be done."""
-        lanes = Lanes(self.studio, WorkerMetrics(CollectorRegistry()), name="one", lease_seconds=30)
+        lanes = Lanes(self.studio, WorkerMetrics(CollectorRegistry()), name="one", lease_seconds=300)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             await self.advance()
-            job = await self.records.recording_jobs.claim(worker="one", lease_seconds=30)
+            job = await self.records.recording_jobs.claim(worker="one", lease_seconds=300)
             if job is not None:
                 await lanes.work(job)
                 continue

@@ -25,7 +25,7 @@ from tests.media.recordings.processing.dying_worker import BOUNDARIES
 from tests.media.recordings.processing.staging import Left, Stage, stroke
 from tests.media.recordings.processing.test_processing import RAW, nothing_is_lost
 
-KILLED_SECONDS = 240
+KILLED_SECONDS = 600
 SHORT = Left(tile=0, seconds=0.5)
 
 
@@ -34,6 +34,7 @@ def digests(work: RecordingWork) -> dict[str, str]:
     return {file.name: file.stored.sha256 for file in work.files if file.name != "recording.json"}
 
 
+@pytest.mark.timeout(KILLED_SECONDS + 300)
 async def test_a_worker_killed_at_any_step_is_taken_over_and_it_ends_the_same(
     stage: Stage, module_database: Database, store_settings: StoreSettings
 ) -> None:
