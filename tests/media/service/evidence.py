@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import grpc
+import psycopg
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from indelible.evidence.v1 import evidence_pb2, evidence_pb2_grpc
@@ -151,6 +152,18 @@ class Evidence:
                     return clip
                 assert time.monotonic() < until, f"still {evidence_pb2.ClipState.Name(clip.state)}{self.log_tail()}"
                 time.sleep(0.2)
+
+    def settled(self, subject_id: str, kept: str = "clip") -> None:
+        """Wait until a worker has made the store's locks and holds of a clip, or a recording, as they are on record.
+
+        Until then it may still be at making them as they were a moment ago.
+        """
+        query = f"SELECT protection_done >= protection_wanted FROM evidence.{kept}s WHERE {kept}_id = %s"
+        until = time.monotonic() + PATIENCE_SECONDS
+        with psycopg.connect(self.ledger.database.admin_dsn, autocommit=True) as connection:
+            while connection.execute(query.encode(), [subject_id]).fetchone() != (True,):
+                assert time.monotonic() < until, self.log_tail()
+                time.sleep(0.1)
 
     def events(self, kind: str, *, organisation_id: str = ORGANISATION, chain_id: str = "operations") -> list[Any]:
         with self.ledger.blocking_client(organisation_id) as client:

@@ -66,6 +66,7 @@ def until(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
 
 def test_a_held_clip_survives_deletion_by_request_and_behind_our_back(evidence: Evidence) -> None:
     clip = evidence.preserved("held")
+    evidence.settled(clip.clip_id)
     placed = hold(evidence, clip.clip_id, "case 7", "held-1")
     assert placed.mirrored
     with pytest.raises(grpc.RpcError, match="hold") as refused:
@@ -86,6 +87,7 @@ async def test_who_read_the_record_before_a_hold_was_placed_does_not_take_it_off
     evidence: Evidence,
 ) -> None:
     clip = evidence.preserved("stale")
+    evidence.settled(clip.clip_id)
     assert hold(evidence, clip.clip_id, "case 8", "stale-1").mirrored
     records = await Records.open(
         evidence_dsn=evidence.environment["INDELIBLE_EVIDENCE_DSN"],
@@ -124,7 +126,9 @@ def test_holds_are_independent_and_each_is_told(evidence: Evidence) -> None:
 def test_a_disposed_clip_is_gone_from_the_store_and_its_digests_stay(evidence: Evidence) -> None:
     clip = evidence.preserved("unwanted")
     placed = hold(evidence, clip.clip_id, "a while", "unwanted").hold
+    evidence.settled(clip.clip_id)
     lift(evidence, placed.hold_id)
+    evidence.settled(clip.clip_id)
     dispose(evidence, clip.clip_id)
     until(lambda: get(evidence, clip.clip_id).state == evidence_pb2.CLIP_STATE_DISPOSED)
     assert versions(evidence, clip) == 0
@@ -162,6 +166,8 @@ def test_a_held_clip_survives_the_stores_own_expiry(evidence: Evidence, objects:
     """The store's clock cannot be put forward, so the product's rule is given a day that is over instead of an age."""
     kept, expired = evidence.preserved("lifecycle-held"), evidence.preserved("lifecycle")
     assert hold(evidence, kept.clip_id, "case 12", "lifecycle-held").mirrored
+    for clip in (kept, expired):
+        evidence.settled(clip.clip_id)
     document = lifecycle_document(
         [KeptFor(organisation_id=ORGANISATION, days=1, lock_mode="GOVERNANCE")],
         evidence.store.capabilities(),
@@ -181,7 +187,7 @@ def test_a_held_clip_survives_the_stores_own_expiry(evidence: Evidence, objects:
         objects.apply_lifecycle()
         return current(evidence, expired) == 0
 
-    # The worker locks a clip soon after it is preserved, which may be after the lock was ended here.
+    # The worker locks clips anew when their retention grows, which may be after the lock was ended here.
     until(is_expired, seconds=TEST_SECONDS / 2)
     assert current(evidence, kept) == versions(evidence, kept) == 6
     request = evidence_pb2.VerifyStoredClipRequest(clip_id=kept.clip_id)

@@ -216,10 +216,12 @@ def test_a_recording_is_held_from_its_start_on_until_the_hold_is_lifted(
         return {file.name for file in checked.files} - {file.name for file in done.files} == {"raw/0-1.mp4"}
 
     until(raw_files_are_kept)
+    recorder.settled(recording_id, "recording")
     for hold in (placed.hold, second.hold):
         request = evidence_pb2.LiftLegalHoldRequest(hold_id=hold.hold_id, reason="case closed")
         lifted = recorder.call("LiftLegalHold", request).hold
         assert (lifted.recording_id, lifted.lift_reason) == (recording_id, "case closed")
+    recorder.settled(recording_id, "recording")
 
     def is_disposed_of() -> bool:
         try:
