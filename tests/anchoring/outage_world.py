@@ -235,7 +235,7 @@ class _Source:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used on this machine, and without roots made at once
         dsn = self._world.ledger.database.worker_dsn
         async with contextlib.AsyncExitStack() as stack:
-            evidence = EvidenceCollector(await stack.enter_async_context(open_evidence_client(1.0, tls)))
+            evidence = EvidenceCollector(await stack.enter_async_context(open_evidence_client(20.0, tls)))
             [rfc3161], [tezos], [bitcoin] = (
                 self._authorities.configurations,
                 self._authorities.tezos,
