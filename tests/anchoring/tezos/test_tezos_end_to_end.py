@@ -19,12 +19,15 @@ from verifier.verify import verify_bundle
 class OneAuthority:
     """Where the worker gets its backends from."""
 
-    def __init__(self, anchoring: Anchoring) -> None:
+    def __init__(self, anchoring: Anchoring, *, heads: int) -> None:
         self._anchoring = anchoring
+        self._heads = heads
 
     @contextlib.asynccontextmanager
     async def open_backends(self) -> AsyncIterator[Sequence[AnchorBackend]]:
-        async with self._anchoring.backend(maximum_wait_seconds=0.5, poll_seconds=0.2) as backend:
+        async with self._anchoring.backend(
+            maximum_wait_seconds=3600.0, maximum_heads=self._heads, poll_seconds=0.2
+        ) as backend:
             yield [backend]
 
 
@@ -36,7 +39,7 @@ async def test_chains_closed_together_are_anchored_by_one_operation_and_show_how
     async with open_ledger(module_database, [anchoring.configuration.target]) as ledger:
         for chain in chains:
             await ledger.closed_session(chain)
-        async with working(ledger.store, OneAuthority(anchoring)):
+        async with working(ledger.store, OneAuthority(anchoring, heads=len(chains))):
             status = await ledger.wait_for_failure(chains[0], name)
             assert status.state == "pending"
             assert "wait" in status.last_error or "operation" in status.last_error
