@@ -21,7 +21,8 @@ DIGEST = hashlib.sha256(b"what happened").digest()
 
 def ask(authority: Authority) -> tuple[bytes, bytes]:
     request = build_request(DIGEST)
-    answer = httpx.post(authority.url, content=request, headers={"Content-Type": "application/timestamp-query"})
+    headers = {"Content-Type": "application/timestamp-query"}
+    answer = httpx.post(authority.url, content=request, headers=headers, timeout=60)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/timestamp-reply"
     return request, answer.content
@@ -126,7 +127,8 @@ def test_an_unreadable_request_gets_no_time_stamp_and_ends_nothing(
     authorities: Authorities, which: str, body: bytes
 ) -> None:
     authority = getattr(authorities, which)
-    answer = httpx.post(authority.url, content=body, headers={"Content-Type": "application/timestamp-query"})
+    headers = {"Content-Type": "application/timestamp-query"}
+    answer = httpx.post(authority.url, content=body, headers=headers, timeout=60)
     assert answer.status_code != 200 or len(answer.content) < 200
     ask(authority)
 

@@ -308,11 +308,11 @@ def test_the_command_serves_the_page_until_it_is_told_to_stop() -> None:
     with subprocess.Popen([sys.executable, "-c", program, *options], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         address = process.stderr.readline().removeprefix("Serving the layout page at ").strip()
-        answer = httpx.get(address)
+        answer = httpx.get(address, timeout=60)
         assert "https://cdn.example/x.js" in answer.text
         assert "wss://lk.example" in answer.headers["Content-Security-Policy"]
-        assert httpx.get(f"{address}/tiles.json").json()["format"] == "indelible-tiles/1"
-        assert httpx.get(f"{address}/?{'x' * 20_000}").status_code == 431
+        assert httpx.get(f"{address}/tiles.json", timeout=60).json()["format"] == "indelible-tiles/1"
+        assert httpx.get(f"{address}/?{'x' * 20_000}", timeout=60).status_code == 431
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
 

@@ -16,7 +16,9 @@ from indelible.evidence.v1 import evidence_pb2
 from media.clips.export import CUSTODY_TO_DATE_NAME
 from sandbox.processes import find_program
 from tests.media.clips.checking import check
-from tests.media.service.evidence import PATIENCE_SECONDS, Evidence, s3
+from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, s3
+
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
 
 NAMES = ["clip.mp4", "custody.json", "metadata.json", "native.mp4", "preview.webm", "thumbnail.jpg"]
 

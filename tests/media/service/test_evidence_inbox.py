@@ -14,8 +14,10 @@ from ledger.messaging.streams import DEAD_STREAM
 from media.service.inbox import EXTRACT_QUEUE
 from sandbox.nats import Nats
 from sandbox.objects import Objects
-from tests.media.service.evidence import PATIENCE_SECONDS, Evidence, extraction, running_evidence
+from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, extraction, running_evidence
 from tests.service.serving import FOREIGN_ORGANISATION, Service
+
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from sandbox.processes import Process
 from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, running_evidence
 from tests.service.serving import Service
 
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
+
 
 @pytest.fixture(scope="module")
 def _own(tmp_path_factory: pytest.TempPathFactory, ledger: Service, objects: Objects) -> Iterator[Evidence]:
@@ -40,7 +42,6 @@ def requests(evidence: Evidence) -> float:
     return sum(float(line.removeprefix(series)) for line in evidence.metrics().splitlines() if line.startswith(series))
 
 
-@pytest.mark.timeout(TEST_SECONDS)
 def test_a_stopped_worker_gives_its_clip_back_and_another_makes_it(own: Evidence) -> None:
     worker = own.work()
     clip_id, worker = stopped_in_the_middle(own, worker)
@@ -95,7 +96,6 @@ def test_no_log_holds_a_secret_of_the_store_or_a_token(own: Evidence) -> None:
         assert str(secret) not in logs
 
 
-@pytest.mark.timeout(TEST_SECONDS)
 def test_notes_wait_for_a_token_and_are_told_once_there_is_one(own: Evidence) -> None:
     token = own.tokens / "acme.token"
     text = token.read_text()

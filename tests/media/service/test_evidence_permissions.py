@@ -9,9 +9,11 @@ from indelible.evidence.v1 import evidence_pb2
 
 from media.service.permissions import METHOD_SCOPES, PUBLIC_METHODS
 from sandbox.issuer import EVERY_SCOPE
-from tests.media.service.evidence import Evidence, extraction
+from tests.media.service.evidence import TEST_SECONDS, Evidence, extraction
 from tests.service.calling import Refusal, refusal_of
 from tests.service.serving import FOREIGN_ORGANISATION
+
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
 
 CONTRACT = evidence_pb2.DESCRIPTOR.services_by_name["EvidenceService"]
 METHODS = [method.name for method in CONTRACT.methods]

@@ -10,7 +10,9 @@ import grpc
 import pytest
 from indelible.evidence.v1 import evidence_pb2
 
-from tests.media.service.evidence import Evidence
+from tests.media.service.evidence import TEST_SECONDS, Evidence
+
+pytestmark = pytest.mark.timeout(TEST_SECONDS)
 
 DISPOSAL = {evidence_pb2.CLIP_STATE_DISPOSING, evidence_pb2.CLIP_STATE_DISPOSED}
 

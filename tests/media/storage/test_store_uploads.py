@@ -236,15 +236,15 @@ def test_a_link_gives_the_bytes_of_that_version_until_it_ends_and_shows_no_secre
     if stored.version_id:
         store.bucket.writer.put_object(Bucket=store.bucket.name, Key=key, Body=b"something newer")
     url = store.presign(stored, valid_seconds=120, file_name="clip.mp4", media_type="video/mp4")
-    answer = httpx.get(url)
+    answer = httpx.get(url, timeout=60)
     assert answer.content == path.read_bytes()
     assert answer.headers["content-type"] == "video/mp4"
     assert 'filename="clip.mp4"' in answer.headers["content-disposition"]
     assert str(store.settings.secret_key) not in url
-    assert httpx.get(url.replace(key, key.replace("clip", "other"))).status_code == 403
+    assert httpx.get(url.replace(key, key.replace("clip", "other")), timeout=60).status_code == 403
     short = store.presign(stored, valid_seconds=1, file_name="clip.mp4", media_type="video/mp4")
     time.sleep(2.5)
-    assert httpx.get(short).status_code == 403
+    assert httpx.get(short, timeout=60).status_code == 403
 
 
 def test_wrong_keys_and_missing_buckets_are_refusals_that_show_no_secret(
