@@ -40,10 +40,10 @@ def call_on(channel: grpc.Channel, method: str, request: Any, headers: Any = ())
     try:
         if described.client_streaming:
             requests: Iterator[bytes] = iter([data])
-            return list(channel.stream_stream(path, bytes, read)(requests, timeout=20, metadata=headers))
+            return list(channel.stream_stream(path, bytes, read)(requests, timeout=60, metadata=headers))
         if described.server_streaming:
-            return list(channel.unary_stream(path, bytes, read)(data, timeout=20, metadata=headers))
-        return [channel.unary_unary(path, bytes, read)(data, timeout=20, metadata=headers)]
+            return list(channel.unary_stream(path, bytes, read)(data, timeout=60, metadata=headers))
+        return [channel.unary_unary(path, bytes, read)(data, timeout=60, metadata=headers)]
     except grpc.RpcError as error:
         return refusal_of(error)
 

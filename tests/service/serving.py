@@ -24,7 +24,7 @@ from sandbox.services import is_healthy
 ORGANISATION = "acme"
 FOREIGN_ORGANISATION = "other"
 KEY_NAME = "ledger.test"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 class Service:
@@ -71,7 +71,7 @@ class Service:
             [find_program("indelible"), "serve", *self.arguments],
             log=self.log,
             env=self.environment,
-            stop_seconds=30,
+            stop_seconds=60,
         )
         self.process.wait_ready(probe or self.is_healthy, seconds=START_SECONDS)
         return self
@@ -108,7 +108,7 @@ class Service:
         return (("authorization", f"Bearer {self.token() if token is None else token}"),)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as answer:
             text: str = answer.read().decode()
             return text
 

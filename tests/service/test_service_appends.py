@@ -143,7 +143,7 @@ async def test_a_follower_gets_every_event_once_until_the_chain_closes(client: L
         await asyncio.sleep(0.01)
     closed, _ = await client.close_chain("followed")
     for follower in followers:
-        assert await asyncio.wait_for(follower, 10) == list(range(1, closed.event_count + 1))
+        assert await asyncio.wait_for(follower, 60) == list(range(1, closed.event_count + 1))
 
 
 async def test_a_stream_of_events_starts_where_it_is_told(client: LedgerClient) -> None:

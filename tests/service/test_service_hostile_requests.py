@@ -163,7 +163,7 @@ def test_headers_beyond_the_limit_are_refused(service: Service, channel: grpc.Ch
 
 def test_a_method_that_does_not_exist_is_unimplemented(service: Service, channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(f"/{SERVICE}/DeleteEvents", bytes, bytes)(b"", timeout=5, metadata=service.headers())
+        channel.unary_unary(f"/{SERVICE}/DeleteEvents", bytes, bytes)(b"", timeout=60, metadata=service.headers())
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
