@@ -304,7 +304,7 @@ def test_workers_that_have_ended_where_nobody_hears_of_ended_processes_are_left_
     try:
         with workers.check_ranges(on_disk(long_chain.events, tmp_path), pin=None, workers=3) as results:
             assert check_chain(results, claims=ChainClaims(), wanted=WANTED) == expected
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while children() - before:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -345,7 +345,7 @@ def test_a_worker_goes_on_while_nobody_has_read_its_answer() -> None:
     before = children()
     process = worker_start.start_process(give_a_long_answer)
     (pid,) = children() - before
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while " Z " not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -365,11 +365,12 @@ def test_no_process_and_no_thread_is_left_behind(
     if not copied:
         (threads / "2").mkdir()
     whole = on_disk(long_chain.events, tmp_path)
-    running, before = threading.active_count(), children()
+    # Threads that other tests left may end meanwhile.
+    running, before = set(threading.enumerate()), children()
     with workers.check_ranges(whole, pin=None, workers=3) as results:
         next(results)
-    assert threading.active_count() == running
-    assert children() == before
+    assert set(threading.enumerate()) <= running
+    assert children() <= before
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are seen in Linux's /proc")
@@ -390,10 +391,10 @@ def test_ctrl_c_ends_the_command_and_its_workers_without_a_traceback(tmp_path: P
     while process.poll() is None and not (worker := children.read_text().split()):
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (2, b"", b"Error: Stopped before anything was decided\n")
     # A worker that was just being started when the signal came ends by itself when its input does.
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{worker[0]}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

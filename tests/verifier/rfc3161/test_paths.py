@@ -285,9 +285,9 @@ def test_hostile_certificates_that_all_certify_one_another_do_not_cost_much_time
     signer = replace(SIGNER, issuer="Knot 0", signed_by=keys[0])
     token = Token(signer=signer, certificates=(signer.der, *knot)).der
     assert len(token) < 2**16
-    began = time.perf_counter()
+    began = time.thread_time()
     result = judge(token)
-    assert time.perf_counter() - began < 10
+    assert time.thread_time() - began < 10
     assert (result.status, codes_of(result)) == ("untrusted", ["rfc3161-no-trusted-root"])
 
 

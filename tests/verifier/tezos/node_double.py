@@ -58,7 +58,7 @@ def _handler(node: NodeDouble) -> type[BaseHTTPRequestHandler]:
             time.sleep(node.pause)
             if node.trickle:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-                for _ in range(100):
+                for _ in range(1_200):
                     self.wfile.write(b"X-More: x\r\n")
                     self.wfile.flush()
                     time.sleep(0.05)

@@ -178,11 +178,11 @@ def test_a_name_that_does_not_resolve_says_nothing(start: Start) -> None:
     assert judged(start(), "https://node.invalid").status == "unconfirmed"
 
 
-@pytest.mark.parametrize("changes", [{"pause": 5.0}, {"trickle": True}])
+@pytest.mark.parametrize("changes", [{"pause": 60.0}, {"trickle": True}])
 def test_a_slow_server_cannot_hold_up_the_verifier(start: Start, changes: dict[str, object]) -> None:
     began = time.monotonic()
     result = judged(start(), start(**changes), witnesses=NodeWitnesses(seconds_per_block=0.3))
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 30
     assert result.status == "unconfirmed"
     assert "did not answer in time" in result.findings[-1].message
 

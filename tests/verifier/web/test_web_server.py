@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from sandbox.processes import free_port
 from verifier.web import WebSettings
 from verifier.web import server as web_server
 
@@ -27,8 +29,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from verifier.web import WebSettings, run, server
-server.MAX_REQUEST_SECONDS = 2
-server.PACE_SECONDS = 1
+server.MAX_REQUEST_SECONDS = 5
+server.PACE_SECONDS = 5
 folder, policy, keys, port = sys.argv[1:]
 sources = {"bundles": Path(folder), "trust": Path(policy), "link_keys": Path(keys)}
 run(WebSettings(port=int(port), max_upload_bytes=200_000, **sources))
@@ -37,9 +39,8 @@ run(WebSettings(port=int(port), max_upload_bytes=200_000, **sources))
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        number: int = probe.getsockname()[1]
-    return number
+    # Not one that the system gives to somebody else's connection before the page listens.
+    return free_port()
 
 
 @pytest.fixture
@@ -47,10 +48,10 @@ def served(world: World, port: int) -> Iterator[subprocess.Popen[bytes]]:
     arguments = [sys.executable, "-c", SCRIPT, str(world.folder), str(world.policy), str(world.key_file), str(port)]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30).close()
                 break
             except OSError:
                 assert process.poll() is None, "the page did not start"
@@ -64,7 +65,7 @@ def served(world: World, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def exchange(port: int, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
         try:
@@ -80,13 +81,13 @@ def test_a_record_is_served_and_sigterm_ends_the_page_cleanly(
 ) -> None:
     content = world.store(story)
     address = f"http://127.0.0.1:{port}/v/{world.link(story)}"
-    with urllib.request.urlopen(address, timeout=30) as answer:
+    with urllib.request.urlopen(address, timeout=60) as answer:
         assert b"<strong>Verified</strong>" in answer.read()
         assert "Server" not in answer.headers
-    with urllib.request.urlopen(f"{address}/bundle.zip", timeout=30) as answer:
+    with urllib.request.urlopen(f"{address}/bundle.zip", timeout=60) as answer:
         assert answer.read() == content
     served.send_signal(signal.SIGTERM)
-    _, log = served.communicate(timeout=20)
+    _, log = served.communicate(timeout=60)
     assert served.returncode == 0
     assert b"Traceback" not in log
     assert b"GET /v/<token> 200" in log
@@ -99,14 +100,14 @@ def test_an_answer_under_way_still_leaves_after_sigterm(
     large = world.folder / "demo-1.zip"
     large.write_bytes(os.urandom(8 * 1024 * 1024))
     request = f"GET /v/{world.link(story)}/bundle.zip HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request.encode())
         received = connection.recv(1000)
         served.send_signal(signal.SIGTERM)
         while block := connection.recv(1024 * 1024):
             received += block
     assert len(received) > 8 * 1024 * 1024
-    assert served.wait(timeout=20) == 0
+    assert served.wait(timeout=60) == 0
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(served: subprocess.Popen[bytes], port: int) -> None:
@@ -132,40 +133,51 @@ def test_broken_requests_get_an_error_or_nothing_and_the_page_lives_on(
     for request in requests:
         status_line = exchange(port, request).split(b"\r\n")[0]
         assert not status_line or not status_line.split()[1].startswith(b"5"), request[:60]
-        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).status == 200
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30).status == 200
     served.send_signal(signal.SIGTERM)
-    _, log = served.communicate(timeout=20)
+    _, log = served.communicate(timeout=60)
     assert b"Traceback" not in log
 
 
 def test_a_request_that_trickles_in_is_cut_off(served: subprocess.Popen[bytes], port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         began = time.monotonic()
         with pytest.raises(OSError, match=r"\w"):  # noqa: PT012  # the loop is what a slow client does
-            while time.monotonic() - began < 10:
+            while time.monotonic() - began < 60:
                 connection.sendall(b"x")
                 time.sleep(0.2)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 45
 
 
 def test_a_request_may_arrive_in_pieces_if_it_arrives_in_time(served: subprocess.Popen[bytes], port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         for piece in (b"GET /hea", b"lthz HTTP/1.1\r\nHost: x\r\n", b"Connection: close\r\n\r\n"):
             connection.sendall(piece)
             time.sleep(0.3)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
 
+def holds(served: subprocess.Popen[bytes], connection: socket.socket) -> bool:
+    """Whether the page still has its end of a connection."""
+    here = connection.getsockname()[1]
+    return any(one.raddr and one.raddr.port == here for one in psutil.Process(served.pid).net_connections())
+
+
 def test_a_reader_who_stops_reading_is_cut_off(
     world: World, story: Chain, served: subprocess.Popen[bytes], port: int
 ) -> None:
     (world.folder / "demo-1.zip").write_bytes(bytes(64 * 1024 * 1024))
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         request = f"GET /v/{world.link(story)}/bundle.zip HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())
-        time.sleep(4)
-        received = 0
+        # There is an answer: the page has the connection.
+        assert connection.recv(1)
+        cut_off = time.monotonic() + 60
+        while holds(served, connection):
+            assert time.monotonic() < cut_off, "a reader who does not read still has a connection"
+            time.sleep(0.1)
+        received = 1
         with suppress(ConnectionResetError):
             while block := connection.recv(1024 * 1024):
                 received += len(block)
