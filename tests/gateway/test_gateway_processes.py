@@ -17,6 +17,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from gateway.auth.signing import make_key, write_keys
+from gateway.processes import STOP_SECONDS
 from gateway.shared import Counter, Numbers, Table
 from sandbox.database import Database
 from sandbox.issuer import Issuer
@@ -28,7 +29,7 @@ from tests.gateway.rest.world import token
 PROCESSES = 3
 # Enough for each process to get some of them.
 CONNECTIONS = 24
-START_SECONDS = 60
+START_SECONDS = 120
 
 
 class Gateway:
@@ -58,7 +59,7 @@ class Gateway:
 
     def connect(self, stack: ExitStack) -> list[HTTPConnection]:
         """Connections that stay open, each at one process for good."""
-        opened = [HTTPConnection("127.0.0.1", self.port, timeout=30) for _ in range(CONNECTIONS)]
+        opened = [HTTPConnection("127.0.0.1", self.port, timeout=120) for _ in range(CONNECTIONS)]
         for one in opened:
             stack.callback(one.close)
             one.connect()
@@ -71,7 +72,7 @@ class Gateway:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with these labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
@@ -140,7 +141,7 @@ def test_no_process_outlives_the_first(tmp_path: Path, environment: dict[str, st
     gateway = Gateway(tmp_path, environment, issuer)
     workers = gateway.workers()
     os.kill(gateway.process.pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=STOP_SECONDS + 40)
     assert not alive
 
 
@@ -186,29 +187,34 @@ def test_a_process_that_dies_is_replaced_and_the_others_go_on(gateway: Gateway) 
 def test_a_request_under_way_is_answered_before_the_gateway_ends(
     tmp_path: Path, environment: dict[str, str], issuer: Issuer
 ) -> None:
-    """The ledger is somebody who takes calls and hangs up after a while."""
+    """The ledger is somebody who takes calls and hangs up once the gateway was told to end."""
     with socket.create_server(("127.0.0.1", 0)) as dawdler:
-        threading.Thread(target=_dawdle, args=(dawdler,), daemon=True).start()
+        called, told = threading.Event(), threading.Event()
+        threading.Thread(target=_dawdle, args=(dawdler, called, told), daemon=True).start()
         ledger = f"127.0.0.1:{dawdler.getsockname()[1]}"
         gateway = Gateway(tmp_path, {**environment, "INDELIBLE_LEDGER": ledger}, issuer)
         with ExitStack() as stack:
+            stack.callback(told.set)
             line = gateway.connect(stack)[0]
+            called.clear()
             line.request("GET", "/api/v1/sessions/x", headers={"Authorization": f"Bearer {gateway.bearer}"})
-            time.sleep(0.5)
+            assert called.wait(60), "the ledger was not asked"
             # As a service manager does: to all of them, and the first one passes it on.
             for one in (*gateway.workers(), psutil.Process(gateway.process.pid)):
                 one.terminate()
+            told.set()
             assert line.getresponse().status == 503
-        assert gateway.process.wait(30) == 0
+        assert gateway.process.wait(STOP_SECONDS + 40) == 0
 
 
-def _dawdle(listening: socket.socket) -> None:
+def _dawdle(listening: socket.socket, called: threading.Event, told: threading.Event) -> None:
     while True:
         try:
             connection, _ = listening.accept()
         except OSError:
             return
-        time.sleep(1.5)
+        called.set()
+        told.wait(60)
         connection.close()
 
 
