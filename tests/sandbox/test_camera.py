@@ -47,22 +47,22 @@ def test_a_picture_without_a_clock_is_told_apart() -> None:
 def test_a_player_sees_the_present(filming: Filming) -> None:
     camera = Camera(filming)
     try:
-        with av.open(camera.url, options={"rtsp_transport": "tcp"}, timeout=(10, 10)) as player:
+        with av.open(camera.url, options={"rtsp_transport": "tcp"}, timeout=(60, 60)) as player:
             assert player.streams.video[0].codec_context.name == {H264: "h264", H265: "hevc"}[filming.codec]
             assert len(player.streams.audio) == filming.sound
             seen = [read_clock(frame) for _, frame in zip(range(30), player.decode(video=0), strict=False)]
     finally:
         camera.stop()
     assert seen == sorted(seen)
-    assert abs(time.time_ns() // 1000 - seen[-1]) < 10 * SECOND
+    assert abs(time.time_ns() // 1000 - seen[-1]) < 60 * SECOND
 
 
 def test_a_camera_with_a_password_shows_nothing_without_it() -> None:
     camera = Camera(Filming(user="viewer", password="sesame"))
     try:
         with pytest.raises(av.error.HTTPUnauthorizedError):
-            av.open(camera.url.replace("viewer:sesame@", ""), options={"rtsp_transport": "tcp"}, timeout=(10, 10))
-        av.open(camera.url, options={"rtsp_transport": "tcp"}, timeout=(10, 10)).close()
+            av.open(camera.url.replace("viewer:sesame@", ""), options={"rtsp_transport": "tcp"}, timeout=(60, 60))
+        av.open(camera.url, options={"rtsp_transport": "tcp"}, timeout=(60, 60)).close()
     finally:
         camera.stop()
 
@@ -83,7 +83,7 @@ def test_files_begin_at_zero_and_are_named_by_the_time_of_their_first_picture(se
 
 def test_the_command_leaves_a_recording_that_ends_now(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sandbox.camera", "files", str(tmp_path / "gate"), "--seconds", "3"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     (path,) = (tmp_path / "gate").iterdir()
     assert ended.stdout.strip() == str(path)
     with av.open(str(path)) as container:

@@ -26,7 +26,7 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def until_gone(pid: int, seconds: float = 10) -> bool:
+def until_gone(pid: int, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -34,7 +34,7 @@ def until_gone(pid: int, seconds: float = 10) -> bool:
 
 
 def until_up(process: Process) -> Process:
-    process.wait_ready(lambda: "up" in process.log.read_text(), seconds=20)
+    process.wait_ready(lambda: "up" in process.log.read_text(), seconds=60)
     return process
 
 
@@ -42,7 +42,7 @@ def test_a_child_that_ends_early_is_an_error_with_the_end_of_its_log(tmp_path: P
     argv = [sys.executable, "-c", "print('first'); print('the disk is on fire'); raise SystemExit(7)"]
     process = Process("thing", argv, log=tmp_path / "log")
     with pytest.raises(StartError, match=r"(?s)thing ended with exit code 7.*the disk is on fire"):
-        process.wait_ready(lambda: False, seconds=20)
+        process.wait_ready(lambda: False, seconds=60)
 
 
 def test_a_child_that_never_becomes_ready_is_stopped_and_named(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_child_that_never_becomes_ready_is_stopped_and_named(tmp_path: Path) -
 def test_a_missing_program_is_an_error_that_names_it(tmp_path: Path) -> None:
     process = Process("thing", ["/no/such/program"], log=tmp_path / "log")
     with pytest.raises(StartError, match="/no/such/program"):
-        process.wait_ready(lambda: False, seconds=20)
+        process.wait_ready(lambda: False, seconds=60)
 
 
 def test_a_child_that_ignores_the_stop_signal_is_killed(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_child_dies_when_its_parent_is_killed_without_warning(tmp_path: Path) 
     parent_source = (
         "import sys, time; from pathlib import Path; from sandbox.processes import Process\n"
         f"child = Process('child', {FOR_EVER!r}, log=Path({str(tmp_path / 'log')!r}))\n"
-        "child.wait_ready(lambda: 'up' in child.log.read_text(), seconds=20)\n"
+        "child.wait_ready(lambda: 'up' in child.log.read_text(), seconds=60)\n"
         "print(child.pid, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", parent_source], stdout=subprocess.PIPE, text=True) as parent:

@@ -81,11 +81,11 @@ async def test_only_the_beginning_of_a_long_answer_is_read_and_only_what_is_prin
 
 async def test_a_receiver_that_dawdles_is_given_up(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "TOTAL_SECONDS", 0.3)
-    async with Receiver(hold_seconds=5) as receiver:
+    async with Receiver(hold_seconds=3600) as receiver:
         attempt = await sender.send(receiver.url, [new_secret()], "evt_1", BODY)
     assert attempt.status is None
     assert "0.3 seconds" in attempt.problem
-    assert attempt.seconds < 3
+    assert attempt.seconds < 60
 
 
 async def test_who_is_not_there_or_out_of_reach_is_told_without_a_connection() -> None:

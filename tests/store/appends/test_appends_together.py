@@ -106,7 +106,7 @@ async def test_an_append_that_the_database_refuses_fails_alone(
 async def impatient_store(
     database: Database, store: LedgerStore, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LedgerStore]:
-    monkeypatch.setitem(connections._SETTINGS, "lock_timeout", "200ms")
+    monkeypatch.setitem(connections._SETTINGS, "lock_timeout", "1s")
     store = await open_store(database)
     yield store
     await store.close()
