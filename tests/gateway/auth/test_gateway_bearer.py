@@ -210,6 +210,7 @@ def test_another_way_of_authenticating_gets_the_bearer_challenge(bench: Bench) -
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="indelible"'
 
 
+@pytest.mark.usefixtures("no_time_for_limits")
 def test_an_address_that_keeps_sending_bad_tokens_has_to_wait_and_others_need_not(bench: Bench) -> None:
     bad, elsewhere = {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": "192.0.2.2"}
     header = {"Authorization": "Bearer x"}

@@ -167,6 +167,7 @@ def test_requests_that_are_not_as_the_standard_says_are_refused_with_its_errors(
     assert client.get("/oauth/token").mimetype == "application/problem+json"
 
 
+@pytest.mark.usefixtures("no_time_for_limits")
 def test_attempts_are_limited_for_one_client_from_one_address(bench: Bench) -> None:
     made = make(bench)
     at = {"REMOTE_ADDR": "203.0.113.9"}

@@ -201,8 +201,9 @@ def test_head_says_what_get_would_and_options_what_there_is(world: World) -> Non
     assert "Access-Control-Allow-Origin" not in ann.ask("OPTIONS", "/sessions", Origin="https://evil.example").headers
 
 
-def test_a_limit_of_requests_is_told_in_headers_and_then_enforced() -> None:
+def test_a_limit_of_requests_is_told_in_headers_and_then_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = CallerLimits(per_second=2, burst=4, table=Table(10))
+    monkeypatch.setattr(limits._limiter, "_clock", lambda: 0.0)
     caller = _caller("ann")
     told = [limits.spend(caller) for _ in range(4)]
     assert [headers["RateLimit-Policy"] for headers in told] == ['"caller";q=4;w=2'] * 4

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 
 def test_of_a_thousand_requests_at_once_only_the_burst_is_answered(world: World) -> None:
-    client = world.client(burst=50, requests_per_minute=60)
-    statuses = [client.get("/").status_code for _ in range(1000)]
+    # So few come back with time that the machine may take a quarter of an hour for all of them.
+    client = world.client(burst=50, requests_per_minute=3)
+    answers = [client.get("/") for _ in range(1000)]
+    statuses = [answer.status_code for answer in answers]
     assert statuses[:50] == [200] * 50
     assert 900 <= statuses.count(429) <= 950
     assert set(statuses) == {200, 429}
-    refused = client.get("/")
+    refused = next(answer for answer in answers if answer.status_code == 429)
     assert int(refused.headers["Retry-After"]) >= 1
     assert "Too many requests" in refused.text
 
@@ -153,9 +155,14 @@ def test_a_turn_is_given_back_even_when_the_work_fails() -> None:
         pass
 
 
-def test_many_readers_of_one_record_cause_one_verification(world: World, story: Chain) -> None:
+def test_many_readers_of_one_record_cause_one_verification(
+    world: World, story: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.store(story)
     app, link = world.app(), world.link(story)
+    examiner = app.extensions[EXTENSION].trust.current().examiner
+    # Nobody is sent away by a busy machine.
+    monkeypatch.setattr(examiner._turns, "_patience", 120.0)
     checked: list[str] = []
 
     def read() -> None:
@@ -168,7 +175,7 @@ def test_many_readers_of_one_record_cause_one_verification(world: World, story: 
     for reader in readers:
         reader.join()
     assert len(checked) == 6
-    assert len(app.extensions[EXTENSION].trust.current().examiner._remembered) == 1
+    assert len(examiner._remembered) == 1
 
 
 def test_remembered_verdicts_are_bounded_in_number_and_size(
