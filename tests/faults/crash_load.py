@@ -24,7 +24,7 @@ from sandbox.processes import Process
 from tests.service.serving import Service
 
 WRITERS_PER_CHAIN = 3
-_SETTLE_SECONDS = 60.0
+_SETTLE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Load:
     def kill(self) -> None:
         self._process.kill()
 
-    def wait_for_progress(self, appends: int, seconds: float = 60.0) -> None:
+    def wait_for_progress(self, appends: int, seconds: float = 120.0) -> None:
         """Return once that many more appends were acknowledged: the load has recovered."""
         goal = self._count() + appends
         deadline = time.monotonic() + seconds

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sandbox.database import Databases
 from sandbox.issuer import Issuer
 from sandbox.postgres import Postgres
@@ -9,6 +11,7 @@ from tests.faults.crash_load import check_everything, running_load
 from tests.service.serving import running_service
 
 
+@pytest.mark.timeout(900)  # for all that may take long on a busy machine, together
 async def test_nothing_acknowledged_is_lost_or_doubled_when_the_service_or_postgresql_is_killed(
     tmp_path: Path, own_postgres: Postgres, issuer: Issuer
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import pwd
@@ -120,7 +121,7 @@ async def test_a_base_backup_made_under_load_has_everything_acknowledged_before_
         acknowledged: list[int] = []
 
         async def append() -> None:
-            for number in range(10_000):
+            for number in itertools.count():
                 event = NewEvent(kind="step.taken", payload=json.dumps({"number": number}).encode())
                 acknowledged.append((await store.append_events("acme", "visit", [event], f"{number}")).last_sequence)
 

@@ -34,8 +34,8 @@ from tests.sandbox.livekit_worlds import AUDIO_RATE, HEIGHT, KEY, WIDTH, DoubleW
 SERVER = shutil.which("livekit-server")
 WITHOUT_SERVER = "there is no livekit-server on the PATH; the double alone is tested"
 STORAGE = EgressStorage(bucket="unused", region="us-east-1")
-READY_SECONDS = 30.0
-PATIENCE_SECONDS = 15.0
+READY_SECONDS = 90.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 
 

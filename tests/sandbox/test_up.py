@@ -20,6 +20,8 @@ from sandbox.processes import accepts_connections, free_port
 
 INDELIBLE = str(Path(sys.executable).with_name("indelible"))
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits until everything has started
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
@@ -96,7 +98,7 @@ def test_the_clip_it_suggests_is_preserved(running: Running) -> None:
     asked = use(running, *suggested.split(), "--json")
     assert asked.returncode == 0, asked.stderr
     clip_id = json.loads(asked.stdout)["clip_id"]
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while (clip := json.loads(use(running, "clip", "get", clip_id, "--json").stdout))["state"] != "preserved":
         assert clip["state"] != "failed", clip
         assert time.monotonic() < deadline, clip
