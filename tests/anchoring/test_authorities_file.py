@@ -207,7 +207,7 @@ def test_an_encrypted_client_key_is_refused_without_asking_on_the_terminal(folde
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=180,
         check=False,
         start_new_session=True,
     )

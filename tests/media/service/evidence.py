@@ -36,6 +36,8 @@ PATIENCE_SECONDS = 240.0
 TEST_SECONDS = 900
 # For a worker that is to sweep the store all the time, with hardly any grace.
 SWEEPING = {"INDELIBLE_EVIDENCE_SWEEP_AFTER_SECONDS": "1"}
+# For a test that kills workers: a lease that is soon over, though it may be lost to a worker that is merely slow.
+SHORT_LEASE = {"INDELIBLE_EVIDENCE_LEASE_SECONDS": "5"}
 # A quiet afternoon that is over: nothing of it is waited for.
 FILMED_FROM = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
 FILMED_SECONDS = 20
@@ -84,7 +86,6 @@ class Evidence:
             "INDELIBLE_EVIDENCE_S3_SECRET_KEY": objects.secret_key,
             "INDELIBLE_EVIDENCE_LEDGER_TOKENS": str(self.tokens),
             "INDELIBLE_EVIDENCE_WORK_DIRECTORY": str(directory / "work"),
-            "INDELIBLE_EVIDENCE_LEASE_SECONDS": "3",
             "INDELIBLE_LEDGER": ledger.address,
             "INDELIBLE_TOKEN_ISSUER": self.issuer.issuer,
             "INDELIBLE_TOKEN_AUDIENCE": self.issuer.audience,

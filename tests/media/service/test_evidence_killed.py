@@ -13,7 +13,7 @@ from indelible.evidence.v1 import evidence_pb2
 from media.worker import TURN_SECONDS
 from sandbox.objects import Objects
 from tests.media.service.dying_worker import BOUNDARIES
-from tests.media.service.evidence import SWEEPING, TEST_SECONDS, Evidence, running_evidence
+from tests.media.service.evidence import SHORT_LEASE, SWEEPING, TEST_SECONDS, Evidence, running_evidence
 from tests.service.serving import Service
 
 # One lives until the turn of the one before it is over, whatever else it has to do.
@@ -23,7 +23,7 @@ KILLED_SECONDS = 2 * TURN_SECONDS + 540
 @pytest.fixture
 def lonely(tmp_path: Path, ledger: Service, objects: Objects) -> Iterator[Evidence]:
     """An evidence service without any worker."""
-    with running_evidence(tmp_path, ledger, objects, extra=SWEEPING) as running:
+    with running_evidence(tmp_path, ledger, objects, extra=SWEEPING | SHORT_LEASE) as running:
         yield running
 
 

@@ -19,6 +19,9 @@ from tests.service.serving import Service
 
 pytestmark = pytest.mark.timeout(TEST_SECONDS)
 
+# Who takes the clip over does not wait for its end.
+LONG_LEASE = {"INDELIBLE_EVIDENCE_LEASE_SECONDS": "600"}
+
 
 @pytest.fixture(scope="module")
 def _own(tmp_path_factory: pytest.TempPathFactory, ledger: Service, objects: Objects) -> Iterator[Evidence]:
@@ -43,11 +46,11 @@ def requests(evidence: Evidence) -> float:
 
 
 def test_a_stopped_worker_gives_its_clip_back_and_another_makes_it(own: Evidence) -> None:
-    worker = own.work()
+    worker = own.work(**LONG_LEASE)
     clip_id, worker = stopped_in_the_middle(own, worker)
     assert worker.exit_code == 0, own.log_tail()
     assert list((own.directory / "work").iterdir()) == []
-    own.work(INDELIBLE_EVIDENCE_LEASE_SECONDS="600")
+    own.work()
     assert own.ended(clip_id).state == evidence_pb2.CLIP_STATE_PRESERVED
 
 
@@ -61,7 +64,7 @@ def stopped_in_the_middle(own: Evidence, worker: Process) -> tuple[str, Process]
                 worker.stop()
                 if state_of(own, clip_id) != evidence_pb2.CLIP_STATE_PRESERVED:
                     return clip_id, worker
-                worker = own.work()
+                worker = own.work(**LONG_LEASE)
             assert time.monotonic() < until, own.log_tail()
             time.sleep(0.02)
     raise AssertionError("every clip was made before its worker could be stopped")
