@@ -26,8 +26,8 @@ from sandbox.stack import ORGANISATION_ID, ORGANISATION_NAME, Part, running_stac
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
-ANCHORS_SECONDS = 60.0
-COMMAND_SECONDS = 120.0
+ANCHORS_SECONDS = 150.0
+COMMAND_SECONDS = 240.0
 _BLOCK = re.compile(
     r"^```(?P<language>console|python) run(?: exit=(?P<exit>\d+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -36,10 +36,13 @@ OWNERS_TOKEN = "INDELIBLE_TOKEN_OF_EXAMPLE"
 # Whose clips are asked for.
 _ABOUT_CAMERAS = frozenset({"graphql.md", "integrate.md"})
 
-pytestmark = pytest.mark.skipif(
-    any(shutil.which(name) is None for name in ("openssl", "sha256sum", "curl")),
-    reason="openssl, sha256sum or curl is not installed, and the documents use them",
-)
+pytestmark = [
+    pytest.mark.timeout(1200),  # a document has several blocks, and the first one starts the stack
+    pytest.mark.skipif(
+        any(shutil.which(name) is None for name in ("openssl", "sha256sum", "curl")),
+        reason="openssl, sha256sum or curl is not installed, and the documents use them",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
