@@ -26,7 +26,7 @@ def port() -> Iterator[int]:
 
 def ask(port: int, sent: bytes) -> bytes:
     """Everything that is answered until the server ends the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65_536), b""))

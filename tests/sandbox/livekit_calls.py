@@ -78,7 +78,7 @@ async def stop(livekit: LiveKitDouble, egress_id: str) -> EgressInfo:
 
 def ended(livekit: LiveKitDouble, egress_id: str) -> EgressInfo:
     """What the report of the end says, as the library reads it."""
-    return received(livekit, livekit.wait_for_webhook("egress_ended", egress_id=egress_id)).egress_info
+    return received(livekit, livekit.wait_for_webhook("egress_ended", egress_id=egress_id, seconds=120.0)).egress_info
 
 
 def received(livekit: LiveKitDouble, delivery: Delivery) -> WebhookEvent:
@@ -91,7 +91,7 @@ def names(livekit: LiveKitDouble) -> list[str]:
 
 
 def post(livekit: LiveKitDouble | LiveKitSandbox, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", int(livekit.url.rpartition(":")[2]), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(livekit.url.rpartition(":")[2]), timeout=60)
     try:
         connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
