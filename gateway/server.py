@@ -1,16 +1,13 @@
 """The HTTP server under the gateway: bounded in time and size towards slow and large clients."""
 
 import socket
-import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Flask
-from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # it ships no types
-from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]  # as above
-from waitress.server import create_server  # type: ignore[import-untyped]  # as above
-from waitress.task import WSGITask  # type: ignore[import-untyped]  # as above
+from waitress.server import create_server  # type: ignore[import-untyped]  # it ships no types
 
+from gateway.connection import Connection
 from gateway.door import MAX_DOWNLOADS
 from ledger.address import Address
 
@@ -24,11 +21,6 @@ MAX_CONNECTIONS = 500
 SILENCE_SECONDS = 30
 # Room for a token of 8 KiB and what else comes along.
 MAX_HEADER_BYTES = 16 * 1024
-# A reader who takes less than this of what waits for it is cut off, so that a dozen who dawdle do not keep everybody
-# else from the bundles. Socket buffers are refilled in gulps of up to a third of 4 MiB: a shorter time would cut off
-# readers who are steady.
-PACE_BYTES = 1024 * 1024
-PACE_SECONDS = 60.0
 
 
 def bind(address: Address, count: int = 1) -> list[socket.socket]:
@@ -91,7 +83,7 @@ def make_server(
         ident=None,
         **proxy,
     )
-    server.channel_class = _PacedChannel
+    server.channel_class = Connection
     return server
 
 
@@ -101,79 +93,3 @@ def serve_until_stopped(server: Any) -> None:
         server.run()
     finally:
         server.close()
-
-
-class _StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress publishes no types
-    """Waitress's own parser, but one request has one length.
-
-    Of a request with both a Content-Length and chunks, waitress reads the chunks and goes on with what follows as the
-    next request (RFC 9112 section 6.1 wants the connection closed): a proxy that counted otherwise would have let a
-    hidden request through.
-    """
-
-    def parse_header(self, header_plus: bytes) -> None:
-        """Read the headers. Raises ParsingError, which is answered with 400 and ends the connection."""
-        super().parse_header(header_plus)
-        if self.chunked and "CONTENT_LENGTH" in self.headers:
-            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
-
-
-class _Task(WSGITask):  # type: ignore[misc]  # waitress publishes no types
-    """One request; an answer that comes in one piece goes out in one piece, not headers first."""
-
-    wrote_header: bool
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of the answer."""
-        if self.wrote_header or not self.complete or not self.has_body or self.content_length != len(data):
-            super().write(data)
-            return
-        head = self.build_response_header()
-        self.channel.write_soon(head + data)
-        self.wrote_header = True
-        self.content_bytes_written = len(data)
-
-
-class _PacedChannel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no types
-    """A connection whose reader must keep pace.
-
-    Waitress's own time-out spares a connection whose answer is still being made, and marks others to be closed when
-    they can next be written to, which a reader who stopped reading never lets happen.
-    """
-
-    parser_class = _StrictParser
-    task_class = _Task
-    # What had been sent, and when, as the present minute of waiting began; None while nothing waits.
-    _pace: tuple[int, float] | None = None
-    _sent_bytes = 0
-
-    def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 - waitress's signature
-        """Send, and count what went."""
-        sent: int = super().send(data, do_close=do_close)
-        self._sent_bytes += sent
-        return sent
-
-    def readable(self) -> bool:
-        """Called at least once a second: the place to notice who does not keep pace."""
-        if not self.total_outbufs_len:
-            self._pace = None
-            return bool(super().readable())
-        now = time.monotonic()
-        if self._pace is None:
-            self._pace = self._sent_bytes, now
-        elif now - self._pace[1] > PACE_SECONDS:
-            if self._sent_bytes - self._pace[0] < PACE_BYTES:
-                self._hang_up()
-                return False
-            self._pace = self._sent_bytes, now
-        return bool(super().readable())
-
-    def writable(self) -> bool:
-        """Whether there is something to send, to somebody who is still there."""
-        return bool(self.connected and super().writable())
-
-    def _hang_up(self) -> None:
-        """Close at once; whatever thread is making the answer learns that nobody wants it any more."""
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.handle_close()

@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 import pytest
 from flask import Flask, Response
 
-from gateway import server as gateway_server
+from gateway import connection as gateway_connection
 from gateway.server import THREADS, bind, make_server
 from ledger.address import Address
 
@@ -47,7 +47,7 @@ class Door:
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
-    monkeypatch.setattr(gateway_server, "PACE_SECONDS", 1.0)
+    monkeypatch.setattr(gateway_connection, "PACE_SECONDS", 1.0)
     door = Door()
     thread = threading.Thread(target=door.server.run, daemon=True)
     thread.start()
@@ -84,7 +84,7 @@ def test_a_reader_who_drips_is_cut_off(door: Door) -> None:
 
 def test_a_steady_reader_gets_everything_however_long_it_takes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     # A busy machine may stop everybody here for a second.
-    monkeypatch.setattr(gateway_server, "PACE_SECONDS", 3.0)
+    monkeypatch.setattr(gateway_connection, "PACE_SECONDS", 3.0)
     with ExitStack() as stack:
         connection = ask(door, stack)
         received = 0
