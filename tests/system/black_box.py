@@ -18,7 +18,7 @@ from verifier.policy import TrustPolicy
 from verifier.report import Report
 from verifier.verify import verify_bundle
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -68,7 +68,7 @@ def judge_apart(bundle: bytes, trust: Path) -> tuple[int, dict[str, Any]]:
     path.write_bytes(bundle)
     program = str(Path(sys.executable).with_name("indelible-verify"))
     command = [program, "bundle", str(path), "--trust", str(trust), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode in {0, 1, 2, 3}, done.stderr
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout) if done.returncode != 2 else {}
