@@ -33,7 +33,11 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress publis
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the headers. Raises ParsingError, which is answered with 400 and ends the connection."""
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            # Waitress lets pass what Python says of a length of thousands of digits, and of brackets in an address.
+            raise ParsingError("the request line or a header cannot be read") from error
         if self.chunked and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
 
@@ -100,15 +104,20 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress publishes no ty
         return bool(self.requests)
 
     def _read_next(self) -> None:
-        arrived = select.poll()
-        with suppress(OSError, ValueError):
-            arrived.register(self.socket, select.POLLIN)
-            # What else may happen to a connection is left to the watching thread, which is told of it, too.
-            if [event for _, event in arrived.poll(STAY_MILLISECONDS)] != [select.POLLIN]:
-                return
-            data = self.socket.recv(self.adj.recv_bytes)
+        data = self._wait_for_data()
+        if data:
             self.last_activity = time.time()
             self.received(data)
+
+    def _wait_for_data(self) -> bytes:
+        """What arrives within a moment. An end or a failure is left to the watching thread, which is told of it too."""
+        arrived = select.poll()
+        with suppress(OSError, ValueError):  # ValueError: closed meanwhile
+            arrived.register(self.socket, select.POLLIN)
+            if [event for _, event in arrived.poll(STAY_MILLISECONDS)] == [select.POLLIN]:
+                data: bytes = self.socket.recv(self.adj.recv_bytes)
+                return data
+        return b""
 
     def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 - waitress's signature
         """Send, and count what went."""

@@ -169,6 +169,7 @@ def test_a_request_that_asks_whether_to_continue_is_told_so_while_a_thread_stays
         assert answer(connection)[1].startswith("body by ")
 
 
+@pytest.mark.parametrize("milliseconds", [0, LONG_MILLISECONDS])
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -176,13 +177,15 @@ def test_a_request_that_asks_whether_to_continue_is_told_so_while_a_thread_stays
         b"POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
         post(b"z" * 100_001),
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
-    ids=["no-http", "two-lengths", "long-header", "large-body"],
+    ids=["no-http", "two-lengths", "long-header", "large-body", "endless-length", "open-bracket"],
 )
-def test_what_is_wrong_is_refused_and_ends_the_connection_while_a_thread_stays(
-    start: Callable[..., Echo], wrong: bytes
+def test_what_is_wrong_is_refused_and_ends_the_connection_whether_a_thread_stays_or_not(
+    start: Callable[..., Echo], wrong: bytes, milliseconds: int
 ) -> None:
-    echo = start(threads=2)
+    echo = start(threads=2, milliseconds=milliseconds)
     with ExitStack() as stack:
         connection = echo.connect(stack)
         ask(connection, b"first")
