@@ -24,6 +24,7 @@ from media.records.kept import Kept
 from media.records.records import Records
 from media.records.values import Disposal
 from media.storage.errors import StoredObjectMissingError
+from media.storage.locks import LegalHoldError
 from media.storage.store import EvidenceStore
 from media.storage.values import StoredObject
 
@@ -79,7 +80,8 @@ async def delete_disposed(records: Records, store: EvidenceStore) -> int:
 def delete_objects(store: EvidenceStore, objects: Iterable[StoredObject]) -> None:
     """Step 2. Raises MediaError: CLIP_LOCKED, STORE_UNAVAILABLE."""
     for stored in objects:
-        # A hold that was lifted a moment ago may still be mirrored there.
+        # A hold that was lifted a moment ago may still be mirrored there, or be put on again by whoever mirrors it at
+        # this moment: see `again_after`. A crash between the two leaves an object without a hold, still to be deleted.
         with contextlib.suppress(StoredObjectMissingError):
             store.protect(stored, retain_until=None, lock_mode="NONE", held=False)
         store.delete(stored)
@@ -87,5 +89,9 @@ def delete_objects(store: EvidenceStore, objects: Iterable[StoredObject]) -> Non
 
 def again_after(error: MediaError) -> datetime:
     """When to try again to delete what the store did not."""
-    seconds = LOCKED_RETRY_SECONDS if error.reason is Reason.CLIP_LOCKED else RETRY_SECONDS
+    # A legal hold that is there just after it was taken off was put on by somebody who had read the record before the
+    # disposal was decided. Nobody can place another hold now: in a minute all such work is over, and the next attempt
+    # takes the hold off for good. At once, it might meet the same work again.
+    is_locked = error.reason is Reason.CLIP_LOCKED and not isinstance(error, LegalHoldError)
+    seconds = LOCKED_RETRY_SECONDS if is_locked else RETRY_SECONDS
     return datetime.now(UTC) + timedelta(seconds=seconds)

@@ -17,10 +17,13 @@ from media.clips.events import hold_lifted_note, hold_placed_note
 from media.errors import MediaError
 from media.records.records import Records
 from media.records.values import Clip, Hold, Protection
+from media.storage.errors import StoreError
 from media.storage.store import EvidenceStore
 
 BATCH = 50
 RETRY_SECONDS = 60.0
+# How often one clip, or recording, is applied in one pass while its record changes all the time.
+MAX_ROUNDS = 4
 
 _log = structlog.stdlib.get_logger("evidence.holds")
 
@@ -28,8 +31,11 @@ _log = structlog.stdlib.get_logger("evidence.holds")
 class Protections(Protocol):
     """What is on record about locks and holds in the store, of clips or of recordings."""
 
-    async def unprotected(self, limit: int) -> Sequence[Protection]:
+    async def unprotected(self, limit: int) -> Sequence[UUID]:
         """Those that the store is not known to guard as it should."""
+
+    async def protection(self, subject_id: UUID, /) -> Protection | None:
+        """How the store should guard one now; None while it is being made, and once its disposal was decided."""
 
     async def protected(self, protection: Protection, *, enforced: bool) -> None:
         """The store guards one as it should, or everything was tried."""
@@ -80,39 +86,24 @@ async def lift_hold(records: Records, organisation_id: str, hold_id: UUID, *, by
 
 async def mirror_hold(records: Records, store: EvidenceStore, clip: Clip) -> bool:
     """Have the store hold a clip at once; whether it does. What fails here, `mirror_due` repeats."""
-    if not clip.stored or not clip.holds:
-        return False
-    retention = await records.retention(clip.organisation_id)
-    protection = Protection(
-        subject_id=clip.clip_id,
-        organisation_id=clip.organisation_id,
-        number=0,
-        objects=clip.stored,
-        retain_until=clip.retain_until or 0,
-        lock_mode=retention.lock_mode,
-        held=True,
-    )
-    return await _mirror(store, protection)
+    return await _mirror(records, store, clip.clip_id)
 
 
 async def mirror_recording_hold(records: Records, store: EvidenceStore, hold: Hold) -> bool:
     """The same of a recording that has ended. What is still recorded or processed is held when it ends."""
-    protection = None if hold.recording_id is None else await records.recording_upkeep.protection(hold.recording_id)
-    return protection is not None and bool(protection.objects) and await _mirror(store, protection)
+    return hold.recording_id is not None and await _mirror(records.recording_upkeep, store, hold.recording_id)
 
 
 async def mirror_due(records: Protections, store: EvidenceStore) -> int:
     """Make the store's locks and holds as they are on record; how many clips, or recordings, were looked at."""
     due = await records.unprotected(BATCH)
-    for protection in due:
+    for subject_id in due:
         try:
-            enforced = await protect(store, protection)
-        except MediaError as error:
+            await _guard(records, store, subject_id)
+        except StoreError as error:
             again_at = datetime.now(UTC) + timedelta(seconds=RETRY_SECONDS)
-            await records.postpone_protection(protection.subject_id, error=error.message, again_at=again_at)
-            _log.warning("hold_not_mirrored", subject_id=str(protection.subject_id), reason=str(error.reason))
-        else:
-            await records.protected(protection, enforced=enforced)
+            await records.postpone_protection(subject_id, error=error.message, again_at=again_at)
+            _log.warning("hold_not_mirrored", subject_id=str(subject_id), reason=str(error.reason))
     return len(due)
 
 
@@ -131,9 +122,33 @@ async def protect(store: EvidenceStore, protection: Protection) -> bool:
     return all(enforced)
 
 
-async def _mirror(store: EvidenceStore, protection: Protection) -> bool:
-    # A hold that was lifted since is left to `mirror_due`: to take one off, the newest record must be asked.
+async def _guard(records: Protections, store: EvidenceStore, subject_id: UUID) -> None:
+    """Have the store guard one as the newest record says.
+
+    No lock is kept while the store is asked: a hold can be placed while the store is away. So a hold may be placed,
+    put into the store and answered for while an older record is applied here, which takes it off again. Therefore the
+    record is asked again afterwards, and counts as dealt with only when it is still the one that was applied.
+
+    A worker that dies in between has noted nothing: the next pass begins this one anew. So it does when the record
+    changed in every round.
+    """
+    applied, enforced = None, False
+    for _ in range(MAX_ROUNDS):
+        newest = await records.protection(subject_id)
+        if newest is None:  # what is being disposed of is left to the disposal
+            return
+        if newest == applied:
+            await records.protected(newest, enforced=enforced)
+            return
+        enforced = await protect(store, newest)
+        applied = newest
+
+
+async def _mirror(records: Protections, store: EvidenceStore, subject_id: UUID) -> bool:
+    # Not noted as dealt with: `mirror_due` may be applying an older record, and die before it has looked again. Then
+    # the next pass puts the hold on once more. To take one off is left to it altogether.
     try:
-        return protection.held and await protect(store, protection)
+        newest = await records.protection(subject_id)
+        return newest is not None and newest.held and bool(newest.objects) and await protect(store, newest)
     except MediaError:
         return False

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from ledger.database.connections import Connection, Pool
+from ledger.database.connections import Pool
 from media.records.kept import RECORDING
 from media.records.outbox import keep_notes
 from media.records.recording_rows import work_in
@@ -27,16 +27,17 @@ SELECT coalesce(change.days, {DEFAULT_RETENTION_DAYS}) AS days,
                       ORDER BY change_number DESC
                       LIMIT 1) AS change ON true
 """  # noqa: S608 - constants of our own
-_GUARDED = f"""
-SELECT recording.recording_id, recording.organisation_id, recording.ended_at, recording.protection_wanted,
+_PROTECTION = f"""
+SELECT recording.organisation_id, recording.ended_at, recording.protection_wanted,
        kept.days, kept.lock_mode, kept.change_number, {RECORDING.has_hold} AS held
   FROM evidence.recordings AS recording
  CROSS JOIN LATERAL ({_KEPT}) AS kept
- WHERE recording.state IN ('COMPLETED', 'FAILED')
+ WHERE recording.recording_id = %s AND recording.state IN ('COMPLETED', 'FAILED')
 """  # noqa: S608 - queries of our own
-_NOW = f"{_GUARDED} AND recording.recording_id = %s"
 # Recordings that ended, or were held, since, and those whose locks follow an older retention: as for clips (upkeep.py).
-_UNPROTECTED = f"""{_GUARDED} AND recording.next_attempt_at <= now()
+_UNPROTECTED = """
+SELECT recording.recording_id FROM evidence.recordings AS recording
+ WHERE recording.next_attempt_at <= now()
    AND recording.recording_id IN (
        SELECT due.recording_id FROM evidence.recordings AS due
         WHERE due.protection_done < due.protection_wanted AND due.state IN ('COMPLETED', 'FAILED')
@@ -50,7 +51,7 @@ _UNPROTECTED = f"""{_GUARDED} AND recording.next_attempt_at <= now()
         WHERE due.state IN ('COMPLETED', 'FAILED'))
  ORDER BY recording.next_attempt_at
  LIMIT %s
-"""  # noqa: S608 - queries of our own
+"""
 # A raw object whose end is decided, or may yet be, is not locked: only what stays.
 _OBJECTS = """
 SELECT key, version_id, size, encode(sha256, 'hex') AS sha256
@@ -60,6 +61,7 @@ SELECT raw.key, raw.version_id, raw.size, encode(raw.sha256, 'hex')
   FROM evidence.recording_raws AS raw
   JOIN evidence.recording_raw_ends AS ending ON ending.raw_id = raw.raw_id AND ending.fate = 'KEPT'
  WHERE raw.recording_id = %(recording_id)s
+ ORDER BY key, version_id
 """
 _PROTECTED = """
 UPDATE evidence.recordings
@@ -128,15 +130,30 @@ class RecordingUpkeep:
         """`pool`: of the worker's role."""
         self._pool = pool
 
-    async def unprotected(self, limit: int) -> list[Protection]:
+    async def unprotected(self, limit: int) -> list[UUID]:
         """Recordings whose locks and holds in the store are not known to be as on record."""
         async with worker_transaction(self._pool) as connection:
-            return await _protections(connection, _UNPROTECTED, limit)
+            rows = await (await connection.execute(_UNPROTECTED, (limit,))).fetchall()
+            return [recording_id for (recording_id,) in rows]
 
     async def protection(self, recording_id: UUID) -> Protection | None:
-        """How the store should guard a recording now; None while it has not ended, or once it is disposed of."""
+        """How the store should guard a recording now; None until it has ended, and once its disposal was decided."""
         async with worker_transaction(self._pool) as connection:
-            return next(iter(await _protections(connection, _NOW, recording_id)), None)
+            cursor = connection.cursor(row_factory=dict_row)
+            row = await (await cursor.execute(_PROTECTION.encode(), (recording_id,))).fetchone()
+            if row is None:
+                return None
+            await cursor.execute(_OBJECTS, {"recording_id": recording_id})
+            return Protection(
+                subject_id=recording_id,
+                organisation_id=row["organisation_id"],
+                number=row["protection_wanted"],
+                objects=tuple(StoredObject(**one) for one in await cursor.fetchall()),
+                retain_until=row["ended_at"] + row["days"] * DAY_US,
+                lock_mode=row["lock_mode"],
+                held=row["held"],
+                retention_number=row["change_number"],
+            )
 
     async def protected(self, protection: Protection, *, enforced: bool) -> None:
         """The store guards a recording as `protection` says, or, where it cannot, everything was tried."""
@@ -225,24 +242,3 @@ class RecordingUpkeep:
                 await keep_notes(
                     connection, recording.organisation_id, None, notes, recording_id=recording.recording_id
                 )
-
-
-async def _protections(connection: Connection, query: str, parameter: int | UUID) -> list[Protection]:
-    cursor = connection.cursor(row_factory=dict_row)
-    await cursor.execute(query.encode(), (parameter,))
-    protections = []
-    for row in await cursor.fetchall():
-        await cursor.execute(_OBJECTS, {"recording_id": row["recording_id"]})
-        protections.append(
-            Protection(
-                subject_id=row["recording_id"],
-                organisation_id=row["organisation_id"],
-                number=row["protection_wanted"],
-                objects=tuple(StoredObject(**one) for one in await cursor.fetchall()),
-                retain_until=row["ended_at"] + row["days"] * DAY_US,
-                lock_mode=row["lock_mode"],
-                held=row["held"],
-                retention_number=row["change_number"],
-            )
-        )
-    return protections

@@ -236,9 +236,13 @@ class Records:
 
     # Upkeep
 
-    async def unprotected(self, limit: int) -> list[Protection]:
+    async def unprotected(self, limit: int) -> list[UUID]:
         """See `upkeep.unprotected`."""
         return await upkeep.unprotected(self._worker, limit)
+
+    async def protection(self, clip_id: UUID) -> Protection | None:
+        """See `upkeep.protection`."""
+        return await upkeep.protection(self._worker, clip_id)
 
     async def protected(self, protection: Protection, *, enforced: bool) -> None:
         """See `upkeep.protected`."""

@@ -10,7 +10,7 @@ from ledger.database.connections import Pool
 from media.records.clips import SELECT_CLIPS, clip_of, clip_rows
 from media.records.kept import CLIP
 from media.records.transactions import short, worker_transaction
-from media.records.values import Pending, Protection
+from media.records.values import DAY_US, Pending, Protection
 from media.storage.keys import prefix_of
 from media.storage.values import ListedObject
 
@@ -29,13 +29,11 @@ SELECT clip.clip_id, clip.next_attempt_at
     ON clip.organisation_id = newest.organisation_id AND clip.protection_change < newest.change_number
  WHERE clip.state IN ('PRESERVED', 'FAILED')
 """
-_UNPROTECTED = f"""{SELECT_CLIPS}
- WHERE clip.clip_id IN (SELECT due.clip_id
-                          FROM ({_UNPROTECTED_IDS}) AS due
-                         WHERE due.next_attempt_at <= now()
-                         ORDER BY due.next_attempt_at
-                         LIMIT %(limit)s)
-"""  # noqa: S608 - queries of our own
+_UNPROTECTED = f"""
+SELECT due.clip_id FROM ({_UNPROTECTED_IDS}) AS due
+ WHERE due.next_attempt_at <= now() ORDER BY due.next_attempt_at LIMIT %s
+"""  # noqa: S608 - a query of our own
+_PROTECTION = SELECT_CLIPS + " WHERE clip.clip_id = %(clip_id)s AND clip.state IN ('PRESERVED', 'FAILED')"
 _PROTECTED = """
 UPDATE evidence.clips
    SET protection_done = greatest(protection_done, %(number)s),
@@ -82,26 +80,32 @@ SELECT (SELECT count(*) FROM evidence.clips
 """  # noqa: S608 - a query of our own
 
 
-async def unprotected(pool: Pool, limit: int) -> list[Protection]:
+async def unprotected(pool: Pool, limit: int) -> list[UUID]:
     """Clips whose locks and holds in the store are not known to be as on record."""
     async with worker_transaction(pool) as connection:
-        rows = await clip_rows(connection, _UNPROTECTED, {"limit": limit})
-    clips = [(row, clip_of(row)) for row in rows]
-    return [
-        Protection(
-            subject_id=clip.clip_id,
-            organisation_id=clip.organisation_id,
-            # Of the same moment as the rest: a hold placed since raises the number, and the clip comes again.
-            number=row["protection_wanted"],
-            objects=clip.stored,
-            retain_until=clip.retain_until,
-            retention_number=row["retention_number"],
-            lock_mode=row["lock_mode"],
-            held=bool(clip.holds),
-        )
-        for row, clip in clips
-        if clip.retain_until is not None
-    ]
+        rows = await (await connection.execute(_UNPROTECTED.encode(), (limit,))).fetchall()
+        return [clip_id for (clip_id,) in rows]
+
+
+async def protection(pool: Pool, clip_id: UUID) -> Protection | None:
+    """How the store should guard a clip now; None while it is being made, and once its disposal was decided."""
+    async with worker_transaction(pool) as connection:
+        rows = await clip_rows(connection, _PROTECTION, {"clip_id": clip_id})
+    if not rows:
+        return None
+    (row,) = rows
+    clip = clip_of(row)
+    return Protection(
+        subject_id=clip.clip_id,
+        organisation_id=clip.organisation_id,
+        # Of the same moment as the rest: a hold placed since raises the number, and the clip comes again.
+        number=row["protection_wanted"],
+        objects=clip.stored,
+        retain_until=row["ended_at"] + row["retention_days"] * DAY_US,
+        retention_number=row["retention_number"],
+        lock_mode=row["lock_mode"],
+        held=bool(clip.holds),
+    )
 
 
 async def protected(pool: Pool, protection: Protection, *, enforced: bool) -> None:

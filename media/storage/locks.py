@@ -19,6 +19,10 @@ from media.storage.values import LockMode, StoredObject
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class LegalHoldError(ObjectLockedError):
+    """A legal hold keeps the object. Unlike a lock, it can be taken off at any time."""
+
+
 def set_legal_hold(bucket: Bucket, stored: StoredObject, *, held: bool) -> None:
     """Place or lift the store's legal hold; doing it again changes nothing. Raises StoreError."""
     status: Literal["ON", "OFF"] = "ON" if held else "OFF"
@@ -69,10 +73,10 @@ def delete_version(bucket: Bucket, key: str, version: str | None, *, bypass: boo
     except StoredObjectMissingError:
         return
     except StoreRefusedError as error:
-        reason = _what_keeps(bucket, key, version)
-        if reason:
-            raise ObjectLockedError(Reason.CLIP_LOCKED, f"{key} is kept by {reason}", {"key": key}) from error
-        raise
+        locked = _what_keeps(bucket, key, version)
+        if locked is None:
+            raise
+        raise locked from error
     with suppress(StoredObjectMissingError):
         with store_errors("show", key):
             bucket.reader.head_object(Bucket=bucket.name, Key=key, **version_parameter(version))
@@ -81,17 +85,18 @@ def delete_version(bucket: Bucket, key: str, version: str | None, *, bypass: boo
         )
 
 
-def _what_keeps(bucket: Bucket, key: str, version: str | None) -> str:
+def _what_keeps(bucket: Bucket, key: str, version: str | None) -> ObjectLockedError | None:
     stored = StoredObject(key=key, version_id=version, size=0, sha256="")
     with suppress(StoreRefusedError, StoredObjectMissingError):
         with store_errors("show the hold of", key):
             hold = bucket.reader.get_object_legal_hold(Bucket=bucket.name, Key=key, **version_parameter(version))
         if hold.get("LegalHold", {}).get("Status") == "ON":
-            return "a legal hold in the store"
+            return LegalHoldError(Reason.CLIP_LOCKED, f"{key} is kept by a legal hold in the store", {"key": key})
     mode, until = _lock(bucket, stored)
-    if until is not None and until > datetime.now(UTC):
-        return f"a {mode} lock in the store until {until:%Y-%m-%dT%H:%M:%SZ}"
-    return ""
+    if until is None or until <= datetime.now(UTC):
+        return None
+    reason = f"{key} is kept by a {mode} lock in the store until {until:%Y-%m-%dT%H:%M:%SZ}"
+    return ObjectLockedError(Reason.CLIP_LOCKED, reason, {"key": key})
 
 
 def _lock(bucket: Bucket, stored: StoredObject) -> tuple[str | None, datetime | None]:

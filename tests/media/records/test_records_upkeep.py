@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -10,13 +11,14 @@ from psycopg import errors
 
 from media.records.kept import CLIP
 from media.records.records import Records
-from media.records.values import Clip, OutboxNote
+from media.records.values import Clip, OutboxNote, Protection
 from media.storage.values import ListedObject
 from sandbox.database import Database
 from tests.media.records.recording import (
     DISPOSAL,
     asked,
     claimed,
+    dispose,
     failed,
     hold,
     lift,
@@ -31,6 +33,12 @@ HASH = "cd" * 32
 
 async def sent(records: Records, note: OutboxNote, sequence: int = 1) -> None:
     await records.note_sent(note.note_id, sequence=sequence, event_hash=HASH)
+
+
+async def protection(records: Records, clip_id: UUID) -> Protection:
+    found = await records.protection(clip_id)
+    assert found is not None
+    return found
 
 
 def later() -> datetime:
@@ -111,7 +119,7 @@ async def test_a_clip_is_to_be_locked_once_made_and_again_whenever_a_hold_or_the
     clip = await make_clip(records)
 
     async def mirrored() -> list[tuple[bool, str, int]]:
-        found = await records.unprotected(10)
+        found = [await protection(records, clip_id) for clip_id in await records.unprotected(10)]
         for one in found:
             assert one.objects == clip.stored
             await records.protected(one, enforced=True)
@@ -131,13 +139,23 @@ async def test_a_clip_is_to_be_locked_once_made_and_again_whenever_a_hold_or_the
 
 async def test_a_hold_placed_while_the_store_is_being_told_is_told_next(records: Records) -> None:
     clip = await make_clip(records)
-    (before,) = await records.unprotected(10)
+    before = await protection(records, clip.clip_id)
     await hold(records, clip)
     await records.protected(before, enforced=True)
-    (after,) = await records.unprotected(10)
+    assert await records.unprotected(10) == [clip.clip_id]
+    after = await protection(records, clip.clip_id)
     assert (before.held, after.held) == (False, True)
     await records.protected(after, enforced=True)
     await records.protected(before, enforced=True)  # a slow worker, afterwards
+    assert await records.unprotected(10) == []
+
+
+async def test_what_is_being_made_or_disposed_of_is_not_to_be_locked(records: Records) -> None:
+    asked_for, _ = await records.request(asked())
+    assert await records.protection(asked_for.clip_id) is None
+    clip = await make_clip(records)
+    await dispose(records, clip)
+    assert await records.protection(clip.clip_id) is None
     assert await records.unprotected(10) == []
 
 

@@ -19,6 +19,7 @@ from media.records.values import DAY_US, DEFAULT_RETENTION_DAYS, Hold
 from media.storage.errors import ObjectLockedError
 from sandbox.objects_faults import Fault, LyingObjects
 from tests.media.recordings.processing.staging import Left, Stage, now
+from tests.media.records.stopping import stopped
 
 SHORT = Left(tile=0, seconds=0.5)
 OTHER = Left(tile=1, seconds=0.5)
@@ -110,6 +111,22 @@ async def test_a_hold_on_a_recording_that_has_ended_is_in_the_store_at_once_and_
     assert await expire(stage) == 1
     assert stray in stage.stored(work.recording_id)
     assert await stage.swept() == 1
+
+
+async def test_a_hold_placed_while_an_older_record_is_applied_is_in_the_store_at_the_end_of_that_pass(
+    stage: Stage,
+) -> None:
+    work = await stage.processed(await stage.recorded(SHORT))
+    upkeep = stage.records.recording_upkeep
+
+    async def place() -> None:
+        assert await mirror_recording_hold(stage.records, stage.store, await hold(stage, work.recording_id))
+
+    with stopped(stage.store, place) as guarded:
+        assert await mirror_due(upkeep, stage.store) == 1
+    assert {is_held for _, is_held in guarded} == {True, False}
+    assert statuses(stage, work) == {"ON"}
+    assert await upkeep.unprotected(10) == []
 
 
 async def test_custody_tells_who_did_what_to_a_recording_from_its_start_to_its_disposal(stage: Stage) -> None:
