@@ -90,6 +90,15 @@ def test_requests_that_follow_at_once_are_answered_by_one_thread(start: Callable
     assert len({thread for _, thread in answers}) == 1
 
 
+def test_the_watching_thread_leaves_a_connection_alone_while_another_stays(start: Callable[..., Echo]) -> None:
+    echo = start(threads=4)
+    with ExitStack() as stack:
+        ask(echo.connect(stack), b"first")
+        (attended,) = echo.server.active_channels.values()
+        assert attended.attended
+        assert not attended.readable()
+
+
 def test_requests_that_follow_late_are_answered_as_well(start: Callable[..., Echo]) -> None:
     echo = start(threads=4, milliseconds=0)
     with ExitStack() as stack:
