@@ -16,7 +16,7 @@ import structlog
 from media.clips.events import hold_lifted_note, hold_placed_note
 from media.errors import MediaError
 from media.records.records import Records
-from media.records.values import Clip, Hold, Protection
+from media.records.values import Hold, Protection
 from media.storage.errors import StoreError
 from media.storage.store import EvidenceStore
 
@@ -84,14 +84,20 @@ async def lift_hold(records: Records, organisation_id: str, hold_id: UUID, *, by
     return lifted
 
 
-async def mirror_hold(records: Records, store: EvidenceStore, clip: Clip) -> bool:
-    """Have the store hold a clip at once; whether it does. What fails here, `mirror_due` repeats."""
-    return await _mirror(records, store, clip.clip_id)
+async def mirror_hold(records: Records, store: EvidenceStore, hold: Hold) -> bool:
+    """Have the store hold a clip, or a recording, at once; whether it does. What fails here, `mirror_due` repeats.
 
-
-async def mirror_recording_hold(records: Records, store: EvidenceStore, hold: Hold) -> bool:
-    """The same of a recording that has ended. What is still recorded or processed is held when it ends."""
-    return hold.recording_id is not None and await _mirror(records.recording_upkeep, store, hold.recording_id)
+    A recording that is still recorded or processed is held when it ends.
+    """
+    kind: Protections = records if hold.clip_id is not None else records.recording_upkeep
+    subject_id = hold.clip_id or hold.recording_id
+    # Not noted as dealt with: `mirror_due` may be applying an older record, and die before it has looked again. Then
+    # the next pass puts the hold on once more. To take one off is left to it altogether.
+    try:
+        newest = None if subject_id is None else await kind.protection(subject_id)
+        return newest is not None and newest.held and bool(newest.objects) and await protect(store, newest)
+    except MediaError:
+        return False
 
 
 async def mirror_due(records: Protections, store: EvidenceStore) -> int:
@@ -142,13 +148,3 @@ async def _guard(records: Protections, store: EvidenceStore, subject_id: UUID) -
             return
         enforced = await protect(store, newest)
         applied = newest
-
-
-async def _mirror(records: Protections, store: EvidenceStore, subject_id: UUID) -> bool:
-    # Not noted as dealt with: `mirror_due` may be applying an older record, and die before it has looked again. Then
-    # the next pass puts the hold on once more. To take one off is left to it altogether.
-    try:
-        newest = await records.protection(subject_id)
-        return newest is not None and newest.held and bool(newest.objects) and await protect(store, newest)
-    except MediaError:
-        return False

@@ -4,7 +4,7 @@ from indelible.evidence.v1 import evidence_pb2
 
 from ledger.identity import Caller
 from media.clips.dispose import decide_disposal
-from media.clips.hold import lift_hold, mirror_hold, mirror_recording_hold, place_hold
+from media.clips.hold import lift_hold, mirror_hold, place_hold
 from media.clips.retain import change_retention
 from media.clips.words import check_reason
 from media.errors import MediaError, Reason
@@ -53,11 +53,7 @@ class Keeping:
             reason=request.reason,
             idempotency_key=key,
         )
-        if clip_id is not None:
-            clip = await self._records.get_clip(caller.organisation_id, clip_id)
-            mirrored = await mirror_hold(self._records, self._store, clip)
-        else:
-            mirrored = await mirror_recording_hold(self._records, self._store, hold)
+        mirrored = await mirror_hold(self._records, self._store, hold)
         return evidence_pb2.PlaceLegalHoldResponse(hold=hold_message(hold), mirrored=mirrored)
 
     async def lift_legal_hold(

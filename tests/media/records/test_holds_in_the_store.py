@@ -12,27 +12,18 @@ from media.clips.dispose import RETRY_SECONDS, delete_disposed
 from media.clips.hold import MAX_ROUNDS, mirror_due, mirror_hold
 from media.records.records import Records
 from media.records.values import Artefact, Clip
-from media.storage.client import StoreSettings
 from media.storage.store import EvidenceStore
 from media.storage.values import StoredObject
 from sandbox.database import Database
 from sandbox.objects import Objects
 from tests.media.records.recording import asked, claimed, dispose, hold, lift, noted, preserved
 from tests.media.records.stopping import stopped
+from tests.media.records.stores import locking_store
 
 
 @pytest.fixture(scope="module")
 def store(objects: Objects) -> EvidenceStore:
-    settings = StoreSettings(
-        bucket=f"evidence-{secrets.token_hex(6)}",
-        profile="seaweedfs",
-        endpoint_url=objects.url,
-        access_key=objects.access_key,
-        secret_key=objects.secret_key,
-    )
-    opened = EvidenceStore(settings)
-    opened.bucket.writer.create_bucket(Bucket=settings.bucket, ObjectLockEnabledForBucket=True)
-    return opened
+    return locking_store(objects)
 
 
 async def make(records: Records, store: EvidenceStore, tmp_path: Path) -> Clip:
@@ -66,8 +57,7 @@ async def test_a_hold_placed_while_an_older_record_is_applied_is_in_the_store_at
     clip = await make(records, store, tmp_path)
 
     async def place() -> None:
-        await hold(records, clip)
-        assert await mirror_hold(records, store, await records.get_clip("acme", clip.clip_id))
+        assert await mirror_hold(records, store, await hold(records, clip))
         assert held(store, clip) == {"ON"}
 
     with stopped(store, place) as guarded:

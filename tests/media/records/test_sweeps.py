@@ -6,24 +6,11 @@ from pathlib import Path
 from media.clips.sweep import sweep
 from media.records.records import Records
 from media.records.values import Clip
-from media.storage.client import StoreSettings
 from media.storage.store import EvidenceStore
 from media.storage.values import StoredObject
 from sandbox.objects import Objects
 from tests.media.records.recording import make_clip
-
-
-def bucket(objects: Objects) -> EvidenceStore:
-    settings = StoreSettings(
-        bucket=f"evidence-{secrets.token_hex(6)}",
-        profile="seaweedfs",
-        endpoint_url=objects.url,
-        access_key=objects.access_key,
-        secret_key=objects.secret_key,
-    )
-    store = EvidenceStore(settings)
-    store.bucket.writer.create_bucket(Bucket=settings.bucket, ObjectLockEnabledForBucket=True)
-    return store
+from tests.media.records.stores import locking_store
 
 
 def leave(store: EvidenceStore, clip: Clip, name: str, path: Path) -> StoredObject:
@@ -34,7 +21,7 @@ def leave(store: EvidenceStore, clip: Clip, name: str, path: Path) -> StoredObje
 async def test_one_leftover_that_the_store_keeps_does_not_keep_the_others(
     records: Records, objects: Objects, tmp_path: Path
 ) -> None:
-    clip, store = await make_clip(records), bucket(objects)
+    clip, store = await make_clip(records), locking_store(objects)
     left = [leave(store, clip, name, tmp_path / name) for name in ("a.mp4", "b.mp4", "c.mp4")]
     store.protect(left[0], retain_until=None, lock_mode="NONE", held=True)
     assert await sweep(records, store, grace_seconds=-60) == 2

@@ -2,10 +2,8 @@
 
 import json
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import grpc
 import psycopg
@@ -13,8 +11,6 @@ import pytest
 from botocore.exceptions import ClientError
 from indelible.evidence.v1 import evidence_pb2
 
-from media.clips.hold import mirror_hold
-from media.records.records import Records
 from media.storage.lifecycle import KeptFor, lifecycle_document
 from sandbox.objects import Objects
 from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, s3
@@ -81,27 +77,6 @@ def test_a_held_clip_survives_deletion_by_request_and_behind_our_back(evidence: 
     assert versions(evidence, clip) == 6
     verified = evidence.call("VerifyStoredClip", evidence_pb2.VerifyStoredClipRequest(clip_id=clip.clip_id))
     assert verified.ok
-
-
-async def test_who_read_the_record_before_a_hold_was_placed_mirrors_the_newest_all_the_same(
-    evidence: Evidence,
-) -> None:
-    clip = evidence.preserved("stale")
-    evidence.settled(clip.clip_id)
-    assert hold(evidence, clip.clip_id, "case 8", "stale-1").mirrored
-    records = await Records.open(
-        evidence_dsn=evidence.environment["INDELIBLE_EVIDENCE_DSN"],
-        worker_dsn=evidence.environment["INDELIBLE_EVIDENCE_WORKER_DSN"],
-    )
-    try:
-        now = await records.get_clip(ORGANISATION, UUID(clip.clip_id))
-        assert await mirror_hold(records, evidence.store, replace(now, holds=()))
-    finally:
-        await records.close()
-    bucket = evidence.environment["INDELIBLE_EVIDENCE_BUCKET"]
-    for artefact in clip.artefacts:
-        held = s3(evidence).get_object_legal_hold(Bucket=bucket, Key=artefact.key, VersionId=artefact.version_id)
-        assert held["LegalHold"]["Status"] == "ON"
 
 
 def test_holds_are_independent_and_each_is_told(evidence: Evidence) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from media.clips.dispose import decide_disposal, dispose_expired
-from media.clips.hold import lift_hold, mirror_due, mirror_recording_hold, place_hold
+from media.clips.hold import lift_hold, mirror_due, mirror_hold, place_hold
 from media.errors import MediaError, Reason
 from media.recordings.access import verify_stored_recording
 from media.recordings.custody import recording_custody
@@ -59,7 +59,7 @@ async def custody(stage: Stage, recording_id: UUID) -> dict[str, Any]:
 async def test_what_comes_of_a_recording_that_was_held_before_is_held_and_its_raw_objects_stay(stage: Stage) -> None:
     recording_id = await stage.recorded(SHORT, OTHER)
     placed = await hold(stage, recording_id)
-    assert not await mirror_recording_hold(stage.records, stage.store, placed)  # there is nothing to hold yet
+    assert not await mirror_hold(stage.records, stage.store, placed)  # there is nothing to hold yet
     work = await stage.processed(recording_id)
     assert (work.state, len(work.raws)) == ("COMPLETED", 2)
     assert {raw.kept_because for raw in work.raws} == {UNDER_A_HOLD}
@@ -98,7 +98,7 @@ async def test_a_hold_on_a_recording_that_has_ended_is_in_the_store_at_once_and_
     stray = f"{work.key_prefix}stray.mp4"
     stage.put(stray, b"whatever it is")
     first, second = await hold(stage, work.recording_id, "1"), await hold(stage, work.recording_id, "2")
-    assert await mirror_recording_hold(stage.records, stage.store, first)
+    assert await mirror_hold(stage.records, stage.store, first)
     assert statuses(stage, work) == {"ON"}
     assert await stage.swept() == 0
     await lift(stage, first)
@@ -106,7 +106,7 @@ async def test_a_hold_on_a_recording_that_has_ended_is_in_the_store_at_once_and_
     assert statuses(stage, work) == {"ON"}
     await lift(stage, second)
     # Whoever read the record before does not put the hold on again: the newest record is asked.
-    assert not await mirror_recording_hold(stage.records, stage.store, second)
+    assert not await mirror_hold(stage.records, stage.store, second)
     # Not mirrored yet, and disposed of all the same: the record decides.
     assert await expire(stage) == 1
     assert stray in stage.stored(work.recording_id)
@@ -120,7 +120,7 @@ async def test_a_hold_placed_while_an_older_record_is_applied_is_in_the_store_at
     upkeep = stage.records.recording_upkeep
 
     async def place() -> None:
-        assert await mirror_recording_hold(stage.records, stage.store, await hold(stage, work.recording_id))
+        assert await mirror_hold(stage.records, stage.store, await hold(stage, work.recording_id))
 
     with stopped(stage.store, place) as guarded:
         assert await mirror_due(upkeep, stage.store) == 1
