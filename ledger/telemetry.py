@@ -149,9 +149,9 @@ class Metrics(CallMetrics):
             buckets=BATCH_BUCKETS_EVENTS,
             registry=self.registry,
         )
-        self.stream_appends = Counter(
-            "indelible_stream_appends",
-            "Appends that came through AppendEventStream, by outcome.",
+        self.joint_appends = Counter(
+            "indelible_joint_appends",
+            "Appends that came through AppendEventStream and BatchAppendEvents, by outcome.",
             ["reason"],
             registry=self.registry,
         )

@@ -7,7 +7,8 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from indelible.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
-from gateway.calls.line import Identity, Wire
+from gateway.calls.append_batches import AppendBatches
+from gateway.calls.line import Identity, Wire, twice
 from gateway.values import (
     Accepted,
     Anchor,
@@ -39,6 +40,7 @@ class LedgerCalls:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._stub = ledger_pb2_grpc.LedgerServiceStub(wire.channel)
+        self._batches = AppendBatches(wire)
 
     def open_session(self, identity: Identity, session_id: str, subject: bytes) -> tuple[Session, Accepted]:
         """Open a session chain; again with the same subject: the first answer."""
@@ -97,7 +99,7 @@ class LedgerCalls:
             idempotency_key=idempotency_key,
             expected_sequence=expected_sequence,
         )
-        return _accepted(self._wire.call(self._stub.AppendEvents, request, identity).receipt)
+        return _accepted(twice(lambda: self._batches.append(request, identity)))
 
     def list_events(  # noqa: PLR0913 - which chain, and which page of it
         self,

@@ -8,14 +8,16 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
 
 from ledger.address import Address
 from ledger.client import ClientTls
 from ledger.client.channel import OPTIONS, Metadata
-from ledger.client.errors import from_rpc_error
+from ledger.client.errors import ClientError, from_rpc_error
+
+Answer = TypeVar("Answer")
 
 # Nobody in front of a browser or an integration waits longer for one call.
 CALL_SECONDS = 10.0
@@ -85,22 +87,18 @@ class Wire:
     def call(
         self, method: Callable[..., Any], request: Any, identity: Identity, *, retry: bool = True, long: bool = False
     ) -> Any:
-        """The answer of a unary method. `retry`: doing it twice does no harm. Raises ClientError.
-
-        It is repeated once after a moment and no more: a service that is away must not hold every thread there is.
-        """
+        """The answer of a unary method. `retry`: doing it twice does no harm. Raises ClientError."""
         seconds = LONG_CALL_SECONDS if long else CALL_SECONDS
+        if retry:
+            return twice(lambda: self.once(method, request, identity, seconds))
+        return self.once(method, request, identity, seconds)
+
+    def once(self, method: Callable[..., Any], request: Any, identity: Identity, seconds: float = CALL_SECONDS) -> Any:
+        """The answer of a unary method that is not repeated. Raises ClientError."""
         try:
             return method(request, timeout=seconds, metadata=identity.metadata)
-        except grpc.RpcError as rpc_error:
-            error = from_rpc_error(rpc_error, self._name)
-        if not (retry and error.retryable):
-            raise error
-        time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - spreads load, guards nothing
-        try:
-            return method(request, timeout=seconds, metadata=identity.metadata)
-        except grpc.RpcError as rpc_error:
-            raise from_rpc_error(rpc_error, self._name) from None
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, self._name) from None
 
     def stream(self, method: Callable[..., Any], request: Any, identity: Identity) -> Iterator[bytes]:
         """The pieces of a file. The first has arrived on return, so that a refusal is raised here: ClientError.
@@ -119,6 +117,20 @@ class Wire:
             raise from_rpc_error(error, self._name) from None
         finally:
             call.cancel()
+
+
+def twice(attempt: Callable[[], Answer]) -> Answer:
+    """What `attempt` gives, once more if it fails with what may pass. Raises ClientError.
+
+    It is repeated once after a moment and no more: a service that is away must not hold every thread there is.
+    """
+    try:
+        return attempt()
+    except ClientError as error:
+        if not error.retryable:
+            raise
+    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - spreads load, guards nothing
+    return attempt()
 
 
 class _Begun(Iterator[bytes]):

@@ -7,6 +7,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # it ships no types
 from grpc_status import rpc_status
+from indelible.ledger.v1 import ledger_pb2
 
 # The service could not be reached, or did not answer in time; `reason` of errors that carry none of the ledger's.
 UNREACHABLE = "UNREACHABLE"
@@ -14,6 +15,8 @@ UNREACHABLE = "UNREACHABLE"
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED})
 # How gRPC itself names a connection that broke in the middle of a call. The ledger's own errors carry a reason.
 _BROKEN = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED})
+# By their numbers: google.rpc.Code.
+_CODES = {int(code.value[0]): code for code in grpc.StatusCode}
 # gRPC says it of a message that is too large, which no repetition makes smaller.
 _OVERSIZE = "larger than max"
 
@@ -65,6 +68,14 @@ def from_rpc_error(error: grpc.RpcError, name: str) -> ClientError:
     if code is grpc.StatusCode.UNAVAILABLE or code in _BROKEN:
         return ClientError(UNREACHABLE, f"The {name} cannot be reached: {details}", retryable=True, status=code.name)
     return ClientError(code.name, details, retryable=retryable, status=code.name)
+
+
+def from_append_error(error: ledger_pb2.AppendError) -> ClientError:
+    """The error that one append of several failed with."""
+    code = _CODES.get(error.code, grpc.StatusCode.UNKNOWN)
+    return ClientError(
+        error.reason, error.message, metadata=error.metadata, retryable=code in _PASSING, status=code.name
+    )
 
 
 def _read_details(error: grpc.RpcError) -> tuple[str, dict[str, str], str]:

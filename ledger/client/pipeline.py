@@ -11,15 +11,13 @@ from indelible.ledger.v1 import ledger_pb2
 
 from ledger.client import convert
 from ledger.client.channel import Connection, pause_seconds
-from ledger.client.errors import UNREACHABLE, ClientError, from_rpc_error
+from ledger.client.errors import UNREACHABLE, ClientError, from_append_error, from_rpc_error
 from ledger.client.values import NewEvent, Receipt
 
 # The service lets as many wait for their commit.
 MAX_IN_FLIGHT = 64
 # How long a broken stream is tried to be set up again before what it carried is given up.
 RECONNECT_SECONDS = 60.0
-
-_RETRYABLE_CODES = frozenset({grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]})
 
 
 class _Sent:
@@ -157,15 +155,7 @@ class AppendStream:
             except ValueError as error:
                 sent.promise.set_exception(error)
             return
-        refused = answer.error
-        sent.promise.set_exception(
-            ClientError(
-                refused.reason,
-                refused.message,
-                metadata=refused.metadata,
-                retryable=refused.code in _RETRYABLE_CODES,
-            )
-        )
+        sent.promise.set_exception(from_append_error(answer.error))
 
     def _give_up(self, error: ClientError) -> None:
         for sent in (*self._unanswered, *self._unsent):

@@ -1,13 +1,14 @@
-"""Appending: the unary call and the pipelined stream."""
+"""Appending: one by one, several in a call, and the pipelined stream."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeVar
 
 import structlog
 from indelible.ledger.v1 import ledger_pb2
 
-from ledger.errors import Reason
+from ledger.errors import LedgerError, Reason
 from ledger.identity import Caller
 from ledger.service.convert import new_events, receipt_message
 from ledger.service.errors import append_error, as_refusal
@@ -16,6 +17,9 @@ from ledger.serving.calls import MAX_UNARY_SECONDS, Session, StoppingError, requ
 from ledger.store import LedgerStore
 from ledger.telemetry import Metrics
 
+Answer = TypeVar("Answer", ledger_pb2.AppendOutcome, ledger_pb2.AppendEventStreamResponse)
+
+MAX_BATCH_APPENDS = 64
 # Appends of one stream that may wait for their commit at once: enough to fill the transaction after the running one.
 MAX_IN_FLIGHT = 64
 # Bytes of one stream that may wait likewise; a single larger append waits alone.
@@ -25,7 +29,7 @@ _log = structlog.stdlib.get_logger("ledger.service")
 
 
 class Appends:
-    """The handlers of AppendEvents and AppendEventStream."""
+    """The handlers of AppendEvents, BatchAppendEvents and AppendEventStream."""
 
     def __init__(self, store: LedgerStore, metrics: Metrics, stopping: asyncio.Event) -> None:
         self._store = store
@@ -36,16 +40,23 @@ class Appends:
         self, request: ledger_pb2.AppendEventsRequest, caller: Caller
     ) -> ledger_pb2.AppendEventsResponse:
         """One append, answered after its commit."""
-        require_kinds(caller, request.events)
-        receipt = await self._store.append_events(
-            caller.organisation_id,
-            request.chain_id,
-            new_events(request),
-            request.idempotency_key,
-            request.expected_sequence if request.HasField("expected_sequence") else None,
+        return ledger_pb2.AppendEventsResponse(receipt=await self._append(request, caller))
+
+    async def batch_append_events(
+        self, request: ledger_pb2.BatchAppendEventsRequest, caller: Caller
+    ) -> ledger_pb2.BatchAppendEventsResponse:
+        """Several appends, answered when all of them are. Raises LedgerError (INVALID_ARGUMENT): none, or too many."""
+        if not 1 <= len(request.requests) <= MAX_BATCH_APPENDS:
+            raise LedgerError(
+                Reason.INVALID_ARGUMENT,
+                f"a batch has 1 to {MAX_BATCH_APPENDS} appends, not {len(request.requests)}",
+                {"field": "requests"},
+            )
+        # Started in their order, in which the store queues those of one chain.
+        outcomes = await asyncio.gather(
+            *(self._answer(append, caller, ledger_pb2.AppendOutcome) for append in request.requests)
         )
-        self._metrics.append_events.observe(len(receipt.event_hashes))
-        return ledger_pb2.AppendEventsResponse(receipt=receipt_message(receipt))
+        return ledger_pb2.BatchAppendEventsResponse(outcomes=outcomes)
 
     async def append_event_stream(
         self, requests: AsyncIterator[ledger_pb2.AppendEventStreamRequest], session: Session
@@ -87,26 +98,38 @@ class Appends:
                 require_well_formed(message)
                 size = message.ByteSize()
                 await pipeline.room_for(size)
-                pipeline.add(asyncio.create_task(self._append(message.append, session.caller)), size)
+                answer = self._answer(message.append, session.caller, ledger_pb2.AppendEventStreamResponse)
+                pipeline.add(asyncio.create_task(answer), size)
         finally:
             stopping.cancel()
             pipeline.end()
 
-    async def _append(
-        self, request: ledger_pb2.AppendEventsRequest, caller: Caller
-    ) -> ledger_pb2.AppendEventStreamResponse:
-        """One append of a stream; every failure becomes its answer."""
+    async def _answer(self, request: ledger_pb2.AppendEventsRequest, caller: Caller, answer: type[Answer]) -> Answer:
+        """One append of several; every failure becomes its answer."""
         try:
             async with asyncio.timeout(MAX_UNARY_SECONDS):
-                response = await self.append_events(request, caller)
-        except Exception as error:  # noqa: BLE001 - whatever fails, the appends behind it must be answered too
+                receipt = await self._append(request, caller)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the appends beside it must be answered too
             refusal = as_refusal(error)
             if refusal.reason is Reason.INTERNAL:
-                _log.error("append_failed", organisation_id=caller.organisation_id, exc_info=error)
-            self._metrics.stream_appends.labels(refusal.reason).inc()
-            return ledger_pb2.AppendEventStreamResponse(error=append_error(refusal))
-        self._metrics.stream_appends.labels("OK").inc()
-        return ledger_pb2.AppendEventStreamResponse(receipt=response.receipt)
+                about = {"organisation_id": caller.organisation_id, "chain_id": request.chain_id}
+                _log.error("append_failed", **about, exc_info=error)
+            self._metrics.joint_appends.labels(refusal.reason).inc()
+            return answer(error=append_error(refusal))
+        self._metrics.joint_appends.labels("OK").inc()
+        return answer(receipt=receipt)
+
+    async def _append(self, request: ledger_pb2.AppendEventsRequest, caller: Caller) -> ledger_pb2.Receipt:
+        require_kinds(caller, request.events)
+        receipt = await self._store.append_events(
+            caller.organisation_id,
+            request.chain_id,
+            new_events(request),
+            request.idempotency_key,
+            request.expected_sequence if request.HasField("expected_sequence") else None,
+        )
+        self._metrics.append_events.observe(len(receipt.event_hashes))
+        return receipt_message(receipt)
 
 
 class _Pipeline:

@@ -23,7 +23,7 @@ INTERFACE = Interface(
     scopes=METHOD_SCOPES,
     public=PUBLIC_METHODS,
     # Every append is counted, none is logged: at full load the log would cost more than the appends.
-    quiet=frozenset({"AppendEvents", "AppendEventStream"}),
+    quiet=frozenset({"AppendEvents", "AppendEventStream", "BatchAppendEvents"}),
     codes=CODES,
     as_refusal=as_refusal,
 )
@@ -47,6 +47,7 @@ def make_handler(  # noqa: PLR0913 - everything the handlers work with
         # The store's own time limits end an append; a timer for each would cost more than the permission check.
         "AppendEvents": guard.unary("AppendEvents", appends.append_events, seconds=None),
         "AppendEventStream": guard.stream("AppendEventStream", appends.append_event_stream),
+        "BatchAppendEvents": guard.unary("BatchAppendEvents", appends.batch_append_events, seconds=None),
         "CheckpointChain": guard.unary("CheckpointChain", chains.checkpoint_chain),
         "EndSession": guard.unary("EndSession", chains.end_session),
         "CloseChain": guard.unary("CloseChain", chains.close_chain),

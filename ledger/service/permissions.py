@@ -27,6 +27,7 @@ METHOD_SCOPES: Mapping[str, str] = MappingProxyType(
         "OpenChain": CLOSE,
         "AppendEvents": APPEND,
         "AppendEventStream": APPEND,
+        "BatchAppendEvents": APPEND,
         "CheckpointChain": CLOSE,
         "EndSession": CLOSE,
         "CloseChain": CLOSE,

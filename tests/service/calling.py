@@ -48,10 +48,16 @@ def call_on(channel: grpc.Channel, method: str, request: Any, headers: Any = ())
         return refusal_of(error)
 
 
+# Methods that answer each append by itself.
+JOINT = frozenset({"AppendEventStream", "BatchAppendEvents"})
+
+
 def request_of(method: str, **fields: Any) -> Any:
     """A request for `method` with those of `fields` it has."""
     if method == "AppendEventStream":
         return ledger_pb2.AppendEventStreamRequest(append=request_of("AppendEvents", **fields))
+    if method == "BatchAppendEvents":
+        return ledger_pb2.BatchAppendEventsRequest(requests=[request_of("AppendEvents", **fields)])
     described = CONTRACT.methods_by_name[method].input_type
     known = {name: value for name, value in fields.items() if name in described.fields_by_name}
     return message_factory.GetMessageClass(described)(**known)
@@ -82,3 +88,12 @@ def refusal_of(error: Any) -> Refusal:
 def refused(answer: list[Any] | Refusal) -> Refusal:
     assert isinstance(answer, Refusal), f"expected a refusal, got {answer}"
     return answer
+
+
+def refused_append(answer: list[Any] | Refusal) -> ledger_pb2.AppendError:
+    """Why the one append of a stream or a batch was refused, where the call itself was not."""
+    assert isinstance(answer, list), f"expected an answer, got {answer}"
+    outcome = answer[0].outcomes[0] if isinstance(answer[0], ledger_pb2.BatchAppendEventsResponse) else answer[0]
+    assert outcome.HasField("error"), f"expected a refusal, got {outcome}"
+    error: ledger_pb2.AppendError = outcome.error
+    return error

@@ -53,6 +53,11 @@ class LedgerServiceStub:
                 request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.AppendEventStreamRequest.SerializeToString,
                 response_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.AppendEventStreamResponse.FromString,
                 _registered_method=True)
+        self.BatchAppendEvents = channel.unary_unary(
+                '/indelible.ledger.v1.LedgerService/BatchAppendEvents',
+                request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.BatchAppendEventsRequest.SerializeToString,
+                response_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.BatchAppendEventsResponse.FromString,
+                _registered_method=True)
         self.CheckpointChain = channel.unary_unary(
                 '/indelible.ledger.v1.LedgerService/CheckpointChain',
                 request_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.CheckpointChainRequest.SerializeToString,
@@ -148,6 +153,14 @@ class LedgerServiceServicer:
 
     def AppendEventStream(self, request_iterator, context):
         """The same, pipelined: answers come in the order of the requests; a refused append does not end the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchAppendEvents(self, request, context):
+        """Several appends in one call, to any chains of the organisation. Each is accepted or refused by itself; those to one
+        chain are applied in their order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,6 +280,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.AppendEventStream,
                     request_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.AppendEventStreamRequest.FromString,
                     response_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.AppendEventStreamResponse.SerializeToString,
+            ),
+            'BatchAppendEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchAppendEvents,
+                    request_deserializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.BatchAppendEventsRequest.FromString,
+                    response_serializer=indelible_dot_ledger_dot_v1_dot_ledger__pb2.BatchAppendEventsResponse.SerializeToString,
             ),
             'CheckpointChain': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckpointChain,
@@ -424,6 +442,33 @@ class LedgerService:
             '/indelible.ledger.v1.LedgerService/AppendEventStream',
             indelible_dot_ledger_dot_v1_dot_ledger__pb2.AppendEventStreamRequest.SerializeToString,
             indelible_dot_ledger_dot_v1_dot_ledger__pb2.AppendEventStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchAppendEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/indelible.ledger.v1.LedgerService/BatchAppendEvents',
+            indelible_dot_ledger_dot_v1_dot_ledger__pb2.BatchAppendEventsRequest.SerializeToString,
+            indelible_dot_ledger_dot_v1_dot_ledger__pb2.BatchAppendEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class LedgerServiceStub:
     """Appends 1 to 1,000 events in one transaction: all of them or none."""
     AppendEventStream: _grpc.StreamStreamMultiCallable[_ledger_pb2.AppendEventStreamRequest, _ledger_pb2.AppendEventStreamResponse]
     """The same, pipelined: answers come in the order of the requests; a refused append does not end the stream."""
+    BatchAppendEvents: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.BatchAppendEventsRequest, _ledger_pb2.BatchAppendEventsResponse]
+    """Several appends in one call, to any chains of the organisation. Each is accepted or refused by itself; those to one
+    chain are applied in their order.
+    """
     CheckpointChain: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointChainRequest, _ledger_pb2.CheckpointChainResponse]
     """Commits to every event so far and asks every configured authority to anchor that."""
     EndSession: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.EndSessionRequest, _ledger_pb2.EndSessionResponse]
@@ -89,6 +93,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Appends 1 to 1,000 events in one transaction: all of them or none."""
     AppendEventStream: _aio.StreamStreamMultiCallable[_ledger_pb2.AppendEventStreamRequest, _ledger_pb2.AppendEventStreamResponse]  # type: ignore[assignment]
     """The same, pipelined: answers come in the order of the requests; a refused append does not end the stream."""
+    BatchAppendEvents: _aio.UnaryUnaryMultiCallable[_ledger_pb2.BatchAppendEventsRequest, _ledger_pb2.BatchAppendEventsResponse]  # type: ignore[assignment]
+    """Several appends in one call, to any chains of the organisation. Each is accepted or refused by itself; those to one
+    chain are applied in their order.
+    """
     CheckpointChain: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CheckpointChainRequest, _ledger_pb2.CheckpointChainResponse]  # type: ignore[assignment]
     """Commits to every event so far and asks every configured authority to anchor that."""
     EndSession: _aio.UnaryUnaryMultiCallable[_ledger_pb2.EndSessionRequest, _ledger_pb2.EndSessionResponse]  # type: ignore[assignment]
@@ -150,6 +158,16 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.AppendEventStreamResponse], _abc.AsyncIterator[_ledger_pb2.AppendEventStreamResponse]]:
         """The same, pipelined: answers come in the order of the requests; a refused append does not end the stream."""
+
+    @_abc_1.abstractmethod
+    def BatchAppendEvents(
+        self,
+        request: _ledger_pb2.BatchAppendEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.BatchAppendEventsResponse, _abc.Awaitable[_ledger_pb2.BatchAppendEventsResponse]]:
+        """Several appends in one call, to any chains of the organisation. Each is accepted or refused by itself; those to one
+        chain are applied in their order.
+        """
 
     @_abc_1.abstractmethod
     def CheckpointChain(
