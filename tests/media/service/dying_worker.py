@@ -9,6 +9,7 @@ from typing import Any
 
 from ledger.client import LedgerClient
 from ledger.telemetry import configure_logging
+from media import worker
 from media.clips import preserve
 from media.clips.footage import Footage
 from media.records.records import Records
@@ -16,6 +17,8 @@ from media.service import run
 from media.settings import EvidenceSettings
 from media.storage.store import EvidenceStore
 
+# Each one's background work waits until the turns of the dead one before it are over.
+TURN_SECONDS = 5.0
 # Where a worker may die: what is called there, and whether before it or after.
 BOUNDARIES = (
     "claimed",
@@ -81,6 +84,7 @@ def live_and_die(boundary: str) -> None:
         Records.finish = die  # type: ignore[method-assign, assignment]
     else:
         after(*SPOILED[boundary])
+    worker.TURN_SECONDS = TURN_SECONDS
     settings = EvidenceSettings.from_environment()
     configure_logging(settings.log)
     asyncio.run(run.work(settings))

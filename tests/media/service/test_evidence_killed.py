@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from indelible.evidence.v1 import evidence_pb2
 
-from media.worker import TURN_SECONDS
 from sandbox.objects import Objects
-from tests.media.service.dying_worker import BOUNDARIES
+from tests.media.service.dying_worker import BOUNDARIES, TURN_SECONDS
 from tests.media.service.evidence import SHORT_LEASE, SWEEPING, TEST_SECONDS, Evidence, running_evidence
 from tests.service.serving import Service
 
