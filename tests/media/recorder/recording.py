@@ -18,9 +18,10 @@ from media.video.recorder import RecorderSettings, record
 from media.video.recorder_address import CameraAddress
 from media.video.recorder_metrics import RecorderMetrics
 from media.video.recorder_sidecar import SegmentState, Sidecar, parse_sidecar, sidecar_of
-from sandbox.camera import Camera, read_clock
+from sandbox.camera import Camera, Filming, read_clock
 
 SECOND = 1_000_000
+QUICK = Filming(gop_seconds=0.5)
 # Longer than the longest pause between two tries of the recorder, on a machine that is busy with other things.
 PATIENCE_SECONDS = 120.0
 PROGRAM = "from media.video.recorder_cli import camera; camera()"
@@ -47,11 +48,16 @@ class Recorded:
 
 def segments(directory: Path, state: SegmentState | None = SegmentState.FINISHED) -> list[Recorded]:
     """The segments of a ring that are in this state, the oldest first; None: all."""
-    found = [
-        Recorded(path=path, sidecar=parse_sidecar(sidecar_of(path).read_bytes()))
-        for path in sorted(directory.glob("*.m*"))
-    ]
+    found = []
+    for path in sorted(directory.glob("*.m*")):
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, to make room
+            found.append(Recorded(path=path, sidecar=parse_sidecar(sidecar_of(path).read_bytes())))
     return [one for one in found if state is None or one.sidecar.state is state]
+
+
+def errors(directory: Path) -> list[int]:
+    """By how much placed times differ from those the camera drew, over all finished segments."""
+    return [placed - seen for one in segments(directory) for placed, seen in one.frames()]
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
@@ -60,6 +66,15 @@ def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) 
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
         time.sleep(0.05)
+
+
+@contextmanager
+def a_camera(filming: Filming | None = None) -> Iterator[Camera]:
+    camera = Camera(filming or QUICK)
+    try:
+        yield camera
+    finally:
+        camera.stop()
 
 
 @contextmanager
