@@ -45,14 +45,16 @@ class AppendBatches:
             receipt: ledger_pb2.Receipt = self._wire.once(self._stub.AppendEvents, request, identity).receipt
             return receipt
         mine = _Waiting(request)
-        turn = self._join(mine, identity.token) or self._wait(mine, identity.token)
-        outcome = self._send(turn, mine, identity) if isinstance(turn, list) else turn
-        if isinstance(outcome, ClientError):
-            raise outcome
-        return outcome
+        news = self._join(mine, identity.token) or self._wait(mine, identity.token)
+        while isinstance(news, list):
+            self._send(news, identity)
+            news = mine.news.get()
+        if isinstance(news, ClientError):
+            raise news
+        return news
 
     def _join(self, mine: "_Waiting", token: str | None) -> "list[_Waiting] | None":
-        """What the thread is to send at once, if it need not wait."""
+        """What the thread is to send at once; None if it is to wait."""
         with self._lock:
             lane = self._lanes.setdefault(token, _Lane())
             if lane.calls and len(lane.waiting) < MAX_BATCH:
@@ -62,7 +64,7 @@ class AppendBatches:
             return [mine]
 
     def _wait(self, mine: "_Waiting", token: str | None) -> "Outcome | list[_Waiting]":
-        """What became of an append that waits; or what its thread is to send, the append included."""
+        """What the thread hears, or what it is to send because it heard nothing for too long."""
         try:
             return mine.news.get(timeout=PATIENCE_SECONDS)
         except Empty:
@@ -74,9 +76,9 @@ class AppendBatches:
         # Somebody has just taken it, and tells.
         return mine.news.get()
 
-    def _send(self, batch: "list[_Waiting]", mine: "_Waiting", identity: Identity) -> Outcome:
-        """Send a batch and tell the others in it what became of theirs; gives what became of `mine`."""
-        # What others are told if this thread should fail as nothing is meant to fail: they may try for themselves.
+    def _send(self, batch: "list[_Waiting]", identity: Identity) -> None:
+        """Send a batch, and tell each in it what became of it."""
+        # What the others are told if this thread should fail as nothing is meant to fail: they may try for themselves.
         outcomes: Sequence[Outcome] = [_lost() for _ in batch]
         try:
             outcomes = self._outcomes([waiting.request for waiting in batch], identity)
@@ -86,7 +88,6 @@ class AppendBatches:
             self._hand_on(identity.token)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 waiting.news.put(outcome)
-        return outcomes[batch.index(mine)]
 
     def _hand_on(self, token: str | None) -> None:
         """The call is over: whoever has waited longest sends the next."""
@@ -114,7 +115,7 @@ class AppendBatches:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """An append, and where its thread learns what became of it, or that it is to send these."""
+    """An append, and where its thread hears what became of it, or which appends it is to send, its own among them."""
 
     request: ledger_pb2.AppendEventsRequest
     news: "SimpleQueue[Outcome | list[_Waiting]]" = field(default_factory=SimpleQueue)
