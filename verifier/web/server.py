@@ -10,6 +10,7 @@ from typing import Any
 
 import waitress  # type: ignore[import-untyped]  # publishes no type information
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]  # as above
+from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]  # as above
 from waitress.task import ErrorTask  # type: ignore[import-untyped]  # as above
 
 from verifier.web.app import FORM_OVERHEAD_BYTES, SECURITY_HEADERS, create_app
@@ -107,6 +108,17 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]  # waitress publishes no type
         super().execute()
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress publishes no types
+    """Waitress lets pass what Python says of a length of thousands of digits, and of brackets in an address."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the headers. Raises ParsingError, which is answered with 400 and ends the connection."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("the request line or a header cannot be read") from error
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no types
     """A connection whose requests must arrive in time as a whole, and whose reader must keep pace with the answers.
 
@@ -114,6 +126,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress publishes no type
     lets happen.
     """
 
+    parser_class = _Parser
     error_task_class = _ErrorTask
     request_began: float | None = None
     # What had been sent, and when, as the present minute of waiting began; None while nothing waits.
