@@ -24,15 +24,28 @@ def run(*arguments: str | Path, environment: Mapping[str, str] | None = None, st
 
 
 def run_process(*arguments: str, environment: Mapping[str, str] | None = None) -> "Ran":
+    with start_process(*arguments, environment=environment) as process:
+        return ended(process)
+
+
+def start_process(*arguments: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("INDELIBLE_", "OTEL_"))}
-    finished = subprocess.run(
+    return subprocess.Popen(
         [find_program("indelible"), *arguments],
         env={**clean, **(environment or {})},
-        capture_output=True,
-        timeout=60,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    return Ran(finished.returncode, finished.stdout.decode(), finished.stderr.decode())
+
+
+def ended(process: "subprocess.Popen[bytes]") -> "Ran":
+    """What became of a process, which is killed when it takes too long."""
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Ran(process.returncode, out.decode(), err.decode())
 
 
 class Ran:

@@ -3,6 +3,7 @@
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,8 +15,18 @@ from ledger.verify_links import load_link_keys
 from sandbox.database import Database
 from sandbox.postgres import Postgres
 from sandbox.processes import free_port
-from tests.cli.running import run, run_process
+from tests.cli.running import ended, run, run_process, start_process
 from tests.service.serving import Service
+
+
+@pytest.fixture(scope="module", autouse=True)
+def serving_nowhere(service: Service) -> Iterator["subprocess.Popen[bytes]"]:
+    """A service without a database, which it looks for while the other tests run."""
+    nowhere = f"postgresql://indelible_runtime:secret-word@127.0.0.1:{free_port()}/ledger"
+    free = {"INDELIBLE_RUNTIME_DSN": nowhere, "INDELIBLE_LISTEN": "127.0.0.1:0", "INDELIBLE_METRICS_LISTEN": ""}
+    with start_process("serve", environment=service.environment | free) as process:
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize(
@@ -79,14 +90,6 @@ def test_serving_only_messages_needs_a_message_server(service: Service) -> None:
     ran = run("serve", "--only", "messaging", environment=service.environment)
     assert ran.code == UNUSABLE
     assert "INDELIBLE_NATS_URL" in ran.err
-
-
-def test_serving_without_a_database_is_one_clear_line(service: Service) -> None:
-    nowhere = f"postgresql://indelible_runtime:secret-word@127.0.0.1:{free_port()}/ledger"
-    free = {"INDELIBLE_RUNTIME_DSN": nowhere, "INDELIBLE_LISTEN": "127.0.0.1:0", "INDELIBLE_METRICS_LISTEN": ""}
-    ran = run_process("serve", environment=service.environment | free)
-    assert ran.code == UNREACHABLE
-    assert "secret-word" not in ran.out + ran.err
 
 
 def test_settings_are_checked_without_connecting_anywhere(service: Service, tmp_path: Path) -> None:
@@ -195,3 +198,9 @@ def test_a_database_that_is_away_is_told_without_its_password() -> None:
         ran = run(*arguments, environment=environment)
         assert ran.code == UNREACHABLE
         assert "secret-word" not in ran.out + ran.err
+
+
+def test_serving_without_a_database_is_one_clear_line(serving_nowhere: "subprocess.Popen[bytes]") -> None:
+    ran = ended(serving_nowhere)
+    assert ran.code == UNREACHABLE
+    assert "secret-word" not in ran.out + ran.err
