@@ -22,13 +22,26 @@ from media.storage.upload import PART_BYTES
 from media.storage.values import StoredObject
 from sandbox.objects import Objects
 from sandbox.objects_faults import Fault, LyingObjects
-from tests.media.storage.conftest import MIB, make_store
+from tests.media.storage.conftest import KEY, MIB, make_store
 
 MakeFile = Callable[[int], Path]
 
 
 def in_future(seconds: int = 600) -> int:
     return int((datetime.now(UTC) + timedelta(seconds=seconds)).timestamp()) * 1_000_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def locked(locking: EvidenceStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[StoredObject, int]:
+    """What nobody could delete, and until when, in microseconds: the other tests run meanwhile."""
+    path = tmp_path_factory.mktemp("locked") / "clip.mp4"
+    path.write_bytes(b"locked")
+    stored = locking.store_verified(KEY.replace("inc-1", "locked"), path, media_type="a/b")
+    until = in_future(20)
+    locking.protect(stored, retain_until=until, lock_mode="COMPLIANCE", held=False)
+    with pytest.raises(ObjectLockedError, match="COMPLIANCE lock"):
+        locking.delete(stored)
+    return stored, until
 
 
 def sha256(path: Path) -> str:
@@ -176,18 +189,6 @@ def test_a_governance_lock_stops_others_and_yields_to_disposal(
     locking.delete(stored)
 
 
-def test_a_compliance_lock_stops_everybody_until_it_has_run_out(
-    locking: EvidenceStore, key: str, make_file: MakeFile
-) -> None:
-    stored = locking.store_verified(key, make_file(10), media_type="a/b")
-    until = in_future(20)
-    locking.protect(stored, retain_until=until, lock_mode="COMPLIANCE", held=False)
-    with pytest.raises(ObjectLockedError, match="COMPLIANCE lock"):
-        locking.delete(stored)
-    time.sleep(max(0, until / 1_000_000 + 1 - time.time()))
-    locking.delete(stored)
-
-
 def test_a_lock_is_extended_and_never_shortened_or_weakened(
     locking: EvidenceStore, key: str, make_file: MakeFile
 ) -> None:
@@ -288,3 +289,12 @@ def test_a_store_that_is_not_there_is_unavailable(objects: Objects, make_file: M
     with pytest.raises(StoreUnavailableError) as caught:
         nowhere.availability(stored)
     assert caught.value.reason is Reason.STORE_UNAVAILABLE
+
+
+def test_a_compliance_lock_stops_everybody_until_it_has_run_out(
+    locking: EvidenceStore, locked: tuple[StoredObject, int]
+) -> None:
+    stored, until = locked
+    assert [listed.key for listed in locking.list_objects(stored.key)] == [stored.key]
+    time.sleep(max(0, until / 1_000_000 + 1 - time.time()))
+    locking.delete(stored)
