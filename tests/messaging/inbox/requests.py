@@ -27,8 +27,9 @@ from sandbox.issuer import Issuer
 from tests.messaging.conftest import PATIENCE_SECONDS
 
 # The shipped consumer waits half a minute for a sign of life. This one waits long enough for those of a busy machine.
+ACK_SECONDS = 5
 IMPATIENT = ConsumerConfig(
-    durable_name=APPEND_QUEUE.consumer, ack_policy=AckPolicy.EXPLICIT, ack_wait=5, max_deliver=-1
+    durable_name=APPEND_QUEUE.consumer, ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_SECONDS, max_deliver=-1
 )
 
 

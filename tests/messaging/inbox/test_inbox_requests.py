@@ -24,6 +24,7 @@ from sandbox.nats import Nats
 from sandbox.postgres import Postgres
 from tests.messaging.conftest import PATIENCE_SECONDS
 from tests.messaging.inbox.requests import (
+    ACK_SECONDS,
     IMPATIENT,
     FaultyStore,
     event_count,
@@ -153,7 +154,7 @@ async def test_a_slow_append_is_not_given_to_anybody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def linger() -> None:
-        await asyncio.sleep(12)
+        await asyncio.sleep(ACK_SECONDS + 2)
 
     monkeypatch.setattr(work_queue, "HEARTBEAT_SECONDS", 0.5)
     await stream.delete_consumer(APPEND_QUEUE.stream, APPEND_QUEUE.consumer)
