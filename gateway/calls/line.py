@@ -23,6 +23,8 @@ Answer = TypeVar("Answer")
 CALL_SECONDS = 10.0
 # Before the one repetition: a service that was restarted, or is busy, may be there again.
 PAUSE_SECONDS = (0.1, 0.3)
+# What took this long to fail is not repeated: whoever asked has waited as long as for a call that is given up.
+REPEATED_WITHIN_SECONDS = 7.0
 # As the services allow: reading stored files back, and writing a whole bundle.
 LONG_CALL_SECONDS = 1_800.0
 
@@ -124,10 +126,11 @@ def twice(attempt: Callable[[], Answer]) -> Answer:
 
     It is repeated once after a moment and no more: a service that is away must not hold every thread there is.
     """
+    began = time.monotonic()
     try:
         return attempt()
     except ClientError as error:
-        if not error.retryable:
+        if not error.retryable or time.monotonic() - began > REPEATED_WITHIN_SECONDS:
             raise
     time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - spreads load, guards nothing
     return attempt()

@@ -20,6 +20,8 @@ from ledger.telemetry import Metrics
 Answer = TypeVar("Answer", ledger_pb2.AppendOutcome, ledger_pb2.AppendEventStreamResponse)
 
 MAX_BATCH_APPENDS = 64
+# For each append of a batch: those beside one that takes longer are answered while a caller who waits ten seconds does.
+MAX_BATCH_SECONDS = 8.0
 # Appends of one stream that may wait for their commit at once: enough to fill the transaction after the running one.
 MAX_IN_FLIGHT = 64
 # Bytes of one stream that may wait likewise; a single larger append waits alone.
@@ -45,7 +47,10 @@ class Appends:
     async def batch_append_events(
         self, request: ledger_pb2.BatchAppendEventsRequest, caller: Caller
     ) -> ledger_pb2.BatchAppendEventsResponse:
-        """Several appends, answered when all of them are. Raises LedgerError (INVALID_ARGUMENT): none, or too many."""
+        """Several appends, answered when all of them are or have taken too long.
+
+        Raises LedgerError (INVALID_ARGUMENT): none, or too many.
+        """
         if not 1 <= len(request.requests) <= MAX_BATCH_APPENDS:
             raise LedgerError(
                 Reason.INVALID_ARGUMENT,
@@ -54,7 +59,7 @@ class Appends:
             )
         # Started in their order, in which the store queues those of one chain.
         outcomes = await asyncio.gather(
-            *(self._answer(append, caller, ledger_pb2.AppendOutcome) for append in request.requests)
+            *(self._answer(append, caller, ledger_pb2.AppendOutcome, MAX_BATCH_SECONDS) for append in request.requests)
         )
         return ledger_pb2.BatchAppendEventsResponse(outcomes=outcomes)
 
@@ -98,22 +103,32 @@ class Appends:
                 require_well_formed(message)
                 size = message.ByteSize()
                 await pipeline.room_for(size)
-                answer = self._answer(message.append, session.caller, ledger_pb2.AppendEventStreamResponse)
+                answer = self._answer(
+                    message.append, session.caller, ledger_pb2.AppendEventStreamResponse, MAX_UNARY_SECONDS
+                )
                 pipeline.add(asyncio.create_task(answer), size)
         finally:
             stopping.cancel()
             pipeline.end()
 
-    async def _answer(self, request: ledger_pb2.AppendEventsRequest, caller: Caller, answer: type[Answer]) -> Answer:
+    async def _answer(
+        self, request: ledger_pb2.AppendEventsRequest, caller: Caller, answer: type[Answer], seconds: float
+    ) -> Answer:
         """One append of several; every failure becomes its answer."""
         try:
-            async with asyncio.timeout(MAX_UNARY_SECONDS):
+            async with asyncio.timeout(seconds):
                 receipt = await self._append(request, caller)
         except Exception as error:  # noqa: BLE001 - whatever fails, the appends beside it must be answered too
             refusal = as_refusal(error)
-            if refusal.reason is Reason.INTERNAL:
-                about = {"organisation_id": caller.organisation_id, "chain_id": request.chain_id}
-                _log.error("append_failed", **about, exc_info=error)
+            about = {
+                "organisation_id": caller.organisation_id,
+                "subject": caller.subject,
+                "reason": str(refusal.reason),
+            }
+            if refusal is error:
+                _log.info("append_refused", **about)
+            else:
+                _log.error("append_failed", **about, chain_id=request.chain_id, exc_info=error)
             self._metrics.joint_appends.labels(refusal.reason).inc()
             return answer(error=append_error(refusal))
         self._metrics.joint_appends.labels("OK").inc()

@@ -1,3 +1,4 @@
+import asyncio
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -6,10 +7,17 @@ import grpc
 import pytest
 from indelible.ledger.v1 import ledger_pb2
 
+from gateway.calls.line import CALL_SECONDS
 from ledger.chain.receipt import ReceiptVerifier
-from ledger.service.appends import MAX_BATCH_APPENDS
+from ledger.identity import Caller
+from ledger.service import appends
+from ledger.service.appends import MAX_BATCH_APPENDS, MAX_BATCH_SECONDS, Appends
+from ledger.serving.calls import MAX_UNARY_SECONDS
+from ledger.telemetry import Metrics
+from sandbox.database import Database
 from tests.service.calling import Refusal, call_on, refused
-from tests.service.serving import Service
+from tests.service.serving import ORGANISATION, Service
+from tests.store.conftest import open_store, register
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +124,45 @@ def test_a_batch_of_none_or_too_many_is_refused_as_a_whole(
     assert f"1 to {MAX_BATCH_APPENDS} appends, not {count}" in refusal.message
     with service.blocking_client() as client:
         assert client.get_chain(chains[0]).event_count == 1
+
+
+async def test_an_append_that_takes_too_long_does_not_hold_up_the_answers_to_those_beside_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appends, "MAX_BATCH_SECONDS", 0.75)
+    await asyncio.to_thread(register, database)
+    store = await open_store(database)
+    caller = Caller(organisation_id="acme", subject="ann", scopes=frozenset(), expires_at=0)
+    batch = ledger_pb2.BatchAppendEventsRequest(requests=[append("held"), append("free")])
+    try:
+        for chain_id in ("held", "free"):
+            await store.open_chain("acme", chain_id, b"{}")
+        serving = Appends(store, Metrics(), asyncio.Event())
+        async with store._turns.of("acme", "held"), asyncio.timeout(MAX_UNARY_SECONDS / 2):
+            held, free = (await serving.batch_append_events(batch, caller)).outcomes
+        assert (held.error.code, held.error.reason) == (grpc.StatusCode.UNAVAILABLE.value[0], "DATABASE_UNAVAILABLE")
+        assert free.receipt.first_sequence == 2
+        # Whoever repeats it with its key gets it appended, once.
+        batch = ledger_pb2.BatchAppendEventsRequest(requests=[batch.requests[0]] * 2)
+        again, twice = (await serving.batch_append_events(batch, caller)).outcomes
+        assert [(one.receipt.first_sequence, one.receipt.replayed) for one in (again, twice)] == [(2, False), (2, True)]
+    finally:
+        await store.close()
+
+
+def test_a_batch_is_answered_before_the_gateway_gives_it_up() -> None:
+    assert MAX_BATCH_SECONDS + 1 < CALL_SECONDS
+
+
+def test_appends_of_a_batch_that_are_refused_are_logged_and_counted(
+    service: Service, channel: grpc.Channel, chains: list[str]
+) -> None:
+    somebody = secrets.token_hex(8)
+    token = service.issuer.mint(ORGANISATION, scopes=["ledger:append"], subject=somebody)
+    events = [{"kind": "clip.preserved", "payload": b"{}"}]
+    batch = ledger_pb2.BatchAppendEventsRequest(requests=[append(chains[0]), append(chains[0], events=events)])
+    call_on(channel, "BatchAppendEvents", batch, service.headers(token))
+    (line,) = [line for line in service.log_lines() if line.get("subject") == somebody]
+    assert (line["event"], line["organisation_id"]) == ("append_refused", ORGANISATION)
+    assert line["reason"] == "PERMISSION_DENIED"
+    assert 'indelible_joint_appends_total{reason="PERMISSION_DENIED"} 1.0' in service.metrics()
