@@ -31,6 +31,11 @@ settings.load_profile("untimed")
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # Python's way to say that there is none
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest begin first: one of them that began last would keep all other workers waiting."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
+
+
 def pytest_collection_finish() -> None:
     """Thousands of collected tests stay until the end of the run: garbage is not looked for among them again."""
     gc.collect()
