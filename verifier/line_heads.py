@@ -21,43 +21,36 @@ _MAX_REMEMBERED = 4096
 _SECONDS = {b"%02d" % second: second * 1_000_000 for second in range(60)}
 
 
-class LineHeads(dict[bytes, int]):
-    """Times in microseconds since 1970 by the text of a head; looking up what is no head raises `ValueError`.
+Head = tuple[int, bytes, bytes]
+"""Time in microseconds since 1970, and kind and time as preimages hold them."""
 
-    What was looked up is in `kinds` and `packed_times` too, as preimages hold it, until `forget` is called.
-    """
+
+class LineHeads(dict[bytes, Head]):
+    """Heads by their text; looking up what is no head raises `ValueError`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kinds: dict[bytes, bytes] = {}
-        self.packed_times: dict[bytes, bytes] = {}
-        self._known_kinds: dict[bytes, bytes] = {}
+        self._kinds: dict[bytes, bytes] = {}
         self._begins: dict[bytes, int] = {}
 
     def forget(self) -> None:
         """Forget what takes too much memory. To be called between slices."""
-        if len(self) > _MAX_REMEMBERED:
-            self.clear()
-            self.kinds.clear()
-            self.packed_times.clear()
-        for remembered in (self._known_kinds, self._begins):
+        for remembered in (self, self._kinds, self._begins):
             if len(remembered) > _MAX_REMEMBERED:
                 remembered.clear()
 
-    def __missing__(self, head: bytes) -> int:
+    def __missing__(self, head: bytes) -> Head:
         kind, _, rest = head[len(BEFORE_KIND) :].partition(_BEFORE_TIME)
         if not head.startswith(BEFORE_KIND) or rest[_TIME_CHARACTERS:] != _AFTER_TIME:
             raise ValueError("a line has other text between its members")
-        packed = self._known_kinds.get(kind)
+        packed = self._kinds.get(kind)
         if packed is None:
             if not KIND.fullmatch(kind.decode("latin-1")):
                 raise ValueError("a kind is not of the form the format allows")
-            packed = self._known_kinds[kind] = packed_kind(kind)
+            packed = self._kinds[kind] = packed_kind(kind)
         time = self._time(rest[:_TIME_CHARACTERS])
-        self.kinds[head] = packed
-        self.packed_times[head] = struct.pack(">q", time)
-        self[head] = time
-        return time
+        self[head] = known = time, packed, struct.pack(">q", time)
+        return known
 
     def _time(self, text: bytes) -> int:
         # Events of one second, or at least of one minute, follow each other too.

@@ -61,7 +61,7 @@ _LINE = (
 _GROUPS = 3
 """In what `split` gives: what lies between a line and the one before, and the line's two groups."""
 
-_CONTROLS = [bytes([code]) for code in range(0x20)]
+_CONTROLS = range(0x20)
 
 
 class LinePatterns:
@@ -91,21 +91,24 @@ class LinePatterns:
         # In a slice without backslashes, a string is whatever stands between two quotes.
         string = _ANY_STRING if b"\\" in data else _PLAIN_STRING
         parts = self._pattern(string).split(data) if self._shapes else [data]
-        if any(parts[0::_GROUPS]) and self._learn(parts[0::_GROUPS], string):
+        strays = any(parts[0::_GROUPS])
+        if strays and self._learn(parts[0::_GROUPS], string):
             parts = self._pattern(string).split(data)
+            strays = any(parts[0::_GROUPS])
         self.may_seal = self._seals
         heads, payloads = parts[1::_GROUPS], parts[2::_GROUPS]
-        if any(parts[0::_GROUPS]):
+        if strays:
             # Lines whose shapes are not worth remembering lie between those that matched.
             self.may_seal = True
             try:
                 heads, payloads = _with_strays(parts)
             except MalformedEventError:
                 return None
+        joined = b"".join(payloads)
         # The plain form of a string lets control characters pass, line feeds too.
-        if string is _PLAIN_STRING and any(map(b"".join(payloads).__contains__, _CONTROLS)):
+        if string is _PLAIN_STRING and any(map(joined.__contains__, _CONTROLS)):
             return None
-        if len(data) > MAX_PAYLOAD_BYTES and max(map(len, payloads)) > MAX_PAYLOAD_BYTES:
+        if len(joined) > MAX_PAYLOAD_BYTES and max(map(len, payloads)) > MAX_PAYLOAD_BYTES:
             return None
         return heads, payloads
 

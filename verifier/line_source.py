@@ -14,7 +14,7 @@ _CHECKPOINT_WINDOW_BYTES = 2 * 1024 * 1024
 
 _SHORT_LINE_BYTES = 4096
 
-SLICE_BYTES = 320 * 1024
+SLICE_BYTES = 448 * 1024
 """Small enough for the processor's cache, large enough to be worth a message."""
 
 

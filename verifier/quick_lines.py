@@ -50,13 +50,14 @@ class QuickReader:
         if not count or start + count - 1 > MAX_SEQUENCE:
             return None
         try:
-            times = list(map(self._heads.__getitem__, heads))
+            known = list(map(self._heads.__getitem__, heads))
         except ValueError:
             return None
+        times = [time for time, _, _ in known]
         if sorted(times) != times:
             return None
-        kinds = list(map(self._heads.kinds.__getitem__, heads))
-        digests = self._digests(start, first[1], kinds, payloads, heads)
+        kinds = [kind for _, kind, _ in known]
+        digests = self._digests(start, first[1], kinds, payloads, [packed for _, _, packed in known])
         hashes = struct.unpack("64s" * count, hexlify(digests))
         prev_hashes = (first[1], *hashes[:-1])
         if _written(start, heads, payloads, hashes, prev_hashes) != data:
@@ -72,7 +73,7 @@ class QuickReader:
         )
 
     def _digests(
-        self, start: int, prev_hash: bytes, kinds: list[bytes], payloads: list[bytes], heads: list[bytes]
+        self, start: int, prev_hash: bytes, kinds: list[bytes], payloads: list[bytes], times: list[bytes]
     ) -> bytes:
         """Compute the hashes (`docs/spec/chain.md`, section 3), each over the one before."""
         digests = [bytes.fromhex(prev_hash.decode("ascii"))]
@@ -83,7 +84,7 @@ class QuickReader:
             kinds,
             map(self._lengths.__getitem__, map(len, payloads)),
             payloads,
-            map(self._heads.packed_times.__getitem__, heads),
+            times,
             strict=False,
         )
         for preimage in map(b"".join, preimages):

@@ -3,7 +3,6 @@
 What needs its neighbours (does a slice continue the one before, is a Merkle root right) is left to `chain.py`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +94,8 @@ def check_slice(data: bytes, reader: QuickReader, pin: str | None = None, *, gro
     count = len(lines.hashes)
     if rest and not problems:
         problems[count] = [_unended(rest)]
-    specials = _check_reserved_kinds(lines, problems)
+    kinds = set(lines.kinds)
+    specials = _check_reserved_kinds(lines, kinds, problems)
     good = min(problems, default=count)
     merkle, checkpoints = _grow_tree(lines, good, specials, grow=grow)
     first = lines.kind(0) == OPENED and lines.start == 1 if good else False
@@ -110,7 +110,7 @@ def check_slice(data: bytes, reader: QuickReader, pin: str | None = None, *, gro
         genesis=read_genesis(parse_canonical(lines.payloads[0])) if first else None,
         closed=bool(good) and lines.kind(good - 1) == CLOSED,
         checkpoints=tuple(checkpoints),
-        steps=tuple(_session_steps(lines, good)),
+        steps=tuple(_session_steps(lines, kinds, good)),
         merkle=merkle,
         sealed=_sealed_members(lines, good) if reader.patterns.may_seal or not quick else (),
         pinned_at=_find(lines, good, pin),
@@ -118,13 +118,15 @@ def check_slice(data: bytes, reader: QuickReader, pin: str | None = None, *, gro
     )
 
 
-def _check_reserved_kinds(lines: Lines, problems: dict[int, list[Problem]]) -> dict[int, dict[str, Any]]:
+def _check_reserved_kinds(
+    lines: Lines, kinds: set[bytes], problems: dict[int, list[Problem]]
+) -> dict[int, dict[str, Any]]:
     """Check the events of reserved kinds up to the first problem; return the checkpoints' payloads by index."""
     specials: dict[int, dict[str, Any]] = {}
     prefix = RESERVED_PREFIX.encode()
     if lines.start == 1 and lines.kind(0) != OPENED:
         problems.setdefault(0, []).append(("chain-genesis", f"the first event is not {OPENED}"))
-    if not any(kind.startswith(prefix, _KIND_AT) for kind in set(lines.kinds)):
+    if not any(kind.startswith(prefix, _KIND_AT) for kind in kinds):
         return specials
     limit = min(problems, default=len(lines.kinds))
     for index in [at for at, kind in enumerate(lines.kinds[: limit + 1]) if kind.startswith(prefix, _KIND_AT)]:
@@ -195,27 +197,23 @@ def _grow_tree(
     return merkle, checkpoints
 
 
-def _session_steps(lines: Lines, good: int) -> list[Step]:
+def _session_steps(lines: Lines, kinds: set[bytes], good: int) -> list[Step]:
     """Find ends, closings and events of processing, and the ordinary events that would be the first after an end."""
-    kinds = lines.kinds[:good]
-    named = {kind: kind[_KIND_AT:] for kind in set(kinds)}
+    named = {kind: kind[_KIND_AT:] for kind in kinds}
     telling = {kind for kind, name in named.items() if name in _WITH_PAYLOAD or name.startswith(_PROCESSING)}
     ordinary = {kind for kind, name in named.items() if not name.startswith(RESERVED_PREFIX.encode())} - telling
     steps: list[Step] = []
     is_first = True
-    for index in range(good) if telling else _first_of(kinds, ordinary):
-        kind = kinds[index]
+    for index, kind in enumerate(lines.kinds[:good]):
         if kind in telling:
             steps.append(_telling_step(lines, index))
             is_first |= named[kind] in _WITH_PAYLOAD
-        elif kind in ordinary and is_first:
+        elif is_first and kind in ordinary:
             steps.append(_step(lines, index))
             is_first = False
+        if not telling and not is_first:
+            break
     return steps
-
-
-def _first_of(kinds: Sequence[bytes], wanted: set[bytes]) -> list[int]:
-    return [next(index for index, kind in enumerate(kinds) if kind in wanted)] if wanted else []
 
 
 def _telling_step(lines: Lines, index: int) -> Step:

@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from tests.verifier.bundle_forge import Chain, data_files, sealed, write_directory, zipped
+from tests.verifier.bundle_forge import STARTED, Chain, data_files, sealed, write_directory, zipped
 from verifier import merkle, worker_start, workers
 from verifier.chain import ChainClaims, ChainResult, check_chain
 from verifier.line_source import FileRange, blocks_of_lines, ranges_of_lines
@@ -174,6 +175,22 @@ def test_a_time_written_otherwise_is_found_although_its_hash_is_right(old: bytes
     assert line.count(old) == 1
     result = check_slice(events.replace(line, line.replace(old, new)), QuickReader())
     assert (result.count, [code for code, _ in result.problems]) == (121, ["event-malformed"])
+
+
+@pytest.mark.parametrize("moment", [STARTED - timedelta(microseconds=1), datetime(1969, 12, 31, tzinfo=UTC)])
+def test_a_time_that_goes_back_among_lines_of_a_known_shape_is_found_although_its_hash_is_right(
+    moment: datetime,
+) -> None:
+    chain = Chain()
+    for number in range(240):
+        payload = {"door": "north", "n": number, "text": "x" * 500}
+        # All of one time but for one, so that what was looked up for one event is looked up again for others.
+        chain.add("door.opened", payload, moment=moment if number == 121 else STARTED, sequence=number + 2)
+    reader = QuickReader()
+    assert [code for code, _ in check_slice(chain.events, reader).problems] == ["event-time-order"]
+    # Once more, when nothing is new.
+    result = check_slice(chain.events, reader)
+    assert (result.count, [code for code, _ in result.problems]) == (121, ["event-time-order"])
 
 
 def test_hashes_in_capitals_are_found_although_their_bytes_are_right() -> None:
