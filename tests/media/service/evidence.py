@@ -3,9 +3,10 @@
 import contextlib
 import os
 import secrets
+import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +102,17 @@ class Evidence:
 
     def serve(self) -> "Evidence":
         environment = self.environment | {"INDELIBLE_EVIDENCE_METRICS_LISTEN": f"127.0.0.1:{self.metrics_port}"}
-        self.process = self._start("serve", environment)
+        self.process = self._start("serve", [find_program("indelible"), "evidence", "serve"], environment)
         self.process.wait_ready(self.is_healthy, seconds=START_SECONDS)
         return self
 
     def work(self, **extra: str) -> Process:
         """One more worker."""
-        worker = self._start("worker", self.environment | extra)
-        self.workers.append(worker)
-        return worker
+        return self._work([find_program("indelible"), "evidence", "worker"], extra)
+
+    def work_impatiently(self) -> Process:
+        """One more worker, for tests that wait for something to be disposed of."""
+        return self._work([sys.executable, Path(__file__).with_name("impatient_worker.py")], {})
 
     def stop(self) -> None:
         for process in (*self.workers, self.process):
@@ -190,10 +193,15 @@ class Evidence:
             f"\n{log.name}: {log.read_text()[-2500:]}" for log in sorted(self.directory.glob("*.log")) if log.exists()
         )
 
-    def _start(self, part: str, environment: dict[str, str]) -> Process:
+    def _work(self, command: Sequence[str | Path], extra: Mapping[str, str]) -> Process:
+        worker = self._start("worker", command, {**self.environment, **extra})
+        self.workers.append(worker)
+        return worker
+
+    def _start(self, part: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> Process:
         return Process(
             f"evidence {part}",
-            [find_program("indelible"), "evidence", part],
+            command,
             log=self.directory / f"{part}-{len(self.workers)}.log",
             env=environment,
             stop_seconds=30,

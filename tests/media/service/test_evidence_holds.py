@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,13 +14,21 @@ from indelible.evidence.v1 import evidence_pb2
 
 from media.storage.lifecycle import KeptFor, lifecycle_document
 from sandbox.objects import Objects
-from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, s3
-from tests.service.serving import ORGANISATION
+from tests.media.service.evidence import PATIENCE_SECONDS, TEST_SECONDS, Evidence, running_evidence, s3
+from tests.service.serving import ORGANISATION, Service
 
 pytestmark = pytest.mark.timeout(TEST_SECONDS)
 
 LONG_AGO_US = 9 * 366 * 86_400_000_000
 LOCK_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory, ledger: Service, objects: Objects) -> Iterator[Evidence]:
+    """A running evidence service whose worker disposes of clips at once."""
+    with running_evidence(tmp_path_factory.mktemp("evidence"), ledger, objects) as running:
+        running.work_impatiently()
+        yield running
 
 
 def hold(evidence: Evidence, clip_id: str, reason: str, key: str) -> Any:

@@ -79,7 +79,7 @@ def recorder(
         running_service(tmp_path_factory.mktemp("ledger"), database, issuer) as ledger,
         running_evidence(tmp_path_factory.mktemp("evidence"), ledger, objects, extra=extra) as running,
     ):
-        running.work()
+        running.work_impatiently()
         yield running
 
 
