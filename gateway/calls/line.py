@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 CALL_SECONDS = 10.0
 # Before the one repetition: a service that was restarted, or is busy, may be there again.
 PAUSE_SECONDS = (0.1, 0.3)
-# What took this long to fail is not repeated: whoever asked has waited as long as for a call that is given up.
+# What took this long to fail is not repeated: whoever asked has waited nearly as long as for a call that is given up.
 REPEATED_WITHIN_SECONDS = 7.0
 # As the services allow: reading stored files back, and writing a whole bundle.
 LONG_CALL_SECONDS = 1_800.0
