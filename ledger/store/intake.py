@@ -24,6 +24,8 @@ MAX_EVENTS = 1_000
 MAX_APPEND_BYTES = 4 * 1024 * 1024
 MAX_SEALED_MEMBERS = 32
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 128
+# Of the path of a member at fault: refusals travel in headers, where it stands several times and has little room.
+MAX_PATH_CHARACTERS = 200
 # The ledger writes kinds under these itself, and one kind more.
 RESERVED_PREFIXES = ("chain.", "ledger.")
 
@@ -181,6 +183,8 @@ def _canonical(event: NewEvent, index: int) -> bytes:
 def invalid_payload(field: str, error: CanonicalError, *, within: str = "") -> LedgerError:
     """What the caller is told: the path of the offending member of `field`, which stands at `within` in the payload."""
     path = field + error.pointer.removeprefix(within)
+    if len(path) > MAX_PATH_CHARACTERS:
+        path = f"{path[:MAX_PATH_CHARACTERS]}..."
     return LedgerError(Reason.INVALID_PAYLOAD, f"{path}: {error.problem}", {"field": path})
 
 

@@ -309,3 +309,17 @@ def test_the_callers_own_request_id_comes_back_when_it_is_harmless(service: Serv
         headers = (*service.headers(), ("x-request-id", given))
         answer = refused(call_on(channel, "GetChain", request_of("GetChain", chain_id="absent"), headers))
         assert (answer.request_id == given) is kept
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e4", "\U0001f600"])
+def test_the_place_of_a_fault_fits_a_refusal_however_long_the_names_on_the_way_are(
+    service: Service, channel: grpc.Channel, letter: str
+) -> None:
+    payload: Any = 2**60
+    for _ in range(30):
+        payload = {letter * 70: payload}
+    request = append(events=one(json.dumps(payload).encode()))
+    answer = refused(call_on(channel, "AppendEvents", request, service.headers()))
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAYLOAD")
+    assert answer.metadata["field"].startswith(f"events[0].payload/{letter * 64}/")
+    assert answer.message.endswith("the integer is beyond +-(2^53-1)")
