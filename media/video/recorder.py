@@ -26,6 +26,7 @@ from typing import Any
 import av
 import structlog
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -269,10 +270,16 @@ def _choose_streams(container: InputContainer) -> tuple[VideoStream, AudioStream
     video = next(iter(container.streams.video), None)
     if video is None:
         raise CameraLostError("it offers no video")
-    if video.codec_context.name not in _VIDEO:
-        raise CameraLostError(f"it sends {_printable(video.codec_context.name)}, which is not recorded")
-    audio = next((one for one in container.streams.audio if sound_can_be_kept(one.codec_context.name)), None)
+    if _codec_of(video) not in _VIDEO:
+        raise CameraLostError(f"it sends {_codec_of(video)}, which is not recorded")
+    audio = next((one for one in container.streams.audio if sound_can_be_kept(_codec_of(one))), None)
     return video, audio
+
+
+def _codec_of(stream: VideoStream | AudioStream) -> str:
+    # PyAV has no context for what libav cannot decode.
+    context: CodecContext | None = stream.codec_context
+    return _printable(context.name) if context else "an unknown codec"
 
 
 def _frame_us(stream: VideoStream | AudioStream) -> int:
