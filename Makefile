@@ -1,7 +1,7 @@
 # Everything a newcomer needs: Python 3.11+ and make. `make help` lists the targets.
 PYTHON ?= python3
 # Tests wait for servers more than they compute, so more of them than there are cores run at once.
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 5
 VENV := .venv
 BIN := $(VENV)/bin
 # The tests start our services hundreds of times: what was compiled once is kept, whatever the environment says.

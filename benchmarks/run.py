@@ -9,7 +9,9 @@ import os
 import platform
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ CALLERS = 64
 SECONDS = 5.0
 LONE_SECONDS = 3.0
 VERIFIED_EVENTS = 200_000
+# Two processes that hash at once have made their preimages by then.
+_HASHERS_START_SECONDS = 3.0
 
 
 def main() -> None:
@@ -99,24 +103,35 @@ def lone(stage: Stage, rounds: int) -> None:
 
 
 def verification(stage: Stage, rounds: int) -> None:
-    """Verifying a chain of 200,000 events, against SHA-256 over the same preimages by one process."""
+    """Verifying a chain of 200,000 events, against SHA-256 over the same preimages by one process.
+
+    Beside it the same by two processes at once: the cores of a virtual machine may be less than two.
+    """
     count = VERIFIED_EVENTS // BATCH
     stage.run("clients", "append_batches", prefix="long", in_flight=IN_FLIGHT, batch=BATCH, batches=count, warm_up=1)
     bundle, closed = stage.directory / "long.zip", stage.directory / "closed.zip"
     verifying.export_bundle(stage, "long", bundle)
     verifying.close_chain(stage, "long")
     verifying.export_bundle(stage, "long", closed)
-    floor, line, closed_line = _in_turns(
+    floor, by_two, line, closed_line = _in_turns(
         rounds,
         lambda _: stage.run("floors", "hash", events=VERIFIED_EVENTS),
+        lambda _: _hash_by_two(stage),
         lambda _: verifying.verify(bundle, VERIFIED_EVENTS),
         lambda _: verifying.verify(closed, VERIFIED_EVENTS),
     )
-    hashed = figure("sha256_preimages", floor["per_second"], "events/s")
+    hashed = figure("sha256_preimages", floor["per_second"], "events/s", by_two_processes=round(by_two["per_second"]))
     show(hashed)
     for name, measured in (("verify_events", line), ("verify_events_closed", closed_line)):
         verified = figure(name, measured.pop("per_second"), "events/s", **measured, peak_mb_at_most=150)
         show(compared(verified, hashed, at_least=0.4))
+
+
+def _hash_by_two(stage: Stage) -> dict[str, Any]:
+    begin_at = time.time() + _HASHERS_START_SECONDS
+    with ThreadPoolExecutor(2) as threads:
+        both = threads.map(lambda _: stage.run("floors", "hash", events=VERIFIED_EVENTS, begin_at=begin_at), range(2))
+        return {"per_second": sum(figures["per_second"] for figures in both)}
 
 
 BENCHMARKS: dict[str, Callable[[Stage, int], None]] = {
