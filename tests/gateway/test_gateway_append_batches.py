@@ -16,8 +16,8 @@ from gateway.calls.line import Identity, Line
 from ledger.client import UNREACHABLE, ClientError
 from ledger.service.appends import MAX_BATCH_APPENDS
 from ledger.service.handlers import SERVICE
+from tests.gateway.waiting import LIMIT_SECONDS, until
 
-LIMIT_SECONDS = 60.0
 CALLERS = 12
 
 
@@ -110,17 +110,8 @@ class Stage:
         first = self.append("c0")
         self.ledger.call(0)
         others = [self.append(f"c{number}") for number in range(1, count)]
-        self.until(lambda: sum(len(lane.waiting) for lane in self.batches._lanes.values()) == count - 1)
+        until(lambda: sum(len(lane.waiting) for lane in self.batches._lanes.values()) == count - 1)
         return [first, *others]
-
-    @staticmethod
-    def until(condition: Callable[[], bool]) -> None:
-        pause = threading.Event()
-        for _ in range(int(LIMIT_SECONDS / 0.005)):
-            if condition():
-                return
-            pause.wait(0.005)
-        raise AssertionError("it never came to that")
 
 
 def _bytes(message: Any) -> bytes:

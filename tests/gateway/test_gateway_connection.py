@@ -13,6 +13,7 @@ from flask import Flask, request
 from gateway import connection as gateway_connection
 from gateway.server import bind, make_server
 from ledger.address import Address
+from tests.gateway.waiting import until
 
 SECONDS = 60
 # Longer than anything here is waited for.
@@ -244,12 +245,3 @@ def test_the_server_ends_although_somebody_never_ceases_to_ask(start: Callable[.
 
 def until_queued(echo: Echo) -> None:
     until(lambda: echo.server.task_dispatcher.queue)
-
-
-def until(condition: Callable[[], object]) -> None:
-    pause = threading.Event()
-    for _ in range(SECONDS * 50):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("what was waited for never came about")

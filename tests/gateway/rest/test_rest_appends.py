@@ -2,8 +2,7 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ import pytest
 
 from gateway.calls import append_batches
 from tests.gateway.rest.world import Caller, Reply, World
+from tests.gateway.waiting import LIMIT_SECONDS, until
 
 ROUNDS = 15
-LIMIT_SECONDS = 60.0
 TOLD_IN_HEADERS = ("Content-Type", "Retry-After", "Idempotency-Replayed", "WWW-Authenticate")
 
 
@@ -89,13 +88,6 @@ def suspended(world: World) -> Iterator[None]:
         yield
     finally:
         os.kill(world.ledger.process.pid, signal.SIGCONT)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < ends, "it never came to that"
-        time.sleep(0.005)
 
 
 def test_an_append_beside_others_is_told_what_it_is_told_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
