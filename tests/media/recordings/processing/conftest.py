@@ -1,6 +1,5 @@
 """Recordings that were made, and workers that process them, in this process; PostgreSQL and S3 are real."""
 
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sandbox.objects import Objects
 from sandbox.objects_faults import LyingObjects
 from tests.media.recordings.processing.staging import Stage
 from tests.media.records.conftest import empty
+from tests.media.records.stores import locking_bucket
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +25,7 @@ def liar(objects: Objects) -> Iterator[LyingObjects]:
 @pytest.fixture(scope="session")
 def store_settings(objects: Objects, liar: LyingObjects) -> StoreSettings:
     """A bucket behind the liar, who tells the truth until told otherwise."""
-    settings = StoreSettings(
-        bucket=f"recordings-{secrets.token_hex(6)}",
-        profile="seaweedfs",
-        endpoint_url=liar.url,
-        access_key=objects.access_key,
-        secret_key=objects.secret_key,
-    )
-    store = EvidenceStore(settings)
-    store.bucket.writer.create_bucket(Bucket=settings.bucket, ObjectLockEnabledForBucket=True)
-    return settings
+    return locking_bucket(objects, liar.url)
 
 
 @pytest.fixture
